@@ -1,0 +1,18 @@
+"""Planning through learned world models, fast, in JAX.
+
+The public names; see `grasp_jax.planning` for the door.
+"""
+
+from grasp_jax.driver import Metrics, Plan, SearchState, Status
+from grasp_jax.noise import Colored, Correlated, White
+from grasp_jax.objectives import (
+    Objective,
+    QuadraticActionCost,
+    mean_squared_distance,
+    squared_distance,
+)
+from grasp_jax.paths import BrownianBridge, Line, Rollout, ViaPoints
+from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
+from grasp_jax.planners.gradient import GD
+from grasp_jax.planners.grasp import GRASP, Sawtooth
+from grasp_jax.problem import Context

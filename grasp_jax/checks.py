@@ -1,0 +1,187 @@
+"""The door's checks: every wrong call is told which argument, what was got, expected, and the fix.
+
+They read shapes and dtypes only, so they run while tracing: once per compiled program, at no cost
+to later calls, and inside a caller's `jit` or `vmap` too.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax._tree import PyTree, describe
+from grasp_jax.objectives import mean_squared_distance, squared_distance
+from grasp_jax.planners.base import Planner
+from grasp_jax.problem import Problem
+
+
+def check_key(key: Any) -> None:
+    """Raises TypeError unless `key` is one JAX random key."""
+    fix = "Pass jax.random.key(0); to plan for many goals, plan_batch splits one key itself."
+    if not isinstance(key, jax.Array):
+        raise TypeError(
+            f"key must be a JAX random key, got {type(key).__name__}: {key!r:.40}. {fix}"
+        )
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not (typed or (key.dtype == jnp.uint32 and key.ndim >= 1)):
+        raise TypeError(
+            f"key must be a JAX random key, got an array {describe(key)}. {fix}"
+        )
+    if (key.ndim if typed else key.ndim - 1) != 0:
+        raise ValueError(f"key must be a single key, got keys of shape {list(key.shape)}. {fix}")
+
+
+def check_planner(planner: Any) -> None:
+    """Raises TypeError unless `planner` follows the protocol."""
+    missing = [m for m in ("init", "step", "actions", "iterations") if not hasattr(planner, m)]
+    if isinstance(planner, type):
+        raise TypeError(
+            f"planner must be an instance, got the class {planner.__name__}. "
+            f"Write planner=grasp_jax.{planner.__name__}()."
+        )
+    if missing:
+        raise TypeError(
+            f"planner must be a grasp_jax planner such as grasp_jax.GRASP(), got "
+            f"{type(planner).__name__} without {', '.join(missing)}."
+        )
+
+
+def check_problem(problem: Problem, planner: Planner) -> None:
+    """Raises TypeError or ValueError for a call that cannot work. Reads shapes and dtypes only."""
+    _check_actions(problem.actions)
+    _check_floating(problem.start, "state")
+    _check_floating(problem.goal, "goal")
+    _check_context(problem)
+    _check_dynamics(problem)
+    _check_objective(problem)
+    planner.check(problem)
+
+
+def _check_actions(actions: jax.Array) -> None:
+    if actions.ndim != 2:
+        hint = (
+            " For many goals at once use plan_batch, or jax.vmap over plan."
+            if actions.ndim == 3
+            else " Start from jnp.zeros((horizon, action_size))."
+        )
+        raise ValueError(f"actions must have shape [T, A], got {describe(actions)}.{hint}")
+    if actions.shape[0] < 1 or actions.shape[1] < 1:
+        raise ValueError(
+            f"actions must hold at least one step of at least one number, got horizon "
+            f"{actions.shape[0]} and action size {actions.shape[1]}."
+        )
+    if not jnp.issubdtype(actions.dtype, jnp.floating):
+        raise TypeError(
+            f"actions must be floating, got {actions.dtype}. They are optimised continuously: "
+            "start from jnp.zeros((horizon, action_size))."
+        )
+
+
+def _check_floating(tree: PyTree, name: str) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    if not leaves:
+        raise ValueError(f"{name} must hold at least one array, got an empty pytree.")
+    for path, leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(
+                f"{name}{jax.tree_util.keystr(path)} must be floating, got {describe(leaf)}. "
+                "Planning moves states by gradients: embed or cast integer states first."
+            )
+
+
+def _check_context(problem: Problem) -> None:
+    context = problem.context
+    if context is None:
+        return
+    if context.actions.ndim != 2 or context.actions.shape[1] != problem.actions.shape[1]:
+        raise ValueError(
+            f"context.actions must have shape [h-1, {problem.actions.shape[1]}], got "
+            f"{describe(context.actions)}."
+        )
+    frames = context.actions.shape[0]
+    expected = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((frames, *x.shape), x.dtype), problem.start
+    )
+    if _signature(expected) != _signature(context.states):
+        raise ValueError(
+            "context.states must be the state with a leading axis of h-1 frames, one per row of "
+            f"context.actions: expected {describe(expected)}, got {describe(context.states)}."
+        )
+
+
+def _check_dynamics(problem: Problem) -> None:
+    state, action = problem.start, problem.actions[0]
+    if problem.context is None:
+        arguments = (state, action)
+        call = f"dynamics({describe(state)}, {describe(action)})"
+    else:
+        h = problem.window
+        window = jax.tree.map(lambda x: jax.ShapeDtypeStruct((h, *x.shape), x.dtype), state)
+        arguments = (window, jax.ShapeDtypeStruct((h, *action.shape), action.dtype))
+        call = f"dynamics({describe(window)}, {describe(arguments[1])}) with a context window {h}"
+    try:
+        following = jax.eval_shape(problem.dynamics, *arguments)
+    except Exception as error:
+        raise ValueError(
+            f"{call} failed: {type(error).__name__}: {error}\ndynamics must take one state and one "
+            "action, without a batch axis. A state or goal with a batch axis belongs in "
+            "plan_batch; a batched model can be wrapped as lambda s, a: f(s[None], a[None])[0]."
+        ) from error
+    if _signature(following) != _signature(state):
+        raise ValueError(
+            f"dynamics must return a state like the one it was given: {call} returned "
+            f"{describe(following)}, expected {describe(state)} (same structure, shapes, dtypes)."
+        )
+
+
+def _check_objective(problem: Problem) -> None:
+    distance = problem.objective.thaw().distance
+    compares_leaves = distance in (squared_distance, mean_squared_distance)
+    if compares_leaves and _signature(problem.goal) != _signature(problem.start):
+        raise ValueError(
+            f"goal must look like state: got goal {describe(problem.goal)}, state "
+            f"{describe(problem.start)}. For a goal on a part of the state pass "
+            "objective=grasp_jax.Objective(distance=lambda state, goal: ...). For many goals at "
+            "once use plan_batch."
+        )
+    try:
+        cost = jax.eval_shape(problem.cost, problem.start, problem.actions)
+    except Exception as error:
+        raise ValueError(
+            f"objective failed on state {describe(problem.start)}, actions "
+            f"{describe(problem.actions)}, goal {describe(problem.goal)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(cost, "shape") or cost.shape != () or not jnp.issubdtype(cost.dtype, jnp.inexact):
+        raise ValueError(f"objective must return one floating number [], got {describe(cost)}.")
+
+
+def _signature(tree: PyTree) -> Any:
+    """Structure, shapes and dtypes, to compare with `==`."""
+    return jax.tree.structure(tree), [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]
+
+
+def check_batch(batched: dict[str, PyTree]) -> int:
+    """How many goals every leaf's leading axis holds; raises ValueError where they differ."""
+    size: int | None = None
+    for name, tree in batched.items():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            size = leaf.shape[0] if size is None and leaf.ndim else size
+            if leaf.ndim < 1 or leaf.shape[0] != size:
+                raise ValueError(
+                    f"plan_batch: {name}{jax.tree_util.keystr(path)} must have a leading axis of "
+                    f"{size or 'B'} goals like the other arguments, got {describe(leaf)}. To share "
+                    "one value between all goals, broadcast it with jnp.broadcast_to."
+                )
+    if not size:
+        raise ValueError("plan_batch: state must hold at least one goal along its leading axis.")
+    return size
+
+
+def check_resume(resume: PyTree, fresh: PyTree) -> None:
+    """Raises ValueError unless `resume` has the structure and shapes of a fresh search state."""
+    if _signature(resume) != _signature(fresh):
+        raise ValueError(
+            "resume must be the state of a search with the same planner settings, horizon and "
+            f"shapes: expected {describe(fresh)}, got {describe(resume)}."
+        )

@@ -1,0 +1,193 @@
+"""Runs any planner: iterations, keys, best so far, non-finite numbers, metrics, the final plan.
+
+It knows planners by their protocol alone, so that a planner may itself run another one (GRASP's
+sync, `MultiStart`, `Chain`).
+"""
+
+import dataclasses
+import enum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax import _tree
+from grasp_jax._tree import PyTree
+from grasp_jax.planners.base import Planner, Progress, Proposal
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import rollout_cost, trajectory
+
+
+class Status(enum.IntEnum):
+    """What a plan's `status` says."""
+
+    OK = 0
+    NON_FINITE = 1
+    """The model returned NaN or infinity on the way; the best finite plan came back."""
+    FAILED = 2
+    """No rollout had a finite cost; the starting guess came back."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SearchState:
+    """Everything that a search carries from one iteration to the next; plain arrays.
+
+    Attributes:
+      planner: The planner's own state.
+      best_actions: `[T, A]`, the best evaluated actions so far.
+      best_cost: `[]`, their cost; `inf` before any finite evaluation.
+      finite: `[]` bool, whether every number so far was finite.
+      iteration: `[]` int32, iterations done.
+      key: `[2]` uint32, key data from which iteration `i` draws `fold_in(key, i)`; raw and of a
+        fixed kind, so that a saved search resumes equally anywhere and `vmap` equals a loop.
+    """
+
+    planner: Any
+    best_actions: jax.Array
+    best_cost: jax.Array
+    finite: jax.Array
+    iteration: jax.Array
+    key: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """One row per iteration, each `[iterations]`.
+
+    Attributes:
+      cost: Rollout cost of that iteration's proposal; `inf` where none was evaluated.
+      best_cost: Best rollout cost up to and including that iteration.
+      loss: What the planner itself minimises.
+      residual: Dynamics residual of lifted planners, 0 for the others.
+      forward: One-step model evaluations spent in that iteration.
+      backward: One-step model derivatives spent in that iteration.
+    """
+
+    cost: jax.Array
+    best_cost: jax.Array
+    loss: jax.Array
+    residual: jax.Array
+    forward: jax.Array
+    backward: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A plan; every planner fills the same fields with the same meaning.
+
+    Attributes:
+      actions: `[T, A]`, always inside the bounds.
+      states: Leaves `[T+1, ...]`, the model's rollout of those actions.
+      cost: `[]`, the objective of that rollout, evaluated when the plan was read.
+      virtual_states: Leaves `[T-1, ...]`, `s_1..s_{T-1}` of lifted planners; None for the others.
+      status: `[]` int32, a `Status`.
+      metrics: Per-iteration arrays.
+      state: What a resumed search needs: pass it back as `plan(..., resume=plan.state)`.
+    """
+
+    actions: jax.Array
+    states: PyTree
+    cost: jax.Array
+    virtual_states: PyTree | None
+    status: jax.Array
+    metrics: Metrics
+    state: SearchState
+
+
+def initialise(problem: Problem, planner: Planner, key: jax.Array) -> SearchState:
+    """A search before its first iteration. The starting guess is evaluated: it is the first best.
+
+    Args:
+      problem: One goal.
+      planner: Any planner.
+      key: A typed random key.
+    """
+    problem = problem.starting_from(problem.clip(problem.actions))
+    init_key, run_key = jax.random.split(key)
+    cost = rollout_cost(problem, problem.actions)
+    finite = jnp.isfinite(cost)
+    return SearchState(
+        planner=planner.init(problem, init_key),
+        best_actions=problem.actions,
+        best_cost=jnp.where(finite, cost, jnp.inf).astype(problem.actions.dtype),
+        finite=finite,
+        iteration=jnp.zeros((), jnp.int32),
+        key=jax.random.bits(run_key, (2,), jnp.uint32),
+    )
+
+
+def one_step(
+    problem: Problem, planner: Planner, search: SearchState, iteration: jax.Array
+) -> tuple[SearchState, Proposal]:
+    """One iteration. `iteration` is passed beside the state so that it stays unbatched."""
+    run_key = jax.random.wrap_key_data(search.key, impl="threefry2x32")
+    key = jax.random.fold_in(run_key, iteration)
+    progress = Progress(key, iteration, search.best_actions, search.best_cost)
+    state, found = planner.step(problem, search.planner, progress)
+    valid = jnp.isfinite(found.cost)
+    better = valid & (found.cost < search.best_cost)
+    search = dataclasses.replace(
+        search,
+        planner=state,
+        best_actions=jnp.where(better, found.actions, search.best_actions),
+        best_cost=jnp.where(better, found.cost, search.best_cost),
+        finite=search.finite & found.finite,
+        iteration=iteration + 1,
+    )
+    return search, found
+
+
+def advance(
+    problem: Problem, planner: Planner, search: SearchState, iterations: int
+) -> tuple[SearchState, Metrics]:
+    """`iterations` more steps, one `lax.scan`. n then m steps equal n+m steps."""
+
+    def body(search: SearchState, iteration: jax.Array) -> tuple[SearchState, Metrics]:
+        search, found = one_step(problem, planner, search, iteration)
+        row = Metrics(
+            cost=jnp.where(jnp.isfinite(found.cost), found.cost, jnp.inf),
+            best_cost=search.best_cost,
+            loss=found.loss,
+            residual=found.residual,
+            forward=found.forward,
+            backward=found.backward,
+        )
+        return search, row
+
+    steps = search.iteration + jnp.arange(iterations, dtype=jnp.int32)
+    return jax.lax.scan(body, search, steps)
+
+
+def run(problem: Problem, planner: Planner, key: jax.Array) -> tuple[SearchState, Metrics]:
+    """A whole search as a part of another planner: from `problem.actions` to its best actions."""
+    return advance(problem, planner, initialise(problem, planner, key), planner.iterations)
+
+
+def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Metrics) -> Plan:
+    """The plan of a search: the better of its best evaluated actions and its present ones.
+
+    Both are rolled out here, so the returned cost and states belong to the returned actions.
+    """
+    present = problem.clip(planner.actions(problem, search.planner))
+    candidates = jnp.stack([search.best_actions, present])
+    states = jax.vmap(lambda a: trajectory(problem, a))(candidates)
+    costs = jax.vmap(problem.cost)(_tree.take(states, (slice(None), -1)), candidates)
+    finite = jnp.isfinite(costs)
+    choice = jnp.argmin(jnp.where(finite, costs, jnp.inf))
+    status = jnp.where(
+        finite[choice],
+        jnp.where(search.finite & finite[1], Status.OK, Status.NON_FINITE),
+        Status.FAILED,
+    )
+    return Plan(
+        actions=candidates[choice],
+        states=_tree.take(states, choice),
+        cost=costs[choice],
+        virtual_states=planner.virtual_states(problem, search.planner),
+        status=status.astype(jnp.int32),
+        metrics=metrics,
+        state=search,
+    )

@@ -1,0 +1,109 @@
+"""Gaussian noise over time, unit variance at every step: white, autoregressive, coloured.
+
+A noise is called as `noise(key, like)` with `like` of shape `[T, ...]` and returns the same shape
+and dtype. White draws give row `t` from `fold_in(key, t)`, so that a row depends neither on the
+horizon nor on how time is sharded or padded.
+
+Models with stacked actions read `k` environment actions at once, `[T, k·A']`; `stacked=k` lets the
+correlation run over the `k·T` environment steps.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax._tree import PyTree
+from grasp_jax.planners.base import Scalar, static
+
+Noise = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class White:
+    """Independent at every step."""
+
+    def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
+        """`[T, ...]` independent standard normal numbers."""
+
+        def row(time: jax.Array) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, time), like.shape[1:], like.dtype)
+
+        return jax.vmap(row)(jnp.arange(like.shape[0]))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Correlated:
+    """First-order autoregressive: `x_t = ρ x_{t-1} + sqrt(1-ρ²) ξ_t`.
+
+    Attributes:
+      correlation: `0 <= ρ < 1`, between one (environment) step and the next; traced.
+      stacked: Environment actions per model action.
+    """
+
+    correlation: Scalar = 0.9
+    stacked: int = static(1)
+
+    def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
+        """`[T, ...]` correlated standard normal numbers."""
+        white = _unstack(White()(key, like), self.stacked)
+        steps = jnp.arange(white.shape[0])
+        rho = jnp.asarray(self.correlation, like.dtype)
+        gap = steps[:, None] - steps[None, :]
+        # Row 0 starts in the stationary distribution; later rows add innovations.
+        gain = jnp.where(steps == 0, jnp.ones_like(rho), jnp.sqrt(1 - rho**2))
+        mix = jnp.where(gap >= 0, rho ** jnp.maximum(gap, 0).astype(like.dtype), 0) * gain
+        return _restack(jnp.tensordot(mix, white, axes=1), like)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Colored:
+    """Power-law noise, spectrum `1/f^β`, as in iCEM (Pinneri et al. 2020).
+
+    Attributes:
+      exponent: `β >= 0`: 0 is white, 1 pink, 2 red; traced.
+      stacked: Environment actions per model action.
+    """
+
+    exponent: Scalar = 2.0
+    stacked: int = static(1)
+
+    def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
+        """`[T, ...]` power-law numbers, scaled to unit variance on average over time."""
+        white = _unstack(White()(key, like), self.stacked)
+        steps = white.shape[0]
+        frequency = jnp.maximum(jnp.fft.rfftfreq(steps), 1 / steps).astype(like.dtype)
+        scale = frequency ** (-jnp.asarray(self.exponent, like.dtype) / 2)
+        # How often each frequency of the half spectrum occurs in the full one.
+        count = jnp.full(scale.shape, 2.0, like.dtype).at[0].set(1)
+        count = count if steps % 2 else count.at[-1].set(1)
+        scale = scale / jnp.sqrt(jnp.sum(count * scale**2) / steps)
+        shape = (-1,) + (1,) * (white.ndim - 1)
+        spectrum = jnp.fft.rfft(white.astype(jnp.float32), axis=0) * scale.reshape(shape)
+        return _restack(jnp.fft.irfft(spectrum, steps, axis=0).astype(like.dtype), like)
+
+
+def noise_like(noise: Noise, key: jax.Array, tree: PyTree) -> PyTree:
+    """`noise` for every leaf `[T, ...]` of a pytree, with a key of its own for each leaf."""
+    leaves, treedef = jax.tree.flatten(tree)
+    keys = [jax.random.fold_in(key, i) for i in range(len(leaves))]
+    return treedef.unflatten([noise(k, x) for k, x in zip(keys, leaves, strict=True)])
+
+
+def _unstack(noise: jax.Array, stacked: int) -> jax.Array:
+    """`[T, k·A']` to `[k·T, A']`."""
+    if stacked == 1:
+        return noise
+    if noise.ndim != 2 or noise.shape[1] % stacked:
+        raise ValueError(
+            f"noise: stacked={stacked} must divide the action size, got actions {noise.shape}."
+        )
+    return noise.reshape(noise.shape[0] * stacked, noise.shape[1] // stacked)
+
+
+def _restack(noise: jax.Array, like: jax.Array) -> jax.Array:
+    return noise.reshape(like.shape)

@@ -1,0 +1,72 @@
+"""What a plan is asked to do: distances to a goal and penalties on actions.
+
+Notation, used in every file of this package (GRASP, arXiv 2602.00475):
+  `T` horizon in model steps, `A` action size, `s_0` the start, `g` the goal, `a_t` the action at
+  step `t` (`t = 0..T-1`), `s_t` the state before it, `F` the world model: `s_{t+1} = F(s_t, a_t)`.
+  A state is any pytree of floating arrays; `...` stands for the shape of each of its leaves.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax._tree import PyTree
+
+Distance = Callable[[PyTree, PyTree], jax.Array]
+ActionCost = Callable[[jax.Array], jax.Array]
+
+
+def squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
+    """`||state - goal||²`, summed over every leaf: the paper's goal distance. Returns `[]`."""
+    terms = jax.tree.map(lambda s, g: jnp.sum(jnp.square(s - g)), state, goal)
+    return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
+
+
+def mean_squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
+    """Mean of the squared differences within each leaf, summed over leaves. Returns `[]`."""
+    terms = jax.tree.map(lambda s, g: jnp.mean(jnp.square(s - g)), state, goal)
+    return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class QuadraticActionCost:
+    """`weight · Σ_t ||a_t||²`, a smoothness and effort penalty.
+
+    Attributes:
+      weight: `[]` or `[A]`, traced.
+    """
+
+    weight: jax.Array | float = 1e-2
+
+    def __call__(self, actions: jax.Array) -> jax.Array:
+        """`[T, A]` actions to a `[]` cost."""
+        return jnp.sum(self.weight * jnp.square(actions))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Terminal goal distance plus an optional action cost: `d(s_T, g) + c(a_0..a_{T-1})`.
+
+    Attributes:
+      distance: `(state, goal) -> []`, non-negative, differentiable. With the default, `s_T` is
+        pinned to the goal as in the paper; a distance that reads only a part of the state leaves
+        the rest of `s_T` free, and the goal may then be any pytree the distance understands.
+      action_cost: `[T, A] -> []`, or None for no penalty.
+    """
+
+    distance: Distance = squared_distance
+    action_cost: ActionCost | None = None
+
+    def __call__(self, final_state: PyTree, actions: jax.Array, goal: PyTree) -> jax.Array:
+        """The cost of a rollout that ends in `final_state` under `[T, A]` actions. Returns `[]`."""
+        return self.distance(final_state, goal) + self.penalty(actions)
+
+    def penalty(self, actions: jax.Array) -> jax.Array:
+        """The action cost alone: `[T, A] -> []`, zero when there is none."""
+        if self.action_cost is None:
+            return jnp.zeros((), actions.dtype)
+        return self.action_cost(actions)

@@ -1,0 +1,144 @@
+"""Where the virtual states start: pure functions `path(problem, key) -> s_1..s_{T-1}`.
+
+Each path is a frozen dataclass whose numbers are traced; leaves come back as `[T-1, ...]`. Where
+the goal does not look like a state (a distance on something else), paths end where they start.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax import _tree
+from grasp_jax._tree import PyTree
+from grasp_jax.noise import White, noise_like
+from grasp_jax.planners.base import Scalar, static
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import trajectory
+
+Path = Callable[[Problem, jax.Array], PyTree]
+Scale = Scalar | PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """The straight line from `s_0` to `g`, plus a little white noise (the paper's start).
+
+    Attributes:
+      noise: Standard deviation of the noise, `[]`.
+    """
+
+    noise: Scalar = 0.0
+
+    def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        line = _line(problem)
+        return jax.tree.map(
+            lambda x, z: x + jnp.asarray(self.noise, x.dtype) * z,
+            line,
+            noise_like(White(), key, line),
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BrownianBridge:
+    """The straight line plus a random walk tied to both ends.
+
+    Attributes:
+      scale: Standard deviation at the middle of the path: a number, or a pytree like the state
+        (numbers or arrays that broadcast to its leaves).
+    """
+
+    scale: Scale = 0.5
+
+    def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        line = _line(problem)
+        horizon = problem.horizon
+        steps = jax.tree.map(lambda x: jnp.zeros((horizon, *x.shape[1:]), x.dtype), line)
+
+        def bridge(x: jax.Array, step: jax.Array, scale: jax.Array) -> jax.Array:
+            walk = jnp.cumsum(step, axis=0) * (2 / jnp.sqrt(horizon)).astype(x.dtype)
+            fraction = _fractions(horizon, x)
+            return x + scale * (walk[:-1] - fraction * walk[-1])
+
+        walks = noise_like(White(), key, steps)
+        return jax.tree.map(bridge, line, walks, _scale_like(self.scale, line))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ViaPoints:
+    """Straight pieces through random via-points around the line: paths that go around things.
+
+    Attributes:
+      count: How many via-points.
+      scale: Standard deviation of a via-point around its place on the line: a number, or a
+        pytree like the state.
+    """
+
+    count: int = static(3)
+    scale: Scale = 0.5
+
+    def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        line = _line(problem)
+        knots = jnp.linspace(0, 1, self.count + 2)
+        times = jnp.arange(1, problem.horizon) / problem.horizon
+
+        def piecewise(x: jax.Array, offsets: jax.Array, scale: jax.Array) -> jax.Array:
+            pinned = jnp.zeros((1, *x.shape[1:]), x.dtype)
+            offsets = jnp.concatenate([pinned, scale * offsets, pinned])
+            columns = offsets.reshape(self.count + 2, -1)
+            interpolate = jax.vmap(lambda c: jnp.interp(times, knots, c), 1, 1)
+            return x + interpolate(columns).reshape(x.shape).astype(x.dtype)
+
+        shapes = jax.tree.map(lambda x: jnp.zeros((self.count, *x.shape[1:]), x.dtype), line)
+        offsets = noise_like(White(), key, shapes)
+        return jax.tree.map(piecewise, line, offsets, _scale_like(self.scale, line))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rollout:
+    """The model's own rollout of the starting actions: the natural warm start."""
+
+    def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`; the key is not used."""
+        del key
+        return _tree.take(trajectory(problem, problem.actions), slice(1, -1))
+
+
+def looks_like_state(problem: Problem) -> bool:
+    """Whether the goal has the structure and shapes of a state."""
+    start, goal = problem.start, problem.goal
+    return jax.tree.structure(start) == jax.tree.structure(goal) and all(
+        s.shape == g.shape
+        for s, g in zip(jax.tree.leaves(start), jax.tree.leaves(goal), strict=True)
+    )
+
+
+def _fractions(horizon: int, like: jax.Array) -> jax.Array:
+    """`t/T` for `t = 1..T-1`, shaped `[T-1, 1, ...]` to broadcast over `like`."""
+    fractions = (jnp.arange(1, horizon) / horizon).astype(like.dtype)
+    return fractions.reshape((-1,) + (1,) * (like.ndim - 1))
+
+
+def _line(problem: Problem) -> PyTree:
+    """The straight line `s_0 → g` at `t = 1..T-1`, leaves `[T-1, ...]`."""
+    end = problem.goal if looks_like_state(problem) else problem.start
+
+    def interpolate(s: jax.Array, g: jax.Array) -> jax.Array:
+        return s + _fractions(problem.horizon, s[None]) * (g.astype(s.dtype) - s)
+
+    return jax.tree.map(interpolate, problem.start, end)
+
+
+def _scale_like(scale: Scale, tree: PyTree) -> PyTree:
+    """`scale` as a pytree of arrays with the structure of `tree`."""
+    if jax.tree.structure(scale) != jax.tree.structure(tree):
+        scale = jax.tree.map(lambda _: scale, tree)
+    return jax.tree.map(lambda s, x: jnp.asarray(s, x.dtype), scale, tree)

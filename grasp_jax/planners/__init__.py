@@ -1,0 +1,1 @@
+"""One planner family per file. Import planners from `grasp_jax`."""

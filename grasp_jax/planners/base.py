@@ -1,0 +1,145 @@
+"""What a planner is: a frozen dataclass of settings with three pure methods.
+
+Numbers in a planner are traced (sweep a learning rate with `vmap`, change it without a retrace);
+fields marked `static()` are structure. Callables in other fields (schedules, paths, noises) are
+pytrees themselves, or plain functions, which become structure.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax._tree import PyTree
+from grasp_jax.problem import Problem
+
+Schedule = Callable[[jax.Array], jax.Array]
+Scalar = jax.Array | float
+PlannerState = Any
+
+
+def static(default: Any) -> Any:
+    """A dataclass field that is part of the compiled program: a count, a switch or a factory."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+def value_at(number: Scalar | Schedule, iteration: jax.Array) -> jax.Array | float:
+    """A number, or a schedule's value at this iteration (`[]` int32, counted from 0)."""
+    return number(iteration) if callable(number) else number
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What the driver tells a planner before each step.
+
+    Attributes:
+      key: This iteration's own random key.
+      iteration: `[]` int32, counted from 0; not batched under the library's own `vmap`, so that
+        a `lax.cond` on it stays a branch.
+      best_actions: `[T, A]`, the best evaluated actions so far, inside the bounds.
+      best_cost: `[]`, their rollout cost.
+    """
+
+    key: jax.Array
+    iteration: jax.Array
+    best_actions: jax.Array
+    best_cost: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """What a planner found in one step.
+
+    Attributes:
+      actions: `[T, A]`, a candidate inside the bounds.
+      cost: `[]`, its true rollout cost; `inf` where the step evaluated no rollout.
+      loss: `[]`, what the planner itself minimises (the lifted objective, the rollout cost, ...).
+      residual: `[]`, `Σ_t ||F_t - s_{t+1}||²` of lifted planners, 0 for the others.
+      finite: `[]` bool, whether every number met in this step was finite.
+      forward: `[]`, one-step model evaluations spent.
+      backward: `[]`, one-step model derivatives (VJPs or JVPs) spent.
+    """
+
+    actions: jax.Array
+    cost: jax.Array
+    loss: jax.Array
+    residual: jax.Array
+    finite: jax.Array
+    forward: jax.Array
+    backward: jax.Array
+
+
+class Planner(Protocol):
+    """The protocol; see `grasp_jax.planners.gradient.GD` for the shortest example."""
+
+    @property
+    def iterations(self) -> int:
+        """How many steps a `plan()` takes."""
+        ...
+
+    def check(self, problem: Problem) -> None:
+        """Raises ValueError for settings that cannot work; called while tracing."""
+        ...
+
+    def init(self, problem: Problem, key: jax.Array) -> PlannerState:
+        """The first state; starts from `problem.actions`."""
+        ...
+
+    def step(
+        self, problem: Problem, state: PlannerState, progress: Progress
+    ) -> tuple[PlannerState, Proposal]:
+        """One iteration. Never raises; broken numbers are reported through `Proposal.finite`."""
+        ...
+
+    def actions(self, problem: Problem, state: PlannerState) -> jax.Array:
+        """The present actions `[T, A]`, inside the bounds."""
+        ...
+
+    def virtual_states(self, problem: Problem, state: PlannerState) -> PyTree | None:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`, for lifted planners; None for the others."""
+        ...
+
+
+def proposal(
+    actions: jax.Array,
+    cost: jax.Array,
+    finite: jax.Array,
+    forward: jax.Array | float,
+    backward: jax.Array | float = 0.0,
+    loss: jax.Array | None = None,
+    residual: jax.Array | None = None,
+) -> Proposal:
+    """A `Proposal` with every field an array of the same dtype in each branch of a `cond`."""
+    dtype = actions.dtype
+    cost = jnp.asarray(cost, dtype)
+    return Proposal(
+        actions=actions,
+        cost=cost,
+        loss=cost if loss is None else jnp.asarray(loss, dtype),
+        residual=jnp.zeros((), dtype) if residual is None else jnp.asarray(residual, dtype),
+        finite=jnp.asarray(finite, bool),
+        forward=jnp.asarray(forward, jnp.float32),
+        backward=jnp.asarray(backward, jnp.float32),
+    )
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises ValueError with `message` unless `condition` holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def require_count(planner: Any, field: str, minimum: int = 1) -> None:
+    """Raises unless the static field `field` is an integer of at least `minimum`."""
+    value = getattr(planner, field)
+    name = f"{type(planner).__name__}.{field}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(
+            f"{name} must be a Python int (it shapes the compiled program), got "
+            f"{type(value).__name__}: {value!r:.60}."
+        )
+    require(value >= minimum, f"{name} must be at least {minimum}, got {value}.")

@@ -1,0 +1,103 @@
+"""GD: gradient descent on the actions through the serial rollout (the shooting method).
+
+    min_a  d(s_T(a), g) + c(a),   s_{t+1} = F(s_t, a_t)
+
+Any optax optimiser. DINO-WM's planner (Zhou et al. 2024) is SGD with rate 1 and a little action
+noise; an honest gradient baseline is Adam with a tuned rate.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from grasp_jax import _tree
+from grasp_jax.noise import Noise, White
+from grasp_jax.planners.base import (
+    Progress,
+    Proposal,
+    Scalar,
+    Schedule,
+    proposal,
+    require_count,
+    static,
+)
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import rollout_cost
+
+Optimizer = Callable[..., optax.GradientTransformation]
+
+
+class GDState(NamedTuple):
+    """`actions` `[T, A]` and the optimiser's state."""
+
+    actions: jax.Array
+    optimizer: optax.OptState
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GD:
+    """Gradient descent through the rollout.
+
+    Attributes:
+      learning_rate: A number or an optax schedule.
+      iterations: Gradient steps; each costs `T` model calls forward and `T` backward, in series.
+      optimizer: A factory called with the learning rate, such as `optax.adam` or `optax.sgd`.
+      action_noise: Standard deviation of white noise added to the actions after every step.
+      start_noise: Standard deviation of `noise` added to the starting guess.
+      noise: Shape of the start noise over time.
+    """
+
+    learning_rate: Scalar | Schedule = 0.1
+    iterations: int = static(500)
+    optimizer: Optimizer = static(optax.adam)
+    action_noise: Scalar = 0.0
+    start_noise: Scalar = 0.0
+    noise: Noise = White()
+
+    @staticmethod
+    def dino_wm() -> "GD":
+        """DINO-WM's settings: SGD with rate 1, 1000 steps, noise, a random start."""
+        return GD(1.0, 1000, optax.sgd, action_noise=0.003, start_noise=1.0)
+
+    def check(self, problem: Problem) -> None:
+        """Raises for an iteration count that is not a positive int."""
+        del problem
+        require_count(self, "iterations", 0)
+
+    def init(self, problem: Problem, key: jax.Array) -> GDState:
+        """Starts at the (noisy) starting guess."""
+        start = problem.actions + self.start_noise * self.noise(key, problem.actions)
+        actions = problem.clip(start).astype(problem.actions.dtype)
+        return GDState(actions, self.optimizer(self.learning_rate).init(actions))
+
+    def step(
+        self, problem: Problem, state: GDState, progress: Progress
+    ) -> tuple[GDState, Proposal]:
+        """Evaluates the present actions, then moves them down the gradient of their cost."""
+        cost, gradient = jax.value_and_grad(lambda a: rollout_cost(problem, a))(state.actions)
+        finite = jnp.isfinite(cost) & _tree.all_finite(gradient)
+        updates, optimizer = self.optimizer(self.learning_rate).update(
+            _tree.finite_or_zero(gradient), state.optimizer, state.actions
+        )
+        noise = self.action_noise * White()(progress.key, state.actions)
+        moved = optax.apply_updates(state.actions, updates) + noise
+        # A step that left the model's finite range would never come back by itself.
+        actions = jnp.where(jnp.isfinite(cost), moved, progress.best_actions)
+        actions = problem.clip(actions).astype(state.actions.dtype)
+        steps = problem.horizon
+        found = proposal(state.actions, cost, finite, forward=steps, backward=steps)
+        return GDState(actions, optimizer), found
+
+    def actions(self, problem: Problem, state: GDState) -> jax.Array:
+        """The present actions `[T, A]`."""
+        del problem
+        return state.actions
+
+    def virtual_states(self, problem: Problem, state: GDState) -> None:
+        """GD has none."""
+        del problem, state

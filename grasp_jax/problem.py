@@ -1,0 +1,183 @@
+"""One planning problem: the model, where it starts, where it should end, and what is allowed."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from grasp_jax._tree import Frozen, PyTree, freeze, is_number
+from grasp_jax.objectives import Objective
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """The past that a model with a window of `h` frames reads besides the present one.
+
+    With a context, the dynamics is called as `F(states [h, ...], actions [h, A])`, oldest first;
+    the last row is the present state and the action to take in it.
+
+    Attributes:
+      states: Leaves `[h-1, ...]`, the frames before now, oldest first.
+      actions: `[h-1, A]`, the actions taken in those frames.
+    """
+
+    states: PyTree
+    actions: jax.Array
+
+    @staticmethod
+    def repeat(state: PyTree, frames: int, action_size: int) -> "Context":
+        """A context for an episode's first moment: the present frame repeated, zero actions.
+
+        Args:
+          state: The present state, leaves `[...]`.
+          frames: `h-1`, how many frames before now the model reads.
+          action_size: `A`.
+        """
+        leaf = jax.tree.leaves(state)[0]
+        repeated = jax.tree.map(lambda x: jnp.broadcast_to(x, (frames, *jnp.shape(x))), state)
+        return Context(repeated, jnp.zeros((frames, action_size), jnp.result_type(leaf)))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What every planner reads. Built and checked by `make_problem`; written for one goal.
+
+    Attributes:
+      dynamics: `F(state, action) -> next_state`, or on windows where there is a context.
+      start: `s_0`, leaves `[...]`.
+      goal: `g`, whatever the objective's distance compares a state with.
+      actions: `[T, A]`, the starting guess.
+      low: `[A]`, lower bounds, `-inf` where there is none.
+      high: `[A]`, upper bounds, `inf` where there is none.
+      objective: The cost of a rollout.
+      context: Frames and actions before now, or None.
+    """
+
+    dynamics: Frozen
+    start: PyTree
+    goal: PyTree
+    actions: jax.Array
+    low: jax.Array
+    high: jax.Array
+    objective: Frozen
+    context: Context | None = None
+
+    @property
+    def horizon(self) -> int:
+        """`T`."""
+        return self.actions.shape[0]
+
+    @property
+    def window(self) -> int:
+        """`h`, how many frames one prediction reads."""
+        return 1 if self.context is None else 1 + self.context.actions.shape[0]
+
+    def clip(self, actions: jax.Array) -> jax.Array:
+        """`[..., A]` actions moved to the nearest ones inside the bounds."""
+        return jnp.clip(actions, self.low, self.high)
+
+    def cost(self, final_state: PyTree, actions: jax.Array) -> jax.Array:
+        """The objective of a rollout under `[T, A]` actions that ends in `final_state`: `[]`."""
+        return self.objective(final_state, actions, self.goal)
+
+    def distance(self, state: PyTree) -> jax.Array:
+        """`d(state, g)`: `[]`."""
+        return self.objective.thaw().distance(state, self.goal)
+
+    def penalty(self, actions: jax.Array) -> jax.Array:
+        """The action cost of `[T, A]` actions: `[]`."""
+        return self.objective.thaw().penalty(actions)
+
+    def starting_from(self, actions: jax.Array) -> "Problem":
+        """The same problem with another starting guess."""
+        return dataclasses.replace(self, actions=actions)
+
+
+def make_problem(
+    dynamics: Any,
+    state: PyTree,
+    goal: PyTree,
+    actions: jax.Array,
+    bounds: tuple[Any, Any] | None,
+    objective: Objective | None,
+    context: Context | None,
+) -> Problem:
+    """Packs the arguments of `plan`. Values are checked here, shapes by `check_problem`."""
+    if not callable(dynamics):
+        raise TypeError(
+            f"dynamics must be callable as dynamics(state, action) -> next_state, got "
+            f"{type(dynamics).__name__}. For Flax linen pass jax.tree_util.Partial(model.apply, "
+            "params); for Equinox and nnx pass the module itself."
+        )
+    actions = _as_array(actions, "actions")
+    low, high = _bounds(bounds, actions)
+    if objective is not None and not isinstance(objective, Objective):
+        raise TypeError(
+            f"objective must be a grasp_jax.Objective, got {type(objective).__name__}. Wrap a "
+            "distance as grasp_jax.Objective(distance=my_distance)."
+        )
+    if context is not None and not isinstance(context, Context):
+        raise TypeError(
+            f"context must be a grasp_jax.Context(states, actions), got {type(context).__name__}."
+        )
+    return Problem(
+        dynamics=freeze(dynamics, "dynamics"),
+        start=jax.tree.map(lambda x: _as_array(x, "state"), state),
+        goal=jax.tree.map(lambda x: _as_array(x, "goal"), goal),
+        actions=actions,
+        low=low,
+        high=high,
+        objective=freeze(objective or Objective(), "objective", is_number),
+        context=jax.tree.map(lambda x: _as_array(x, "context"), context),
+    )
+
+
+def _as_array(value: Any, name: str) -> jax.Array:
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} must be made of arrays, got a leaf of type {type(value).__name__}: "
+            f"{value!r:.60}. Convert it with jnp.asarray, or drop it from the pytree."
+        ) from error
+
+
+def _bounds(bounds: tuple[Any, Any] | None, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`(low, high)`, each `[A]` in the dtype of the actions."""
+    size = actions.shape[-1:] if actions.ndim else ()
+    dtype = actions.dtype if jnp.issubdtype(actions.dtype, jnp.floating) else jnp.float32
+    if bounds is None:
+        return jnp.full(size, -jnp.inf, dtype), jnp.full(size, jnp.inf, dtype)
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise ValueError(
+            f"bounds must be a pair (low, high), each a number or an array [A], got {bounds!r:.80}."
+        )
+    return _bound(bounds[0], "low", size, dtype), _bound(bounds[1], "high", size, dtype)
+
+
+def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Array:
+    array = jnp.asarray(value, dtype)
+    if array.shape not in ((), size):
+        raise ValueError(
+            f"bounds: {which} has shape {list(array.shape)}, expected a number or {list(size)} "
+            "(one entry per action dimension, the last axis of actions)."
+        )
+    return jnp.broadcast_to(array, size)
+
+
+def check_bound_values(problem: Problem) -> None:
+    """Raises ValueError where a lower bound exceeds its upper bound (concrete values only)."""
+    if isinstance(problem.low, jax.core.Tracer) or isinstance(problem.high, jax.core.Tracer):
+        return
+    low, high = np.asarray(problem.low), np.asarray(problem.high)
+    wrong = np.flatnonzero(~(low <= high))
+    if wrong.size:
+        i = int(wrong[0])
+        raise ValueError(
+            f"bounds: low must not exceed high and neither may be NaN, got low={low[i]}, "
+            f"high={high[i]} in action dimension {i}. Pass bounds=(low, high) in that order."
+        )
