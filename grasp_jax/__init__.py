@@ -12,7 +12,52 @@ from grasp_jax.objectives import (
     squared_distance,
 )
 from grasp_jax.paths import BrownianBridge, Line, Rollout, ViaPoints
-from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
+from grasp_jax.planners.base import Planner, Progress, Proposal, proposal
+from grasp_jax.planners.compose import Chain, MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP, Sawtooth
-from grasp_jax.problem import Context
+from grasp_jax.planners.latco import LatCo, LatCoGN
+from grasp_jax.planners.sampling import CEM, ICEM, MPPI
+from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
+from grasp_jax.problem import Context, Problem
+
+__all__ = [
+    "CEM",
+    "GD",
+    "GRASP",
+    "ICEM",
+    "MPPI",
+    "BrownianBridge",
+    "Chain",
+    "Colored",
+    "Context",
+    "Correlated",
+    "LatCo",
+    "LatCoGN",
+    "Line",
+    "Metrics",
+    "MultiStart",
+    "Objective",
+    "Plan",
+    "Planner",
+    "Problem",
+    "Progress",
+    "Proposal",
+    "QuadraticActionCost",
+    "Rollout",
+    "Sawtooth",
+    "Search",
+    "SearchState",
+    "Status",
+    "ViaPoints",
+    "White",
+    "advance",
+    "mean_squared_distance",
+    "plan",
+    "plan_batch",
+    "proposal",
+    "read",
+    "squared_distance",
+    "start",
+    "start_batch",
+]

@@ -97,7 +97,9 @@ def where(condition: jax.Array, a: PyTree, b: PyTree) -> PyTree:
     """Leaf-wise `jnp.where`, `condition` broadcast over the trailing axes of each leaf."""
 
     def select(x: jax.Array, y: jax.Array) -> jax.Array:
-        return jnp.where(condition.reshape(condition.shape + (1,) * (x.ndim - condition.ndim)), x, y)
+        return jnp.where(
+            condition.reshape(condition.shape + (1,) * (x.ndim - condition.ndim)), x, y
+        )
 
     return jax.tree.map(select, a, b)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree, describe
 from grasp_jax.objectives import mean_squared_distance, squared_distance
-from grasp_jax.planners.base import Planner
+from grasp_jax.planners.base import Planner, check
 from grasp_jax.problem import Problem
 
 
@@ -24,9 +24,7 @@ def check_key(key: Any) -> None:
         )
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not (typed or (key.dtype == jnp.uint32 and key.ndim >= 1)):
-        raise TypeError(
-            f"key must be a JAX random key, got an array {describe(key)}. {fix}"
-        )
+        raise TypeError(f"key must be a JAX random key, got an array {describe(key)}. {fix}")
     if (key.ndim if typed else key.ndim - 1) != 0:
         raise ValueError(f"key must be a single key, got keys of shape {list(key.shape)}. {fix}")
 
@@ -54,7 +52,7 @@ def check_problem(problem: Problem, planner: Planner) -> None:
     _check_context(problem)
     _check_dynamics(problem)
     _check_objective(problem)
-    planner.check(problem)
+    check(planner, problem)
 
 
 def _check_actions(actions: jax.Array) -> None:
@@ -152,7 +150,11 @@ def _check_objective(problem: Problem) -> None:
             f"{describe(problem.actions)}, goal {describe(problem.goal)}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if not hasattr(cost, "shape") or cost.shape != () or not jnp.issubdtype(cost.dtype, jnp.inexact):
+    if (
+        not hasattr(cost, "shape")
+        or cost.shape != ()
+        or not jnp.issubdtype(cost.dtype, jnp.inexact)
+    ):
         raise ValueError(f"objective must return one floating number [], got {describe(cost)}.")
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
-from grasp_jax.planners.base import Planner, Progress, Proposal
+from grasp_jax.planners.base import Planner, Progress, Proposal, virtual_states
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost, trajectory
 
@@ -186,7 +186,7 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
         actions=candidates[choice],
         states=_tree.take(states, choice),
         cost=costs[choice],
-        virtual_states=planner.virtual_states(problem, search.planner),
+        virtual_states=virtual_states(planner, problem, search.planner),
         status=status.astype(jnp.int32),
         metrics=metrics,
         state=search,

@@ -100,9 +100,11 @@ def lifted_gradient(
     # The last of the T dynamics terms compares with the pinned s_T = g, hence the extra 1.
     weights = jnp.full(problem.horizon, goal_weight, goal_terms.dtype).at[-1].add(1)
 
-    dynamics_slope = jax.tree.map(lambda gap: jnp.concatenate([2 * gap, 0 * gap[:1]]), gaps) if (
-        problem.horizon > 1
-    ) else jax.tree.map(jnp.zeros_like, predictions)
+    dynamics_slope = (
+        jax.tree.map(lambda gap: jnp.concatenate([2 * gap, 0 * gap[:1]]), gaps)
+        if (problem.horizon > 1)
+        else jax.tree.map(jnp.zeros_like, predictions)
+    )
     slope = jax.tree.map(
         lambda d, g: d + g * weights.reshape((-1,) + (1,) * (g.ndim - 1)).astype(g.dtype),
         dynamics_slope,

@@ -62,7 +62,9 @@ def plan(
       TypeError, ValueError: An argument cannot work; the message says which and what to do.
         Broken numbers never raise: see `Plan.status`.
     """
-    problem, frozen = _open(dynamics, state, goal, actions, key, planner, bounds, objective, context)
+    problem, frozen = _open(
+        dynamics, state, goal, actions, key, planner, bounds, objective, context
+    )
     return _plan(problem, frozen, key, resume)
 
 
@@ -104,7 +106,9 @@ def plan_batch(
     Raises:
       TypeError, ValueError: As `plan`.
     """
-    problem, frozen = _open(dynamics, state, goal, actions, key, planner, bounds, objective, context)
+    problem, frozen = _open(
+        dynamics, state, goal, actions, key, planner, bounds, objective, context
+    )
     problem = _broadcast_actions(problem)
     if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
         raise ValueError(f"chunk_size must be a positive int or None, got {chunk_size!r:.40}.")
@@ -147,7 +151,9 @@ def start(
     context: Context | None = None,
 ) -> Search:
     """Begins a search without taking a step. Arguments and errors as for `plan`."""
-    problem, frozen = _open(dynamics, state, goal, actions, key, planner, bounds, objective, context)
+    problem, frozen = _open(
+        dynamics, state, goal, actions, key, planner, bounds, objective, context
+    )
     return Search(problem, frozen, _start(problem, frozen, key))
 
 
@@ -164,7 +170,9 @@ def start_batch(
     context: Context | None = None,
 ) -> Search:
     """Begins a search for `B` goals without taking a step. Arguments as for `plan_batch`."""
-    problem, frozen = _open(dynamics, state, goal, actions, key, planner, bounds, objective, context)
+    problem, frozen = _open(
+        dynamics, state, goal, actions, key, planner, bounds, objective, context
+    )
     problem = _broadcast_actions(problem)
     return Search(problem, frozen, _start_batch(problem, frozen, key), batched=True)
 

@@ -58,4 +58,7 @@ def _stepper(problem: Problem) -> tuple[Callable[[Carry, jax.Array], tuple[Carry
         return (states, actions[1:]), following
 
     present = jax.tree.map(lambda x: x[None], problem.start)
-    return window_step, (_tree.concatenate(problem.context.states, present), problem.context.actions)
+    return window_step, (
+        _tree.concatenate(problem.context.states, present),
+        problem.context.actions,
+    )

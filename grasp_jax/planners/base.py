@@ -74,15 +74,16 @@ class Proposal:
 
 
 class Planner(Protocol):
-    """The protocol; see `grasp_jax.planners.gradient.GD` for the shortest example."""
+    """The protocol; see `grasp_jax.planners.gradient.GD` for the shortest example.
+
+    Two more methods are optional: `check(problem)` raises ValueError for settings that cannot
+    work (called while tracing), and `virtual_states(problem, state)` returns `s_1..s_{T-1}`,
+    leaves `[T-1, ...]`, of a lifted planner.
+    """
 
     @property
     def iterations(self) -> int:
         """How many steps a `plan()` takes."""
-        ...
-
-    def check(self, problem: Problem) -> None:
-        """Raises ValueError for settings that cannot work; called while tracing."""
         ...
 
     def init(self, problem: Problem, key: jax.Array) -> PlannerState:
@@ -99,9 +100,18 @@ class Planner(Protocol):
         """The present actions `[T, A]`, inside the bounds."""
         ...
 
-    def virtual_states(self, problem: Problem, state: PlannerState) -> PyTree | None:
-        """`s_1..s_{T-1}`, leaves `[T-1, ...]`, for lifted planners; None for the others."""
-        ...
+
+def check(planner: Planner, problem: Problem) -> None:
+    """Raises for settings of `planner` that cannot work; all are fine where it has no check."""
+    method = getattr(planner, "check", None)
+    if method is not None:
+        method(problem)
+
+
+def virtual_states(planner: Planner, problem: Problem, state: PlannerState) -> PyTree | None:
+    """The planner's virtual states `s_1..s_{T-1}`, or None if it has none."""
+    method = getattr(planner, "virtual_states", None)
+    return None if method is None else method(problem, state)
 
 
 def proposal(

@@ -97,7 +97,3 @@ class GD:
         """The present actions `[T, A]`."""
         del problem
         return state.actions
-
-    def virtual_states(self, problem: Problem, state: GDState) -> None:
-        """GD has none."""
-        del problem, state

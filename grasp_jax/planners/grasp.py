@@ -34,6 +34,7 @@ from grasp_jax.planners.base import (
     Proposal,
     Scalar,
     Schedule,
+    check,
     proposal,
     require,
     require_count,
@@ -147,7 +148,7 @@ class GRASP:
             f"GRASP.sync_every is {self.sync_every} but GRASP.iterations is {self.iterations}: "
             "the sync would never run. Lower sync_every, or pass sync=None to plan without it.",
         )
-        self.sync.check(problem)
+        check(self.sync, problem)
 
     def init(self, problem: Problem, key: jax.Array) -> GRASPState:
         """Step 1: virtual states on their path, actions at the starting guess."""
@@ -254,5 +255,3 @@ class GRASP:
 def _add(values: PyTree, updates: PyTree) -> PyTree:
     """`values + updates` in the dtype of `values`."""
     return jax.tree.map(lambda x, u: x + u.astype(x.dtype), values, updates)
-
-

@@ -1,0 +1,169 @@
+"""Planners made of planners: `MultiStart` (several at once, the best wins) and `Chain`."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax import _tree, driver
+from grasp_jax._tree import PyTree
+from grasp_jax.driver import SearchState
+from grasp_jax.noise import Correlated, Noise
+from grasp_jax.planners.base import (
+    Planner,
+    Progress,
+    Proposal,
+    Scalar,
+    check,
+    require,
+    require_count,
+    static,
+    virtual_states,
+)
+from grasp_jax.problem import Problem
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MultiStart:
+    """Runs one planner from several starts side by side; the best plan by rollout cost wins.
+
+    Attributes:
+      planner: Any planner. Every start has a key of its own.
+      starts: How many.
+      start_noise: Standard deviation of `noise` added to the starting guess of every start but
+        the first; for planners that are deterministic given their guess.
+      noise: Shape of the start noise over time.
+    """
+
+    planner: Planner
+    starts: int = static(8)
+    start_noise: Scalar = 0.0
+    noise: Noise = Correlated()
+
+    @property
+    def iterations(self) -> int:
+        """Those of the planner."""
+        return self.planner.iterations
+
+    def check(self, problem: Problem) -> None:
+        """Raises for a count that cannot work; asks the planner too."""
+        require_count(self, "starts")
+        check(self.planner, problem)
+
+    def init(self, problem: Problem, key: jax.Array) -> SearchState:
+        """One search per start, leaves `[starts, ...]`."""
+
+        def one(start: jax.Array) -> SearchState:
+            noise_key, search_key = jax.random.split(jax.random.fold_in(key, start))
+            amount = jnp.where(start == 0, 0, self.start_noise).astype(problem.actions.dtype)
+            actions = problem.actions + amount * self.noise(noise_key, problem.actions)
+            return driver.initialise(problem.starting_from(actions), self.planner, search_key)
+
+        return jax.vmap(one)(jnp.arange(self.starts))
+
+    def step(
+        self, problem: Problem, state: SearchState, progress: Progress
+    ) -> tuple[SearchState, Proposal]:
+        """One iteration of every start; proposes the best plan found by any of them."""
+
+        def one(search: SearchState) -> tuple[SearchState, Proposal]:
+            return driver.one_step(problem, self.planner, search, progress.iteration)
+
+        state, found = jax.vmap(one)(state)
+        best = jnp.argmin(state.best_cost)
+        return state, dataclasses.replace(
+            _tree.take(found, best),
+            actions=state.best_actions[best],
+            cost=state.best_cost[best],
+            finite=jnp.all(found.finite),
+            forward=jnp.sum(found.forward),
+            backward=jnp.sum(found.backward),
+        )
+
+    def actions(self, problem: Problem, state: SearchState) -> jax.Array:
+        """The best start's present actions `[T, A]`."""
+        best = _tree.take(state.planner, jnp.argmin(state.best_cost))
+        return self.planner.actions(problem, best)
+
+    def virtual_states(self, problem: Problem, state: SearchState) -> PyTree | None:
+        """The best start's virtual states, if the planner has any."""
+        best = _tree.take(state.planner, jnp.argmin(state.best_cost))
+        return virtual_states(self.planner, problem, best)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, init=False)
+class Chain:
+    """Runs planners one after the other, each from the best plan so far.
+
+    `Chain(MultiStart(GRASP(...), 8), GD(...))` explores, then polishes.
+
+    Attributes:
+      planners: Two or more; each runs for its own number of iterations.
+    """
+
+    planners: tuple[Planner, ...]
+
+    def __init__(self, *args: Planner, planners: tuple[Planner, ...] = ()):
+        object.__setattr__(self, "planners", tuple(args) or tuple(planners))
+
+    @property
+    def iterations(self) -> int:
+        """The sum over the planners."""
+        return sum(p.iterations for p in self.planners)
+
+    def check(self, problem: Problem) -> None:
+        """Raises for an empty chain; asks every planner too."""
+        require(len(self.planners) >= 1, "Chain needs at least one planner, got none.")
+        for planner in self.planners:
+            check(planner, problem)
+
+    def init(self, problem: Problem, key: jax.Array) -> tuple[Any, ...]:
+        """Every planner's first state; all but the first start anew when their turn comes."""
+        return tuple(p.init(problem, jax.random.fold_in(key, i)) for i, p in self._numbered())
+
+    def step(
+        self, problem: Problem, state: tuple[Any, ...], progress: Progress
+    ) -> tuple[tuple[Any, ...], Proposal]:
+        """One iteration of the planner whose turn it is; the last goes on past its own count."""
+        first = self._first_iterations()
+        turn = sum((progress.iteration >= f).astype(jnp.int32) for f in first[1:])
+        branches = [self._branch(problem, i) for i, _ in self._numbered()]
+        return jax.lax.switch(jnp.asarray(turn, jnp.int32), branches, state, progress)
+
+    def actions(self, problem: Problem, state: tuple[Any, ...]) -> jax.Array:
+        """The last planner's present actions `[T, A]`; the driver knows the best so far."""
+        return self.planners[-1].actions(problem, state[-1])
+
+    def virtual_states(self, problem: Problem, state: tuple[Any, ...]) -> PyTree | None:
+        """Those of the last planner that has any."""
+        pairs = zip(self.planners, state, strict=True)
+        found = [virtual_states(p, problem, s) for p, s in pairs]
+        return next((v for v in reversed(found) if v is not None), None)
+
+    def _numbered(self) -> list[tuple[int, Planner]]:
+        return list(enumerate(self.planners))
+
+    def _first_iterations(self) -> list[int]:
+        """The iteration at which each planner's turn begins."""
+        return [sum(p.iterations for p in self.planners[:i]) for i in range(len(self.planners))]
+
+    def _branch(self, problem: Problem, index: int) -> Any:
+        planner, first = self.planners[index], self._first_iterations()[index]
+
+        def step(state: tuple[Any, ...], progress: Progress) -> tuple[tuple[Any, ...], Proposal]:
+            own = state[index]
+            if index > 0:
+                best = problem.starting_from(progress.best_actions)
+                own = jax.lax.cond(
+                    progress.iteration == first,
+                    lambda: planner.init(best, jax.random.fold_in(progress.key, 1)),
+                    lambda: own,
+                )
+            progress = dataclasses.replace(progress, iteration=progress.iteration - first)
+            own, found = planner.step(problem, own, progress)
+            return (*state[:index], own, *state[index + 1 :]), found
+
+        return step

@@ -1,0 +1,273 @@
+"""LatCo: collocation in latent space (Rybkin et al. 2021), full state gradients and multipliers.
+
+All states `s_1..s_T` and actions are variables; the model is a constraint whose weight grows:
+
+    min_{s,a}  d(s_T, g) + w Σ_{t<T} d(s_t, g) + c(a) + Σ_t λ_t ||F(s_t, a_t) - s_{t+1}||²
+
+Unlike GRASP the gradient passes through the model's state input. `LatCo` descends by a first-order
+optimiser; `LatCo.gauss_newton` solves for all variables at once, for small states only.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from grasp_jax import _tree
+from grasp_jax._tree import PyTree
+from grasp_jax.lifted import predict
+from grasp_jax.paths import Line, Path, looks_like_state
+from grasp_jax.planners.base import (
+    Progress,
+    Proposal,
+    Scalar,
+    Schedule,
+    proposal,
+    require_count,
+    static,
+)
+from grasp_jax.planners.gradient import Optimizer
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import rollout_cost
+
+
+class LatCoState(NamedTuple):
+    """`states` `s_1..s_T` `[T, ...]`, `actions` `[T, A]`, `multipliers` `λ` `[T]`, optimiser."""
+
+    states: PyTree
+    actions: jax.Array
+    multipliers: jax.Array
+    optimizer: optax.OptState
+
+
+def _residuals(problem: Problem, states: PyTree, actions: jax.Array) -> PyTree:
+    """`F(s_t, a_t) - s_{t+1}`, leaves `[T, ...]`."""
+    predictions = predict(problem, _tree.take(states, slice(None, -1)), actions)
+    return jax.tree.map(jnp.subtract, predictions, states)
+
+
+def _violation(residuals: PyTree) -> jax.Array:
+    """`||r_t||²` for each step, `[T]`."""
+
+    def per_step(x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)))
+
+    return sum(jax.tree.leaves(jax.tree.map(per_step, residuals)), start=jnp.zeros(()))
+
+
+def _goal_cost(problem: Problem, states: PyTree, goal_weight: Scalar) -> jax.Array:
+    """`d(s_T, g) + w Σ_{t<T} d(s_t, g)`, `[]`."""
+    distances = jax.vmap(problem.distance)(states)
+    return distances[-1] + goal_weight * jnp.sum(distances[:-1])
+
+
+def _initial_states(problem: Problem, path: Path, key: jax.Array) -> PyTree:
+    """The path plus a last state at its end, leaves `[T, ...]`."""
+    end = problem.goal if looks_like_state(problem) else problem.start
+    end = jax.tree.map(lambda s, g: g[None].astype(s.dtype), problem.start, end)
+    return _tree.concatenate(path(problem, key), end)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LatCo:
+    """First-order LatCo.
+
+    Attributes:
+      learning_rate: For states and actions alike.
+      iterations: Each costs one batched forward and one batched VJP in states and actions.
+      goal_weight: `w`, weight of the goal distance at every state before the last.
+      multiplier: First `λ_t`.
+      multiplier_rate: `λ_t` grows by this times the violation ...
+      multiplier_every: ... every so many iterations.
+      evaluate_every: Iterations between two serial rollouts that look for a best plan.
+      path: Where the states start.
+      optimizer: Factory called with the learning rate.
+    """
+
+    learning_rate: Scalar | Schedule = 0.05
+    iterations: int = static(1000)
+    goal_weight: Scalar = 0.0
+    multiplier: Scalar = 1.0
+    multiplier_rate: Scalar = 1.5
+    multiplier_every: int = static(5)
+    evaluate_every: int = static(10)
+    path: Path = Line()
+    optimizer: Optimizer = static(optax.adam)
+
+    @staticmethod
+    def gauss_newton(iterations: int = 50) -> "LatCoGN":
+        """The second-order variant; its cost grows with the cube of `T · (state + action size)`."""
+        return LatCoGN(iterations=iterations)
+
+    def check(self, problem: Problem) -> None:
+        """Raises for counts that cannot work."""
+        del problem
+        for field in ("iterations", "multiplier_every", "evaluate_every"):
+            require_count(self, field)
+
+    def init(self, problem: Problem, key: jax.Array) -> LatCoState:
+        """States on their path, actions at the starting guess."""
+        states = _initial_states(problem, self.path, key)
+        variables = (states, problem.actions)
+        multipliers = jnp.full(problem.horizon, self.multiplier, problem.actions.dtype)
+        optimizer = self.optimizer(self.learning_rate).init(variables)
+        return LatCoState(states, problem.actions, multipliers, optimizer)
+
+    def step(
+        self, problem: Problem, state: LatCoState, progress: Progress
+    ) -> tuple[LatCoState, Proposal]:
+        """One gradient step; now and then a multiplier update and a rollout."""
+        variables = (state.states, state.actions)
+
+        def loss(variables: tuple[PyTree, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            states, actions = variables
+            violation = _violation(_residuals(problem, states, actions))
+            goal = _goal_cost(problem, states, self.goal_weight)
+            total = goal + problem.penalty(actions) + jnp.sum(state.multipliers * violation)
+            return total, violation
+
+        (value, violation), gradient = jax.value_and_grad(loss, has_aux=True)(variables)
+        finite = jnp.isfinite(value) & _tree.all_finite(gradient)
+        updates, optimizer = self.optimizer(self.learning_rate).update(
+            _tree.finite_or_zero(gradient), state.optimizer, variables
+        )
+        states, actions = optax.apply_updates(variables, updates)
+        actions = problem.clip(actions)
+        grow = (progress.iteration + 1) % self.multiplier_every == 0
+        growth = jnp.where(grow, self.multiplier_rate, 0) * _tree.finite_or_zero(violation)
+        multipliers = (state.multipliers + growth).astype(state.multipliers.dtype)
+
+        steps = problem.horizon
+        evaluate = (progress.iteration + 1) % self.evaluate_every == 0
+        cost = jax.lax.cond(
+            evaluate,
+            lambda a: rollout_cost(problem, a).astype(a.dtype),
+            lambda a: jnp.full((), jnp.inf, a.dtype),
+            actions,
+        )
+        found = proposal(
+            actions,
+            cost,
+            finite,
+            forward=steps + jnp.where(evaluate, steps, 0),
+            backward=steps,
+            loss=value,
+            residual=jnp.sum(violation),
+        )
+        return LatCoState(states, actions, multipliers, optimizer), found
+
+    def actions(self, problem: Problem, state: LatCoState) -> jax.Array:
+        """The present actions `[T, A]`."""
+        del problem
+        return state.actions
+
+    def virtual_states(self, problem: Problem, state: LatCoState) -> PyTree:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        del problem
+        return _tree.take(state.states, slice(None, -1))
+
+
+class LatCoGNState(NamedTuple):
+    """`states` `s_1..s_T` `[T, ...]`, `actions` `[T, A]`, `multipliers` `λ` `[T]`."""
+
+    states: PyTree
+    actions: jax.Array
+    multipliers: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LatCoGN:
+    """LatCo by damped Gauss-Newton on all `T · (D + A)` variables; dense, for small states.
+
+    `λ_t ← λ_t (1 + rate · log10((v_t + 0.1 ε) / ε))` with `v_t` the violation, as in the LatCo
+    repository.
+
+    Attributes:
+      iterations: Each costs one Jacobian of the `T` terms and one dense Cholesky solve.
+      damping: Added to the diagonal.
+      goal_weight: As in `LatCo`.
+      multiplier: First `λ_t`.
+      multiplier_rate: `rate`.
+      tolerance: `ε`, the violation below which a multiplier shrinks.
+      path: Where the states start.
+    """
+
+    iterations: int = static(50)
+    damping: Scalar = 1e-3
+    goal_weight: Scalar = 0.0
+    multiplier: Scalar = 1.0
+    multiplier_rate: Scalar = 0.1
+    tolerance: Scalar = 1e-4
+    path: Path = Line()
+
+    def check(self, problem: Problem) -> None:
+        """Raises for counts that cannot work."""
+        del problem
+        require_count(self, "iterations")
+
+    def init(self, problem: Problem, key: jax.Array) -> LatCoGNState:
+        """States on their path, actions at the starting guess."""
+        multipliers = jnp.full(problem.horizon, self.multiplier, problem.actions.dtype)
+        return LatCoGNState(_initial_states(problem, self.path, key), problem.actions, multipliers)
+
+    def step(
+        self, problem: Problem, state: LatCoGNState, progress: Progress
+    ) -> tuple[LatCoGNState, Proposal]:
+        """One Gauss-Newton step, one multiplier update, one rollout."""
+        del progress
+        variables, unravel = ravel_pytree((state.states, state.actions))
+
+        def weighted_residual(z: jax.Array) -> jax.Array:
+            states, actions = unravel(z)
+            weights = jnp.sqrt(state.multipliers)
+            residuals = _residuals(problem, states, actions)
+            scaled = jax.tree.map(
+                lambda r: r * weights.reshape((-1,) + (1,) * (r.ndim - 1)), residuals
+            )
+            return ravel_pytree(scaled)[0]
+
+        def rest(z: jax.Array) -> jax.Array:
+            states, actions = unravel(z)
+            return _goal_cost(problem, states, self.goal_weight) + problem.penalty(actions)
+
+        residual, jacobian = weighted_residual(variables), jax.jacfwd(weighted_residual)(variables)
+        value, slope = jax.value_and_grad(rest)(variables)
+        gradient = 2 * jacobian.T @ residual + slope
+        curvature = 2 * jacobian.T @ jacobian + jax.hessian(rest)(variables)
+        curvature = curvature + self.damping * jnp.eye(variables.size, dtype=variables.dtype)
+        move = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(curvature), gradient)
+        finite = _tree.all_finite((residual, gradient, move))
+        states, actions = unravel(variables - jnp.where(_tree.all_finite(move), move, 0))
+        actions = problem.clip(actions)
+
+        violation = _violation(_residuals(problem, states, actions))
+        ratio = (violation + 0.1 * self.tolerance) / self.tolerance
+        factor = 1 + self.multiplier_rate * jnp.log10(ratio)
+        multipliers = state.multipliers * jnp.where(jnp.isfinite(factor), factor, 1)
+        cost = rollout_cost(problem, actions)
+        steps, inputs = problem.horizon, variables.size
+        found = proposal(
+            actions,
+            cost,
+            finite & jnp.isfinite(cost),
+            forward=3 * steps,
+            backward=steps * inputs,
+            loss=value + jnp.sum(jnp.square(residual)),
+            residual=jnp.sum(violation),
+        )
+        return LatCoGNState(states, actions, multipliers.astype(actions.dtype)), found
+
+    def actions(self, problem: Problem, state: LatCoGNState) -> jax.Array:
+        """The present actions `[T, A]`."""
+        del problem
+        return state.actions
+
+    def virtual_states(self, problem: Problem, state: LatCoGNState) -> PyTree:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        del problem
+        return _tree.take(state.states, slice(None, -1))
