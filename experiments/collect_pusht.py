@@ -26,19 +26,15 @@ from experiments.environments.pusht import (
     STATE_SIZE,
     success,
 )
+from experiments.environments.pusht_block import WALL_HIGH, WALL_LOW, block_corners, sample_start
 from experiments.environments.pusht_fast import FastPushT
 from experiments.environments.pusht_policies import (
-    WALL_HIGH,
-    WALL_LOW,
-    block_corners,
+    TRAINING_STREAM,
     make_policy,
     run_policy,
-    sample_start,
 )
 
 SHARD_SIZE = 500
-# First word of the seed after the user's; the goal streams use others.
-TRAINING_STREAM = 0
 
 _HORIZONS = (40, 50, 60, 70, 80)
 _STATISTICS_TRAJECTORIES = 2000
@@ -178,7 +174,7 @@ def describe(states: NDArray[np.float32], actions: NDArray[np.float32]) -> str:
     agent = states[..., AGENT_POSITION]
     outside = ((agent < 0) | (agent > ARENA_SIZE)).any(-1)
     lines = [
-        f"trajectories {len(states)}, environment steps {actions[..., 0].size}",
+        f"described: {len(states)} trajectories, {actions[..., 0].size} environment steps",
         f"action standard deviation {actions.std():.3f}, largest {np.abs(actions).max():.3f}",
         f"block moves in {moved.mean():.1%} of steps, "
         f"never in {(~moved.any(1)).mean():.1%} of trajectories",

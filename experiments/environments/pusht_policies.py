@@ -1,4 +1,4 @@
-"""Scripted Push-T policies and start states, for training data and for evaluation goals.
+"""Scripted Push-T policies, for training data and for evaluation goals.
 
 Points are in pixels of the 512 px arena. Everything random comes from the generator passed in,
 so a trajectory is a function of its seed. The policies avoid numpy on single points, which
@@ -6,95 +6,39 @@ would cost more than the physics.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.environments.pusht import (
     ACTION_SCALE,
-    AGENT_RADIUS,
-    BLOCK_ANGLE,
-    BLOCK_POSITION,
     STATE_SIZE,
     PushTSimulator,
 )
+from experiments.environments.pusht_block import (
+    AGENT_HIGH,
+    AGENT_LOW,
+    BAR,
+    CENTRE_OF_GRAVITY,
+    OUTLINE,
+    STEM,
+    Point,
+    block_clearance,
+    block_to_world,
+)
 
-Point = tuple[float, float]
 Policy = Callable[[NDArray[np.float64]], Point]
 
-# Inner faces of the walls (drawn at 5 and 506 with radius 2).
-WALL_LOW, WALL_HIGH = 7.0, 504.0
-# The tee's two rectangles in the block's frame: x range, y range.
-_BAR = (-60.0, 60.0, 0.0, 30.0)
-_STEM = (-15.0, 15.0, 30.0, 120.0)
-_CORNERS = np.array([(x, y) for box in (_BAR, _STEM) for x in box[:2] for y in box[2:]])
-_OUTLINE = ((-60.0, 0.0), (60.0, 0.0), (60.0, 30.0), (-60.0, 30.0), (-15.0, 120.0), (15.0, 120.0))
-_CENTRE_OF_GRAVITY = (0.0, 45.0)
-_AGENT_LOW, _AGENT_HIGH = 22.0, 490.0
+# The first word of a random seed after the user's, so that no two uses share a stream.
+TRAINING_STREAM, TUNE_STREAM, REPORT_STREAM = 0, 1, 2
+
+# Ranges (px) of the block's centre of gravity, of its corners and of where pushes end.
 _CENTRE_LOW, _CENTRE_HIGH = 145.0, 367.0
 # No corner can be near a wall while the centre of gravity is inside this range.
 _JAM_LOW, _JAM_HIGH = 115.0, 397.0
 _NEAR_LOW, _NEAR_HIGH = 25.0, 486.0
 _EXIT_LOW, _EXIT_HIGH = 70.0, 442.0
-
-
-def block_to_world(pose: Sequence[float], point: Point) -> Point:
-    """Maps a point of the block's frame to the arena, for a pose (x, y, angle)."""
-    cosine, sine = math.cos(pose[2]), math.sin(pose[2])
-    x, y = point
-    return pose[0] + cosine * x - sine * y, pose[1] + sine * x + cosine * y
-
-
-def block_corners(states: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Corners of the tee's two rectangles.
-
-    Args:
-        states: [..., STATE_SIZE].
-
-    Returns:
-        [..., 8, 2] float64, px.
-    """
-    angle = np.asarray(states[..., BLOCK_ANGLE], np.float64)[..., None]
-    cosine, sine = np.cos(angle), np.sin(angle)
-    x, y = _CORNERS[:, 0], _CORNERS[:, 1]
-    turned = np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
-    return turned + states[..., None, BLOCK_POSITION]
-
-
-def block_clearance(pose: Sequence[float], point: Point) -> float:
-    """Distance (px) from a point to the block of the given pose (x, y, angle); 0 inside."""
-    cosine, sine = math.cos(pose[2]), math.sin(pose[2])
-    dx, dy = point[0] - pose[0], point[1] - pose[1]
-    x, y = cosine * dx + sine * dy, cosine * dy - sine * dx
-    return min(
-        math.hypot(max(left - x, x - right, 0.0), max(low - y, y - high, 0.0))
-        for left, right, low, high in (_BAR, _STEM)
-    )
-
-
-def sample_start(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draws a start state at rest, the block clear of walls and agent.
-
-    Args:
-        rng: source of randomness.
-
-    Returns:
-        [STATE_SIZE] float64: block x, y in [100, 400], any angle, agent anywhere in the arena.
-    """
-    state = np.zeros(STATE_SIZE)
-    while True:
-        state[BLOCK_POSITION] = rng.uniform(100, 400, 2)
-        state[BLOCK_ANGLE] = rng.uniform(-np.pi, np.pi)
-        corners = block_corners(state)
-        if corners.min() > WALL_LOW + 1 and corners.max() < WALL_HIGH - 1:
-            break
-    pose = state[4:7].tolist()
-    while True:
-        x, y = rng.uniform(_AGENT_LOW, _AGENT_HIGH, 2).tolist()
-        if block_clearance(pose, (x, y)) > AGENT_RADIUS + 2:
-            state[:2] = x, y
-            return state
 
 
 def make_policy(rng: np.random.Generator, steps: int) -> Policy:
@@ -155,8 +99,8 @@ def _clip(value: float, low: float, high: float) -> float:
 
 def _bounded(x: float, y: float, ax: float, ay: float) -> Point:
     """Keeps the commanded target inside the arena and the action inside [-1, 1]^2."""
-    ax = _clip(ax, (_AGENT_LOW - x) / ACTION_SCALE, (_AGENT_HIGH - x) / ACTION_SCALE)
-    ay = _clip(ay, (_AGENT_LOW - y) / ACTION_SCALE, (_AGENT_HIGH - y) / ACTION_SCALE)
+    ax = _clip(ax, (AGENT_LOW - x) / ACTION_SCALE, (AGENT_HIGH - x) / ACTION_SCALE)
+    ay = _clip(ay, (AGENT_LOW - y) / ACTION_SCALE, (AGENT_HIGH - y) / ACTION_SCALE)
     return _clip(ax, -1.0, 1.0), _clip(ay, -1.0, 1.0)
 
 
@@ -213,7 +157,7 @@ class _Waypoints:
         rng = self._rng
         gx, gy = rng.uniform(60, 452, 2).tolist()
         if rng.random() < 0.8:
-            cx, cy = block_to_world(pose, _CENTRE_OF_GRAVITY)
+            cx, cy = block_to_world(pose, CENTRE_OF_GRAVITY)
             dx, dy = rng.normal(0.0, 60.0, 2).tolist()
             gx, gy = _clip(cx + dx, 110.0, 402.0), _clip(cy + dy, 110.0, 402.0)
         self._goal = gx, gy
@@ -255,10 +199,10 @@ class _DirectedPush:
 
     def _jams(self, pose: list[float]) -> bool:
         """Whether the block touches a wall, or nearly, and is being pushed towards it."""
-        centre = block_to_world(pose, _CENTRE_OF_GRAVITY)
+        centre = block_to_world(pose, CENTRE_OF_GRAVITY)
         if all(_JAM_LOW < value < _JAM_HIGH for value in centre):
             return False
-        corners = [block_to_world(pose, corner) for corner in _OUTLINE]
+        corners = [block_to_world(pose, corner) for corner in OUTLINE]
         for axis in range(2):
             values = [corner[axis] for corner in corners]
             end, middle = self._exit[axis], centre[axis]
@@ -272,7 +216,7 @@ class _DirectedPush:
         """The entry point, or a point beside the block when the straight way is blocked."""
         if not self._detour:
             return self._entry
-        centre = block_to_world(pose, _CENTRE_OF_GRAVITY)
+        centre = block_to_world(pose, CENTRE_OF_GRAVITY)
         dx, dy = self._entry[0] - agent[0], self._entry[1] - agent[1]
         length = max(math.hypot(dx, dy), 1e-9)
         ux, uy = dx / length, dy / length
@@ -295,7 +239,7 @@ class _DirectedPush:
         self._approach_speed = float(rng.uniform(0.2, 0.45))
         # Going straight moves the block on the way, which near a wall would jam it.
         self._detour = bool(rng.random() < 0.3) or _near_wall(
-            block_to_world(pose, _CENTRE_OF_GRAVITY)
+            block_to_world(pose, CENTRE_OF_GRAVITY)
         )
         self._left = int(rng.integers(12, 40))
 
@@ -303,10 +247,10 @@ class _DirectedPush:
         """Draws a push: where it enters, outside the block, and where it ends."""
         rng = self._rng
         # A margin around the tee, so that some pushes only graze it.
-        left, right, low, high = _BAR if rng.random() < 0.5 else _STEM
+        left, right, low, high = BAR if rng.random() < 0.5 else STEM
         local = rng.uniform(left - 12, right + 12), rng.uniform(low - 12, high + 12)
         point = block_to_world(pose, local)
-        centre = block_to_world(pose, _CENTRE_OF_GRAVITY)
+        centre = block_to_world(pose, CENTRE_OF_GRAVITY)
         angle = self._direction(centre)
         ux, uy = math.cos(angle), math.sin(angle)
         back = rng.uniform(10, 35)
@@ -319,8 +263,8 @@ class _DirectedPush:
             room = (edge - position) / component if abs(component) > 1e-6 else length
             length = min(length, max(room, 15.0))
         entry = (
-            _clip(point[0] - back * ux, _AGENT_LOW, _AGENT_HIGH),
-            _clip(point[1] - back * uy, _AGENT_LOW, _AGENT_HIGH),
+            _clip(point[0] - back * ux, AGENT_LOW, AGENT_HIGH),
+            _clip(point[1] - back * uy, AGENT_LOW, AGENT_HIGH),
         )
         x, y = point[0] + length * ux, point[1] + length * uy
         return entry, (_clip(x, _EXIT_LOW, _EXIT_HIGH), _clip(y, _EXIT_LOW, _EXIT_HIGH))
