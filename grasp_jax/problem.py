@@ -171,9 +171,10 @@ def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Arr
 
 def check_bound_values(problem: Problem) -> None:
     """Raises ValueError where a lower bound exceeds its upper bound (concrete values only)."""
-    if isinstance(problem.low, jax.core.Tracer) or isinstance(problem.high, jax.core.Tracer):
+    try:
+        low, high = np.asarray(problem.low), np.asarray(problem.high)
+    except jax.errors.TracerArrayConversionError:
         return
-    low, high = np.asarray(problem.low), np.asarray(problem.high)
     wrong = np.flatnonzero(~(low <= high))
     if wrong.size:
         i = int(wrong[0])

@@ -153,3 +153,8 @@ def require_count(planner: Any, field: str, minimum: int = 1) -> None:
             f"{type(value).__name__}: {value!r:.60}."
         )
     require(value >= minimum, f"{name} must be at least {minimum}, got {value}.")
+
+
+def add(values: PyTree, updates: PyTree) -> PyTree:
+    """`values + updates`, leaf by leaf, in the dtype of `values`."""
+    return jax.tree.map(lambda x, u: x + u.astype(x.dtype), values, updates)

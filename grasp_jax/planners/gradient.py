@@ -21,6 +21,7 @@ from grasp_jax.planners.base import (
     Proposal,
     Scalar,
     Schedule,
+    add,
     proposal,
     require_count,
     static,
@@ -85,7 +86,7 @@ class GD:
             _tree.finite_or_zero(gradient), state.optimizer, state.actions
         )
         noise = self.action_noise * White()(progress.key, state.actions)
-        moved = optax.apply_updates(state.actions, updates) + noise
+        moved = add(state.actions, updates) + noise
         # A step that left the model's finite range would never come back by itself.
         actions = jnp.where(jnp.isfinite(cost), moved, progress.best_actions)
         actions = problem.clip(actions).astype(state.actions.dtype)

@@ -34,6 +34,7 @@ from grasp_jax.planners.base import (
     Proposal,
     Scalar,
     Schedule,
+    add,
     check,
     proposal,
     require,
@@ -213,7 +214,7 @@ class GRASP:
         updates, state_optimizer = self.optimizer(self.state_rate).update(
             gradient.states, state.state_optimizer, state.states
         )
-        states = _add(state.states, updates)
+        states = add(state.states, updates)
         sigma = value_at(self.state_noise, iteration)
         noise = noise_like(self.noise, key, states)
         states = jax.tree.map(lambda s, z: s + jnp.asarray(sigma, s.dtype) * z, states, noise)
@@ -221,7 +222,7 @@ class GRASP:
         updates, action_optimizer = self.optimizer(self.action_rate).update(
             gradient.actions, state.action_optimizer, state.actions
         )
-        actions = problem.clip(_add(state.actions, updates))
+        actions = problem.clip(add(state.actions, updates))
         return GRASPState(states, actions, state_optimizer, action_optimizer), gradient
 
     def _synchronise(
@@ -250,8 +251,3 @@ class GRASP:
             residual=before.residual,
         )
         return self._restart(state.states, search.best_actions), found
-
-
-def _add(values: PyTree, updates: PyTree) -> PyTree:
-    """`values + updates` in the dtype of `values`."""
-    return jax.tree.map(lambda x, u: x + u.astype(x.dtype), values, updates)

@@ -25,6 +25,7 @@ from grasp_jax.planners.base import (
     Proposal,
     Scalar,
     Schedule,
+    add,
     proposal,
     require_count,
     static,
@@ -135,7 +136,7 @@ class LatCo:
         updates, optimizer = self.optimizer(self.learning_rate).update(
             _tree.finite_or_zero(gradient), state.optimizer, variables
         )
-        states, actions = optax.apply_updates(variables, updates)
+        states, actions = add(variables, updates)
         actions = problem.clip(actions)
         grow = (progress.iteration + 1) % self.multiplier_every == 0
         growth = jnp.where(grow, self.multiplier_rate, 0) * _tree.finite_or_zero(violation)
