@@ -15,8 +15,8 @@ from grasp_jax.planners.base import Planner, check
 from grasp_jax.problem import Problem
 
 
-def check_key(key: Any) -> None:
-    """Raises TypeError unless `key` is one JAX random key."""
+def check_key(key: Any, batch: bool = False) -> None:
+    """Raises unless `key` is one JAX random key, or with `batch` a vector of keys."""
     fix = "Pass jax.random.key(0); to plan for many goals, plan_batch splits one key itself."
     if not isinstance(key, jax.Array):
         raise TypeError(
@@ -25,7 +25,7 @@ def check_key(key: Any) -> None:
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not (typed or (key.dtype == jnp.uint32 and key.ndim >= 1)):
         raise TypeError(f"key must be a JAX random key, got an array {describe(key)}. {fix}")
-    if (key.ndim if typed else key.ndim - 1) != 0:
+    if (key.ndim if typed else key.ndim - 1) > int(batch):
         raise ValueError(f"key must be a single key, got keys of shape {list(key.shape)}. {fix}")
 
 
@@ -163,9 +163,8 @@ def _signature(tree: PyTree) -> Any:
     return jax.tree.structure(tree), [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]
 
 
-def check_batch(batched: dict[str, PyTree]) -> int:
+def check_batch(batched: dict[str, PyTree], size: int | None = None) -> int:
     """How many goals every leaf's leading axis holds; raises ValueError where they differ."""
-    size: int | None = None
     for name, tree in batched.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             size = leaf.shape[0] if size is None and leaf.ndim else size

@@ -84,15 +84,15 @@ def plan_batch(
 ) -> Plan:
     """Plans for many goals at once: `plan` over a leading axis of `B` goals.
 
-    Goal `b` is planned exactly as `plan` would with the key `jax.random.fold_in(key, b)`; a goal
-    whose model returns NaN changes no other goal.
+    Goal `b` is planned exactly as `plan` would with the key `jax.random.fold_in(key, b)`, or with
+    `key[b]` where `key` is a vector of keys; a goal whose model returns NaN changes no other goal.
 
     Args:
       dynamics: See `plan`; shared by all goals, unbatched.
       state: Leaves `[B, ...]`.
       goal: Leaves `[B, ...]`.
       actions: `[B, T, A]`, or `[T, A]` to start all goals from the same guess.
-      key: One random key.
+      key: One random key, or `[B]` keys.
       planner: See `plan`.
       bounds: See `plan`; shared by all goals.
       objective: See `plan`; shared by all goals.
@@ -212,10 +212,11 @@ def _open(
     bounds: tuple[Any, Any] | None,
     objective: Objective | None,
     context: Context | None,
+    batch: bool = False,
 ) -> tuple[Problem, Frozen]:
     """Checks values and packs the arguments; shapes are checked while tracing."""
     planner = GRASP() if planner is None else planner
-    checks.check_key(key)
+    checks.check_key(key, batch)
     checks.check_planner(planner)
     problem = make_problem(dynamics, state, goal, actions, bounds, objective, context)
     check_bound_values(problem)
@@ -262,6 +263,10 @@ def _rows(problem: Problem) -> dict[str, PyTree]:
 
 
 def _keys(key: jax.Array, size: int) -> jax.Array:
+    """`[B]` keys: the caller's own, or one drawn from theirs for each goal."""
+    if key.ndim > (0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
+        checks.check_batch({"key": key}, size)
+        return key
     return jax.vmap(lambda b: jax.random.fold_in(key, b))(jnp.arange(size))
 
 
