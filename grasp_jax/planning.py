@@ -107,7 +107,7 @@ def plan_batch(
       TypeError, ValueError: As `plan`.
     """
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, batch=True
     )
     problem = _broadcast_actions(problem)
     if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
@@ -171,7 +171,7 @@ def start_batch(
 ) -> Search:
     """Begins a search for `B` goals without taking a step. Arguments as for `plan_batch`."""
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, batch=True
     )
     problem = _broadcast_actions(problem)
     return Search(problem, frozen, _start_batch(problem, frozen, key), batched=True)
