@@ -312,7 +312,7 @@ def _map_chunks(function: Any, rows: PyTree, size: int, chunk_size: int | None) 
     chunks = -(-size // chunk_size)
     index = jnp.minimum(jnp.arange(chunks * chunk_size), size - 1).reshape(chunks, chunk_size)
     result = jax.lax.map(lambda i: function(jax.tree.map(lambda x: x[i], rows)), index)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:size], result)
+    return jax.tree.map(lambda x: x.reshape(index.size, *x.shape[2:])[:size], result)
 
 
 @jax.jit
