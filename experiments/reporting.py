@@ -1,0 +1,225 @@
+"""What every experiment writes: resumable raw results, summary tables, progress.
+
+Raw results are JSON lines, one finished piece of work each; tables are made from them alone.
+"""
+
+import contextlib
+import csv
+import json
+import math
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+Record = dict[str, Any]
+
+COLUMNS = (
+    "environment",
+    "observation",
+    "mode",
+    "horizon",
+    "planner",
+    "goals",
+    "success",
+    "success_low",
+    "success_high",
+    "success_any_time",
+    "predicted_success",
+    "median_seconds",
+    "model_forward",
+    "model_backward",
+)
+"""Columns of every `summary.csv`; shares in [0, 1], times in seconds."""
+
+FLOOR, CEILING = "zero_action", "ground_truth"
+"""Planner names of the rows that bound the others."""
+
+_PERCENT = {"success_any_time", "predicted_success"}
+_HIDDEN = {"success_low", "success_high"}
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a success probability.
+
+    Args:
+      successes: Between 0 and `trials`.
+      trials: May be 0: nothing is known, the interval is (0, 1).
+      z: Standard normal quantile; 1.96 for 95%.
+
+    Returns:
+      `(low, high)` in [0, 1].
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"wilson_interval: {successes} successes in {trials} trials.")
+    if trials == 0:
+        return 0.0, 1.0
+    share, spread = successes / trials, z * z / trials
+    centre = share + spread / 2
+    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4)
+    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
+    # Rounding would leave 0 of n a hair above 0, and n of n a hair below 1.
+    return (0.0 if successes == 0 else low), (1.0 if successes == trials else high)
+
+
+def _plain(value: Any) -> Any:
+    """Numpy and jax values as plain data, for `json`."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, pathlib.PurePath):
+        return str(value)
+    raise TypeError(f"A result cannot hold {type(value).__name__}: {value!r:.60}.")
+
+
+class ResultLog:
+    """A JSON-lines file that survives a kill and knows what it holds.
+
+    Attributes:
+      path: The file; its folder is made if needed.
+      key_fields: Fields that identify a record.
+      records: All complete records, in the order in which they were finished, as read from JSON.
+    """
+
+    def __init__(self, path: pathlib.Path | str, key_fields: Sequence[str] = ()) -> None:
+        """Reads the complete lines of an existing file and cuts off a torn last one.
+
+        Raises:
+          ValueError: A line before the last is not a record, so the file is not such a log.
+        """
+        self.path = pathlib.Path(path)
+        self.key_fields = tuple(key_fields)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.records: list[Record] = self._read() if self.path.exists() else []
+        self._by_key = {self._key(r): r for r in self.records}
+
+    def _read(self) -> list[Record]:
+        content = self.path.read_bytes()
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):
+            with self.path.open("r+b") as file:
+                file.truncate(len(complete))
+        records = []
+        for number, line in enumerate(complete.decode().splitlines(), 1):
+            try:
+                record = json.loads(line)
+                self._key(record)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(
+                    f"{self.path}, line {number} is no result with {self.key_fields}: {error!r}. "
+                    "Delete the line, or move the file away."
+                ) from error
+            records.append(record)
+        return records
+
+    def _key(self, record: Record) -> tuple[Any, ...]:
+        return tuple(record[field] for field in self.key_fields)
+
+    def append(self, record: Record) -> None:
+        """Writes one record and flushes it, so that a kill loses at most the one being written."""
+        line = json.dumps(record, default=_plain)
+        kept = json.loads(line)
+        key = self._key(kept)
+        with self.path.open("a") as file:
+            file.write(line + "\n")
+        self.records.append(kept)
+        self._by_key[key] = kept
+
+    def lookup(self, **key: Any) -> Record | None:
+        """The latest record with exactly these key fields, or None."""
+        if set(key) != set(self.key_fields):
+            raise ValueError(f"Give the key fields {self.key_fields}, got {tuple(key)}.")
+        return self._by_key.get(self._key(key))
+
+    def done(self, **key: Any) -> bool:
+        """Whether a record with exactly these key fields is there."""
+        return self.lookup(**key) is not None
+
+
+def write_summary(path: pathlib.Path | str, rows: Sequence[Record]) -> None:
+    """Writes one row per cell: the columns every experiment has, then the rows' own.
+
+    Args:
+      path: The csv file.
+      rows: A missing or None value leaves its cell blank.
+    """
+    extra = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*COLUMNS, *extra], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _shown(name: str, row: Record) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if name == "success":
+        text = f"{100 * value:.0f}"
+        if row.get("success_low") is not None and row.get("success_high") is not None:
+            text += f" [{100 * row['success_low']:.0f}–{100 * row['success_high']:.0f}]"
+        return text
+    if name in _PERCENT:
+        return f"{100 * value:.0f}"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def print_table(rows: Sequence[Record], title: str = "", columns: Iterable[str] = ()) -> None:
+    """Prints rows as a table, shares in percent, success with its 95% interval.
+
+    Args:
+      rows: As for `write_summary`.
+      title: Above the table.
+      columns: Which ones, in order; by default all that are filled somewhere.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    present = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
+    chosen = list(columns) or [
+        n for n in present if n not in _HIDDEN and any(r.get(n) is not None for r in rows)
+    ]
+    table = Table(title=title or None, caption="shares in %, [95% interval]")
+    for name in chosen:
+        is_number = any(isinstance(r.get(name), (int, float)) for r in rows)
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+    for row in rows:
+        table.add_row(*[escape(_shown(name, row)) for name in chosen])
+    # Away from a terminal rich assumes 80 columns, which would wrap every header.
+    console = Console()
+    (console if console.is_terminal else Console(width=max(console.width, 150))).print(table)
+
+
+@contextlib.contextmanager
+def progress(total: int, title: str = "") -> Iterator[Callable[..., None]]:
+    """A progress bar with time spent and time left.
+
+    Args:
+      total: Pieces of work.
+      title: Beside the bar.
+
+    Yields:
+      `bar(finished=1, latest="")`: counts finished pieces and names the latest.
+    """
+    from rich import progress as rich_progress
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("{task.fields[latest]}"),
+    )
+    with rich_progress.Progress(*columns) as bars:
+        task = bars.add_task(title, total=total, latest="")
+
+        def bar(finished: int = 1, latest: str = "") -> None:
+            bars.update(task, advance=finished, latest=latest)
+
+        yield bar

@@ -1,0 +1,96 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from experiments import plots
+from experiments.reporting import COLUMNS, ResultLog, print_table, wilson_interval, write_summary
+
+ROW = {"planner": "GRASP", "horizon": 40, "goals": 10, "success": 0.5, "extra": 1.25}
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "expected"),
+    [(5, 10, (0.2366, 0.7634)), (0, 10, (0.0, 0.2775)), (10, 10, (0.7225, 1.0)), (0, 0, (0, 1))],
+)
+def test_wilson_interval_has_the_known_values(successes, trials, expected):
+    assert wilson_interval(successes, trials) == pytest.approx(expected, abs=5e-5)
+
+
+def test_wilson_interval_rejects_more_successes_than_trials():
+    with pytest.raises(ValueError, match="3 successes in 2"):
+        wilson_interval(3, 2)
+
+
+def test_log_resumes_with_what_was_finished(tmp_path):
+    path = tmp_path / "deep" / "results.jsonl"
+    log = ResultLog(path, key_fields=("planner", "goal"))
+    log.append({"planner": "GD", "goal": np.int64(3), "cost": np.float32(0.5)})
+    again = ResultLog(path, key_fields=("planner", "goal"))
+    assert again.records == log.records == [{"planner": "GD", "goal": 3, "cost": 0.5}]
+    assert again.done(planner="GD", goal=3) and again.done(planner="GD", goal=np.int64(3))
+    assert not again.done(planner="GD", goal=4)
+    assert again.lookup(planner="GD", goal=3) == {"planner": "GD", "goal": 3, "cost": 0.5}
+    with pytest.raises(ValueError, match="key fields"):
+        again.done(planner="GD")
+
+
+@pytest.mark.parametrize("torn", ['{"planner": "GD", "go', '{"planner": "GD", "goal": 1}', "{"])
+def test_log_drops_a_torn_last_line_and_goes_on(tmp_path, torn):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"planner": "GD", "goal": 0}\n' + torn)
+    log = ResultLog(path, key_fields=("planner", "goal"))
+    assert [r["goal"] for r in log.records] == [0]
+    log.append({"planner": "GD", "goal": 1})
+    assert [json.loads(x)["goal"] for x in path.read_text().splitlines()] == [0, 1]
+
+
+def test_log_refuses_a_file_that_is_broken_in_the_middle(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('not json\n{"planner": "GD"}\n')
+    with pytest.raises(ValueError, match="line 1"):
+        ResultLog(path, key_fields=("planner",))
+
+
+def test_log_refuses_a_record_without_its_key_before_writing(tmp_path):
+    log = ResultLog(tmp_path / "results.jsonl", key_fields=("planner", "goal"))
+    with pytest.raises(KeyError):
+        log.append({"planner": "GD"})
+    assert not log.path.exists()
+
+
+def test_summary_has_the_house_columns_then_extras_and_blanks(tmp_path):
+    path = tmp_path / "summary.csv"
+    write_summary(path, [ROW, {"planner": "CEM", "success": None}])
+    with path.open() as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    assert tuple(reader.fieldnames or ()) == (*COLUMNS, "extra")
+    assert rows[0]["success"] == "0.5" and rows[0]["median_seconds"] == ""
+    assert rows[1]["success"] == "" and rows[1]["extra"] == ""
+
+
+def test_table_shows_percent_and_interval(capsys):
+    print_table([{**ROW, "success_low": 0.2366, "success_high": 0.7634}], title="A title")
+    out = capsys.readouterr().out
+    assert "50 [24–76]" in out and "A title" in out and "GRASP" in out
+
+
+def test_figures_are_written(tmp_path):
+    rows = [
+        {"planner": name, "horizon": h, "goals": 20, "success": share}
+        for name, share in [("GRASP", 0.6), ("CEM", 0.5), ("zero_action", 0.0)]
+        for h in (40, 50)
+    ]
+    plots.success_against_horizon(rows, tmp_path / "horizon.png", "title")
+    plots.success_against_time({"GRASP": ([0.1, 1.0], [0.2, 0.6])}, tmp_path / "time.png", "title")
+    plots.save_gif(
+        [np.zeros((8, 8, 3), np.uint8), np.ones((8, 8, 3), np.uint8)], tmp_path / "a.gif"
+    )
+    assert all((tmp_path / n).stat().st_size > 0 for n in ("horizon.png", "time.png", "a.gif"))
+
+
+def test_a_planner_has_one_color():
+    assert plots.color("GRASP") == plots.color("GRASP") != plots.color("CEM")
+    assert plots.color("something new") == plots.color("something new")
