@@ -1,0 +1,243 @@
+"""Trains the Push-T state world model and reports its open-loop errors.
+
+    python -m experiments.collect_pusht --output=data/pusht
+    python -m experiments.train_pusht_state --data=data/pusht
+
+The second command's defaults reproduce the shipped checkpoint (about 35 minutes on one core).
+Stages of growing rollout length share one optimiser: one-step training sees the most states,
+the longer rollouts then teach the model to recover from its own errors. After an interruption,
+the same command continues from the last snapshot in --work.
+"""
+
+import functools
+import json
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import app, flags
+from jax import Array
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from experiments import pusht_state_model as psm
+from experiments.pusht_segments import Data, Stage, load_data, sample_batch, segment_starts
+from experiments.pusht_state_features import COG, rotate
+from experiments.pusht_state_report import open_loop_report, plot_curves, speed_report
+
+_DATA = flags.DEFINE_string("data", "data/pusht", "Directory of the collected shards.")
+_WORK = flags.DEFINE_string("work", "data/pusht_state", "Directory of snapshots and curves.")
+_OUTPUT = flags.DEFINE_string("output", str(psm.DEFAULT_CHECKPOINT), "Checkpoint to write.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.")
+_WIDTHS = flags.DEFINE_list("widths", ["64", "64", "64", "64"], "Hidden widths of the MLP.")
+_STAGES = flags.DEFINE_list(
+    "stages",
+    ["1:1024:60000:4e-3", "10:128:80000:1.5e-3", "30:64:100000:7e-4"],
+    "Stages as environment steps:batch size:updates:peak learning rate.",
+)
+
+CHUNK = 100  # updates per compiled call
+SNAPSHOT_CHUNKS = 50
+EMA_DECAY = 0.999
+ROBUST = 5.0  # px at which an error starts to count logarithmically: jams at walls are chaotic
+GRADIENT_CLIP = 1.0
+VALIDATION = (256, 60)  # held-out trajectories, environment steps
+
+
+class TrainState(NamedTuple):
+    """All that a resumed run needs besides the flags."""
+
+    model: psm.PushTStateModel
+    average: psm.PushTStateModel
+    optimizer: optax.OptState
+
+
+def parse_stage(text: str) -> Stage:
+    """Reads `steps:batch:updates:rate`."""
+    steps, batch, updates, rate = text.split(":")
+    if int(updates) % CHUNK:
+        raise ValueError(f"stage {text!r}: updates must be a multiple of {CHUNK}")
+    return Stage(int(steps), int(batch), int(updates), float(rate))
+
+
+def segment_errors(model: psm.PushTStateModel, states: Array, actions: Array) -> Array:
+    """Open-loop errors [steps] in px of the block's (x, y, 60 px/rad * angle) over a segment.
+
+    Args:
+        model: the model.
+        states: [steps + 1, 10] simulator states.
+        actions: [steps, 2] environment actions.
+    """
+    x = psm.encode(states)
+    c, s = x[:, 4] / psm.ANGLE_RADIUS, x[:, 5] / psm.ANGLE_RADIUS
+    cog = x[:, 2:4] + jax.vmap(rotate, (0, 0, None))(c, s, jnp.asarray(COG, x.dtype))
+    truth = jnp.concatenate([cog, x[:, 4:6]], axis=-1)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def step(carry: tuple[Array, ...], inputs: tuple[Array, Array]) -> tuple[Any, Array]:
+        action, target = inputs
+        position, velocity, cog, c, s = carry
+        carry = model.environment_step(position, velocity, cog, c, s, action)
+        angle = psm.ANGLE_RADIUS * jnp.stack(carry[3:5])
+        error = psm.PIXELS * (jnp.concatenate([carry[2], angle]) - target)
+        return carry, jnp.sqrt(jnp.sum(error * error) + 1e-2)
+
+    first = (x[0, 0:2], x[0, 6:8], cog[0], c[0], s[0])
+    return jax.lax.scan(step, first, (actions, truth[1:]))[1]
+
+
+def loss_fn(model: psm.PushTStateModel, states: Array, actions: Array) -> Array:
+    """Robust mean error of a batch [batch, steps + 1, 10], [batch, steps, 2]."""
+    # The agent's map is identified, not trained.
+    model = eqx.tree_at(lambda m: m.agent, model, jax.lax.stop_gradient(model.agent))
+    errors = jax.vmap(segment_errors, (None, 0, 0))(model, states, actions)
+    return jnp.mean(ROBUST * jnp.log1p(errors / ROBUST))
+
+
+@functools.cache  # a new object would recompile train_chunk
+def make_optimizer(stages: tuple[Stage, ...]) -> optax.GradientTransformation:
+    """Muon (orthogonalised momentum) on matrices, Adam on biases; one cosine per stage."""
+    schedules = [
+        optax.warmup_cosine_decay_schedule(
+            0.0, s.rate, min(200, s.updates // 2), s.updates, s.rate * 0.01
+        )
+        for s in stages
+    ]
+    ends = np.cumsum([s.updates for s in stages])[:-1].tolist()
+    schedule = optax.join_schedules(schedules, ends)
+    return optax.chain(
+        optax.clip_by_global_norm(GRADIENT_CLIP), optax.contrib.muon(schedule, adam_b2=0.99)
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("optimizer", "stage"))
+def train_chunk(
+    state: TrainState,
+    data: Data,
+    starts: Array,
+    key: Array,
+    first: Array,
+    optimizer: optax.GradientTransformation,
+    stage: Stage,
+) -> tuple[TrainState, Array]:
+    """CHUNK updates, numbered from `first` []; returns the state and the mean loss []."""
+
+    def update(state: TrainState, index: Array) -> tuple[TrainState, Array]:
+        batch = sample_batch(data, starts, stage, jax.random.fold_in(key, index))
+        old: Any = state.model  # optax's types know arrays and containers only
+        average: Any = state.average
+        loss, gradient = jax.value_and_grad(loss_fn)(old, *batch)
+        change, opt = optimizer.update(gradient, state.optimizer, old)
+        model: Any = optax.apply_updates(old, change)
+        model = eqx.tree_at(lambda m: m.agent, model, old.agent)
+        average = optax.incremental_update(model, average, 1.0 - EMA_DECAY)
+        return TrainState(model, average, opt), loss
+
+    state, losses = jax.lax.scan(update, state, first + jnp.arange(CHUNK))
+    return state, jnp.mean(losses)
+
+
+def save_snapshot(path: pathlib.Path, state: TrainState, update: int) -> None:
+    """Writes the whole training state; a kill during the write leaves the previous one."""
+    leaves = jax.tree.leaves(state)
+    tensors = {f"leaf_{i:04d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors | {"update": np.asarray(update)}, str(temporary))
+    temporary.replace(path)
+
+
+def load_snapshot(path: pathlib.Path, like: TrainState) -> tuple[TrainState, int]:
+    """Reads a snapshot with the structure of `like`; returns the state and updates done."""
+    tensors = load_file(str(path))
+    leaves, structure = jax.tree.flatten(like)
+    names = [f"leaf_{i:04d}" for i in range(len(leaves))]
+    shapes = [tensors[n].shape if n in tensors else None for n in names]
+    if shapes != [leaf.shape for leaf in leaves] or len(tensors) != len(leaves) + 1:
+        raise ValueError(f"{path} belongs to a run with other flags: remove it or change --work")
+    restored = jax.tree.unflatten(structure, [jnp.asarray(tensors[n]) for n in names])
+    return restored, int(tensors["update"])
+
+
+@jax.jit
+def validate(model: psm.PushTStateModel, held_out: Data) -> Array:
+    """Median open-loop block error [] in px at the end of the VALIDATION segments."""
+    count, steps = VALIDATION
+    states = jnp.asarray(held_out.states)[:count, : steps + 1]
+    actions = jnp.asarray(held_out.actions)[:count, :steps]
+    return jnp.median(jax.vmap(segment_errors, (None, 0, 0))(model, states, actions)[:, -1])
+
+
+def train(
+    data: Data,
+    held_out: Data,
+    stages: list[Stage],
+    widths: tuple[int, ...],
+    seed: int,
+    work: pathlib.Path,
+    max_chunks: int | None = None,
+) -> psm.PushTStateModel:
+    """Runs or resumes training in `work`; stops early after `max_chunks` chunks if given."""
+    work.mkdir(parents=True, exist_ok=True)
+    key = jax.random.key(seed)
+    model: Any = psm.init_model(key, psm.fit_agent(data.states[:256], data.actions[:256]), widths)
+    optimizer = make_optimizer(tuple(stages))
+    state, done = TrainState(model, model, optimizer.init(model)), 0
+    snapshot, log = work / "snapshot.safetensors", work / "curve.jsonl"
+    if snapshot.exists():
+        state, done = load_snapshot(snapshot, state)
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.write_text("".join(f"{x}\n" for x in lines if json.loads(x)["update"] <= done))
+    data, began = Data(*map(jnp.asarray, data)), time.monotonic()
+    total = sum(stage.updates for stage in stages)
+    progress = tqdm(total=total, initial=done, desc="training", unit="update")
+    chunks, end = 0, 0
+    for stage in stages:
+        end += stage.updates
+        starts = segment_starts(data, stage) if done < end else None
+        while done < end and chunks != max_chunks:
+            first = jnp.asarray(done, jnp.int32)
+            state, loss = train_chunk(state, data, starts, key, first, optimizer, stage)
+            done, chunks = done + CHUNK, chunks + 1
+            progress.update(CHUNK)
+            if chunks % SNAPSHOT_CHUNKS == 0 or done == end or chunks == max_chunks:
+                error = float(validate(state.average, held_out))
+                row = {"update": done, "steps": stage.steps, "loss": float(loss)}
+                row |= {"held_out_px": error, "seconds": time.monotonic() - began}
+                with log.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                progress.set_postfix(loss=f"{float(loss):.3f}", held_out=f"{error:.2f}px")
+                psm.save_model(state.average, work / "model.safetensors")
+                save_snapshot(snapshot, state, done)
+    progress.close()
+    return state.average
+
+
+def main(argv: list[str]) -> None:
+    """Trains, then writes the checkpoint, its report and the curve."""
+    del argv
+    data, held_out = load_data(_DATA.value)
+    work, output = pathlib.Path(_WORK.value), pathlib.Path(_OUTPUT.value)
+    stages = [parse_stage(text) for text in _STAGES.value]
+    widths = tuple(int(width) for width in _WIDTHS.value)
+    model = train(data, held_out, stages, widths, _SEED.value, work)
+    psm.save_model(model, output)
+    report = {
+        "command": "python -m experiments.train_pusht_state --data=data/pusht"
+        f" --seed={_SEED.value} --widths={','.join(_WIDTHS.value)}"
+        f" --stages={','.join(_STAGES.value)}",
+        "data": f"{len(data.states)} training and {len(held_out.states)} held-out trajectories",
+        "open_loop": open_loop_report(model, held_out.states, held_out.actions),
+        "speed": speed_report(model),
+    }
+    output.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    plot_curves(work / "curve.jsonl", output.with_suffix(".png"))
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    app.run(main)
