@@ -2,8 +2,9 @@
 
 Protocol (METHOD of the README): every planner gets the same goals and keys. A search is read at
 fixed intervals of its iterations; each plan read is executed open loop in the simulator. A goal's
-time to success is the planning time, of one plan planned alone on one core, up to the first read
-whose plan succeeds; compilation is timed apart. Success is that of the last plan read.
+time to success is the planning time up to the first read whose plan succeeds, compilation apart:
+the time of one goal planned alone on one core (`timing="alone"`), or the share of one goal in the
+time of a batch on one core (`timing="batch"`). Success is that of the last plan read.
 """
 
 import dataclasses
@@ -43,7 +44,8 @@ class Cell:
       split: `tune` or `report`.
       checks: Reads of a search, at most.
       chunk: Goals planned side by side.
-      time_budget: Seconds of planning per goal (alone, on one core), or None.
+      time_budget: Seconds of planning per goal, measured as `timing` says, or None.
+      timing: `alone` or `batch`, see the module's docstring.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Cell:
     checks: int = 10
     chunk: int = 50
     time_budget: float | None = None
+    timing: str = "batch"
 
 
 @functools.cache
@@ -78,9 +81,16 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
     if cell.planner is None:
         yield _fixed_actions(cell)
         return
-    timing = _time_alone(cell)
+    alone = _time_alone(cell, cell.todo[0]) if cell.timing == "alone" else None
+    compile_seconds = _compile(cell, _padded(cell, cell.todo[: cell.chunk]))
     for first in range(0, len(cell.todo), cell.chunk):
-        yield _plan_chunk(cell, cell.todo[first : first + cell.chunk], timing)
+        todo = cell.todo[first : first + cell.chunk]
+        yield _plan_chunk(cell, todo, alone, compile_seconds)
+
+
+def _padded(cell: Cell, todo: tuple[int, ...]) -> np.ndarray:
+    """A short last chunk is filled up, so that it reuses the compiled program."""
+    return np.resize(np.asarray(todo), min(cell.chunk, len(cell.todo)))
 
 
 def _reads(cell: Cell) -> tuple[int, int]:
@@ -108,55 +118,62 @@ def _search(cell: Cell, index: np.ndarray) -> grasp_jax.Search:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """`compile_seconds` of the first plan, and `seconds` `[reads]` of planning one goal alone."""
-
-    compile_seconds: float
-    seconds: np.ndarray
-
-
-def _time_alone(cell: Cell, repeats: int = 3) -> Timing:
-    """Times the search of single goals, interval by interval, compilation apart."""
-    every, reads = _reads(cell)
-    index = np.asarray(cell.todo[:1])
+def _compile(cell: Cell, index: np.ndarray) -> float:
+    """Compiles the programs for as many goals as `index` has; seconds of the first use."""
+    every, _ = _reads(cell)
     began = time.perf_counter()
-    search = _search(cell, index)
-    jax.block_until_ready(grasp_jax.read(grasp_jax.advance(search, every)).cost)
-    first = time.perf_counter() - began
+    search = grasp_jax.advance(_search(cell, index), every)
+    jax.block_until_ready(grasp_jax.read(search).cost)
+    return time.perf_counter() - began
+
+
+def _time_alone(cell: Cell, goal: int, repeats: int = 3) -> np.ndarray:
+    """`[reads]` seconds up to each read of a search for one goal, median of some repeats."""
+    every, reads = _reads(cell)
+    index = np.array([goal])
+    _compile(cell, index)
     rows = []
     for _ in range(repeats):
-        began = time.perf_counter()
-        search = _search(cell, index)
+        search, seconds = _search(cell, index), 0.0
         row = []
         for _ in range(reads):
-            search = grasp_jax.advance(search, every)
-            jax.block_until_ready(search.state.best_cost)
-            row.append(time.perf_counter() - began)
+            search, spent = _timed_advance(search, every)
+            seconds += spent
+            row.append(seconds)
         rows.append(row)
-    seconds = np.median(np.asarray(rows), axis=0)
-    return Timing(max(0.0, first - float(seconds[0])), seconds)
+    return np.median(np.asarray(rows), axis=0)
 
 
-def _plan_chunk(cell: Cell, todo: tuple[int, ...], timing: Timing) -> list[Record]:
+def _timed_advance(search: grasp_jax.Search, every: int) -> tuple[grasp_jax.Search, float]:
+    jax.block_until_ready(search.state.best_cost)
+    began = time.perf_counter()
+    search = grasp_jax.advance(search, every)
+    jax.block_until_ready(search.state.best_cost)
+    return search, time.perf_counter() - began
+
+
+def _plan_chunk(
+    cell: Cell, todo: tuple[int, ...], alone: np.ndarray | None, compile_seconds: float
+) -> list[Record]:
     every, reads = _reads(cell)
-    if cell.time_budget is not None:
-        reads = max(1, int(np.sum(timing.seconds[:reads] <= cell.time_budget)))
-    # A short last chunk is filled up, so that it reuses the compiled program.
-    index = np.resize(np.asarray(todo), min(cell.chunk, len(cell.todo)))
+    index = _padded(cell, todo)
     search = _search(cell, index)
     score = _Score(cell, index[: len(todo)])
+    seconds = 0.0
     for read in range(reads):
-        search = grasp_jax.advance(search, every)
-        plans = grasp_jax.read(search)
-        score.update(plans, float(timing.seconds[read]))
+        search, spent = _timed_advance(search, every)
+        seconds = seconds + spent / len(index) if alone is None else float(alone[read])
+        score.update(grasp_jax.read(search), seconds)
+        if cell.time_budget is not None and seconds >= cell.time_budget:
+            break
     metrics = search.metrics
     assert metrics is not None
-    spent = {
+    spent_on_model = {
         "model_forward": np.asarray(metrics.forward.sum(axis=1)),
         "model_backward": np.asarray(metrics.backward.sum(axis=1)),
     }
-    return score.records(spent, timing, float(timing.seconds[reads - 1]))
+    common = {"seconds": round(seconds, 5), "compile_seconds": round(compile_seconds, 2)}
+    return score.records(spent_on_model, common)
 
 
 class _Score:
@@ -184,15 +201,14 @@ class _Score:
             if self._seconds[i] is None and self._outcome[i]["success"]:
                 self._seconds[i] = seconds
 
-    def records(self, spent: dict[str, np.ndarray], timing: Timing, total: float) -> list[Record]:
-        """One record per goal."""
+    def records(self, spent: dict[str, np.ndarray], common: Record) -> list[Record]:
+        """One record per goal; `spent` holds a number for each, `common` holds for all."""
         return [
             {
                 **_identity(self._cell, int(self._index[i])),
                 **self._outcome[i],
                 "seconds_to_success": self._seconds[i],
-                "seconds": total,
-                "compile_seconds": round(timing.compile_seconds, 3),
+                **common,
                 **{name: float(values[i]) for name, values in spent.items()},
                 "actions": np.round(np.asarray(self._actions[i], np.float64), 4).tolist(),
             }

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from grasp_jax import driver
+from grasp_jax import _tree, driver
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
 from grasp_jax.noise import Correlated, Noise, White, noise_like
@@ -44,6 +44,7 @@ from grasp_jax.planners.base import (
 )
 from grasp_jax.planners.gradient import GD, Optimizer
 from grasp_jax.problem import Problem
+from grasp_jax.rollout import trajectory
 
 
 @jax.tree_util.register_dataclass
@@ -65,6 +66,24 @@ class Sawtooth:
         """The value at `iteration`, `[]`."""
         fraction = jnp.mod(iteration, self.period) / jnp.maximum(self.period - 1, 1)
         return self.first + (self.last - self.first) * fraction
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pulse:
+    """A schedule that is `size` at the first iteration of each period and 0 otherwise.
+
+    Attributes:
+      size: The value of the pulse.
+      period: Iterations from pulse to pulse; the sync interval, usually.
+    """
+
+    size: Scalar
+    period: Scalar
+
+    def __call__(self, iteration: jax.Array) -> jax.Array:
+        """The value at `iteration`, `[]`."""
+        return jnp.where(jnp.mod(iteration, self.period) == 0, self.size, 0.0)
 
 
 class GRASPState(NamedTuple):
@@ -95,6 +114,9 @@ class GRASP:
       sync_from_best: Start each sync from the best plan so far instead of the present actions.
       sync_noise: Standard deviation of the noise added to the sync's starting actions.
       sync_noise_shape: Shape of that noise over time.
+      restart_from_best: After each sync continue from the best plan so far: its actions, and its
+        rollout as virtual states. False continues from the synced actions and leaves the virtual
+        states where they are, as the author does.
       stop_state_gradient: False lets gradients through the model's state input (ablation).
       time_chunk: Evaluate this many of the `T` terms at a time; None for all at once.
     """
@@ -112,6 +134,7 @@ class GRASP:
     sync_from_best: bool = static(False)
     sync_noise: Scalar = 0.0
     sync_noise_shape: Noise = Correlated()
+    restart_from_best: bool = static(False)
     stop_state_gradient: bool = static(True)
     time_chunk: int | None = static(None)
 
@@ -250,4 +273,11 @@ class GRASP:
             loss=before.loss,
             residual=before.residual,
         )
-        return self._restart(state.states, search.best_actions), found
+        if not self.restart_from_best:
+            return self._restart(state.states, search.best_actions), found
+        better = search.best_cost < progress.best_cost
+        actions = jnp.where(better, search.best_actions, progress.best_actions)
+        rollout = _tree.take(trajectory(problem, actions), slice(1, -1))
+        states = _tree.where(_tree.all_finite(rollout), rollout, state.states)
+        found = dataclasses.replace(found, forward=found.forward + problem.horizon)
+        return self._restart(states, actions), found

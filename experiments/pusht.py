@@ -1,0 +1,176 @@
+"""The main job: plan Push-T through a learned world model, score every plan in the simulator.
+
+    python -m experiments.pusht                        # a few minutes on 2 cores
+    python -m experiments.pusht --goals=500 --output=experiments/results/pusht_state
+
+Prints and writes the table of success, planning time and model evaluations for each planner and
+horizon, between the zero-action floor and the ground-truth ceiling; two plots and a GIF. Results
+are written as they finish; the same command resumes after a kill.
+"""
+
+import json
+import pathlib
+import time
+from typing import Any
+
+from absl import app, flags
+
+from experiments import pusht_runner
+from experiments.pusht_planners import describe, planners
+from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS, Cell
+from experiments.reporting import ResultLog, print_table, progress, write_summary
+from experiments.workers import run_tasks
+
+_HORIZONS = flags.DEFINE_list(
+    "horizons", ["40", "50", "60", "70", "80"], "Environment steps from start to goal."
+)
+_GOALS = flags.DEFINE_integer("goals", 20, "Goals per planner and horizon.", lower_bound=1)
+_PLANNERS = flags.DEFINE_list("planners", [], "Names of the table; all by default.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of goals and keys.")
+_TIMING = flags.DEFINE_enum(
+    "timing",
+    "batch",
+    ["batch", "alone"],
+    "What planning seconds mean: a goal's share of a batch, or one goal planned alone (compiles "
+    "every program twice). Both on one core, compilation apart.",
+)
+_TIME_BUDGET = flags.DEFINE_float(
+    "time_budget", None, "Seconds of planning per goal (see --timing); unlimited by default."
+)
+_CHECKS = flags.DEFINE_integer("checks", 10, "Reads of a search at fixed intervals, at most.")
+_WORKERS = flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+_OUTPUT = flags.DEFINE_string("output", "runs/pusht", "Folder for results and pictures.")
+_PICTURES = flags.DEFINE_bool("pictures", True, "Draw the plots and the GIF.")
+
+
+def make_cells(
+    chosen: dict[str, Any],
+    horizons: list[int],
+    goals: int,
+    seed: int,
+    log: ResultLog | None = None,
+    split: str = "report",
+    checks: int = 10,
+    time_budget: float | None = None,
+    timing: str = "batch",
+) -> list[Cell]:
+    """Every planner at every horizon, with the goals that the log does not hold yet."""
+    cells = []
+    for name, planner in chosen.items():
+        for horizon in horizons:
+            todo = tuple(
+                g
+                for g in range(goals)
+                if log is None or not log.done(planner=name, horizon=horizon, goal=g)
+            )
+            if todo:
+                options = (checks, 50, time_budget, timing)
+                cells.append(Cell(name, planner, horizon, goals, todo, seed, split, *options))
+    return cells
+
+
+def cost_order(cell: Cell) -> float:
+    """A rough guess of a cell's cost, larger first, so that workers finish together."""
+    if cell.planner is None:
+        return -1e9
+    samples = getattr(cell.planner, "samples", 8)
+    return -float(samples * cell.planner.iterations * cell.horizon * len(cell.todo))
+
+
+def check_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    """Records the settings of a folder of results, or raises if it holds results of others."""
+    path = folder / "settings.json"
+    settings = json.loads(json.dumps(settings))
+    held = json.loads(path.read_text()) if path.exists() else {"planners": {}}
+    for name in ("seed", "checks", "time_budget", "timing"):
+        if name in held and held[name] != settings[name]:
+            raise ValueError(
+                f"{folder} holds results with {name}={held[name]}, this run has "
+                f"{name}={settings[name]}. Pass another --output, or delete the folder."
+            )
+    for name, planner in settings["planners"].items():
+        if held["planners"].get(name, planner) != planner:
+            raise ValueError(
+                f"{folder} holds results of {name} with other settings. Pass another --output, "
+                "or delete the folder."
+            )
+    settings["planners"] = {**held["planners"], **settings["planners"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def run(folder: pathlib.Path, cells: list[Cell], log: ResultLog, workers: int, title: str) -> None:
+    """Runs the cells on worker processes, with a progress bar; each result is logged at once."""
+    total = sum(len(cell.todo) for cell in cells)
+    if not total:
+        print(f"Every result is already in {folder}; delete the folder to plan anew.")
+        return
+    with progress(total, title) as bar:
+        for records in run_tasks(pusht_runner.run_cell, sorted(cells, key=cost_order), workers):
+            for record in records:
+                log.append(record)
+            latest = f"{records[0]['planner']} H={records[0]['horizon']}"
+            bar(len(records), latest)
+
+
+def main(argv: list[str]) -> None:
+    """Plans, scores, prints, draws."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    began = time.perf_counter()
+    folder = pathlib.Path(_OUTPUT.value)
+    available = {FLOOR: None, CEILING: None, **planners()}
+    unknown = [name for name in _PLANNERS.value if name not in available]
+    if unknown:
+        raise app.UsageError(f"--planners: no {unknown[0]!r}; there are {', '.join(available)}.")
+    chosen = {n: p for n, p in available.items() if not _PLANNERS.value or n in _PLANNERS.value}
+    chosen = {FLOOR: None, CEILING: None, **chosen}
+    horizons = [int(h) for h in _HORIZONS.value]
+    if any(h < 5 or h % 5 for h in horizons):
+        raise app.UsageError(f"--horizons must be multiples of 5 (model steps), got {horizons}.")
+    settings = {
+        "seed": _SEED.value,
+        "checks": _CHECKS.value,
+        "time_budget": _TIME_BUDGET.value,
+        "timing": _TIMING.value,
+        "planners": {name: describe(planner) for name, planner in chosen.items()},
+    }
+    check_settings(folder, settings)
+    log = ResultLog(folder / "results.jsonl", KEY_FIELDS)
+    cells = make_cells(
+        chosen,
+        horizons,
+        _GOALS.value,
+        _SEED.value,
+        log,
+        checks=_CHECKS.value,
+        time_budget=_TIME_BUDGET.value,
+        timing=_TIMING.value,
+    )
+    run(folder, cells, log, _WORKERS.value, "Push-T, state")
+    report(folder, log, list(chosen), horizons, _GOALS.value)
+    print(f"Finished in {time.perf_counter() - began:.0f} s. Results and pictures: {folder}")
+
+
+def report(
+    folder: pathlib.Path, log: ResultLog, names: list[str], horizons: list[int], goals: int
+) -> None:
+    """Writes summary and pictures, and prints the table, from the recorded results alone."""
+    records = [
+        r
+        for r in log.records
+        if r["planner"] in names and r["horizon"] in horizons and r["goal"] < goals
+    ]
+    order = {name: i for i, name in enumerate(names)}
+    records.sort(key=lambda r: (r["horizon"], order[r["planner"]], r["goal"]))
+    rows = pusht_runner.summarise(records)
+    write_summary(folder / "summary.csv", rows)
+    print_table(rows, title="Push-T through a learned state model, open loop, scored in gym-pusht")
+    if _PICTURES.value:
+        from experiments import pusht_pictures
+
+        pusht_pictures.draw_all(folder, records, rows)
+
+
+if __name__ == "__main__":
+    app.run(main)

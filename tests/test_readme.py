@@ -1,0 +1,27 @@
+"""Every Python snippet of the README runs, in order, in one namespace of its own section."""
+
+import pathlib
+import re
+
+import pytest
+
+README = pathlib.Path(__file__).parents[1] / "README.md"
+
+
+def sections() -> list[tuple[str, str]]:
+    """Title and joined Python snippets of each second-level section that has any."""
+    found = []
+    for part in re.split(r"^## ", README.read_text(), flags=re.M)[1:]:
+        blocks = re.findall(r"^```python\n(.*?)^```", part, flags=re.M | re.S)
+        if blocks:
+            found.append((part.splitlines()[0], "\n".join(blocks)))
+    return found
+
+
+def test_the_readme_has_snippets() -> None:
+    assert len(sections()) >= 3
+
+
+@pytest.mark.parametrize(("title", "code"), sections(), ids=lambda x: x if "\n" not in x else "")
+def test_snippet_runs(title: str, code: str) -> None:
+    exec(compile(code, f"README: {title}", "exec"), {"__name__": "readme"})
