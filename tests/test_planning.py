@@ -1,0 +1,275 @@
+"""The rules that hold for every planner behind the door."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import grasp_jax
+from grasp_jax import Plan, Status
+from tests import matrix
+from tests.matrix import (
+    ACTIONS,
+    BOUNDS,
+    DETERMINISTIC,
+    GOAL,
+    GOALS,
+    HORIZON,
+    ITERATIONS,
+    LIFTED,
+    NAMES,
+    OBJECTIVE,
+    PLANNERS,
+    START,
+    STARTS,
+    WEIGHTS,
+    WORLD,
+    assert_close,
+    assert_same,
+    key,
+    solve,
+    solved,
+    stacked,
+)
+
+every_planner = pytest.mark.parametrize("name", NAMES)
+
+
+def begin(name: str, **changes: Any) -> grasp_jax.Search:
+    arguments = {"state": START, "goal": GOAL, "actions": ACTIONS, "key": key()}
+    return grasp_jax.start(
+        WORLD,
+        **(arguments | changes),
+        planner=PLANNERS[name],
+        bounds=BOUNDS,
+        objective=OBJECTIVE,
+    )
+
+
+def arrays(tree: Any) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+@every_planner
+def test_the_same_key_gives_the_same_plan(name: str):
+    assert_same(solve(name), solved(name))
+
+
+@every_planner
+def test_another_key_gives_another_plan(name: str):
+    # Metrics rather than actions: the best plan may by chance be the same (the starting guess).
+    one, two = solved(name), solve(name, key=key(1))
+    same = all(
+        bool(jnp.array_equal(a, b))
+        for a, b in zip(jax.tree.leaves(one.metrics), jax.tree.leaves(two.metrics), strict=True)
+    )
+    assert same == (name in DETERMINISTIC)
+
+
+@every_planner
+def test_raw_uint32_keys_work_like_typed_keys(name: str):
+    if name not in ("GRASP", "CEM"):
+        pytest.skip("the driver turns keys into raw data before any planner sees them")
+    assert_same(solve(name, key=jax.random.PRNGKey(0)), solved(name))
+
+
+@every_planner
+def test_the_plan_is_inside_the_bounds_even_when_the_goal_is_out_of_reach(name: str):
+    far = matrix.shifted(GOAL, 50.0)
+    found = solve(name, goal=far, actions=ACTIONS + 3)
+    low, high = BOUNDS
+    assert jnp.all(found.actions >= low) and jnp.all(found.actions <= high)
+
+
+@every_planner
+def test_states_are_the_rollout_of_the_actions_and_cost_is_its_objective(name: str):
+    found = solved(name)
+    states = matrix.rollout(WEIGHTS, START, found.actions)
+    assert_close(found.states, states, 1e-6)
+    assert_close(found.cost, matrix.cost(states, found.actions, GOAL), 1e-6)
+    assert_same(jax.tree.map(lambda x: x[0], found.states), START)
+
+
+@every_planner
+def test_the_plan_is_never_worse_than_the_starting_guess(name: str):
+    for goal, guess in ((GOAL, ACTIONS), (GOALS[1], 3 * ACTIONS), (GOALS[2], -ACTIONS)):
+        found = solve(name, goal=goal, actions=guess)
+        guess = jnp.clip(guess, *BOUNDS)
+        assert found.cost <= matrix.cost(matrix.rollout(WEIGHTS, START, guess), guess, goal) + 1e-6
+
+
+@every_planner
+def test_a_solution_as_the_starting_guess_comes_back_unharmed(name: str):
+    # The goal is exactly where the guess leads: nothing can be cheaper but smaller actions.
+    goal = jax.tree.map(lambda x: x[-1], matrix.rollout(WEIGHTS, START, ACTIONS))
+    found = solve(name, goal=goal)
+    assert found.cost <= 0.01 * jnp.sum(ACTIONS**2) + 1e-6
+
+
+@every_planner
+def test_metrics_have_one_row_per_iteration_and_best_so_far_never_rises(name: str):
+    metrics = solved(name).metrics
+    assert all(x.shape == (ITERATIONS,) for x in jax.tree.leaves(metrics))
+    assert jnp.all(jnp.diff(metrics.best_cost) <= 0)
+    assert jnp.all(metrics.best_cost <= metrics.cost)
+    assert solved(name).cost <= metrics.best_cost[-1] + 1e-6
+    assert jnp.all(jnp.isfinite(metrics.loss)) and jnp.all(metrics.forward > 0)
+    assert jnp.any(metrics.residual > 0) == (name in LIFTED)
+
+
+@every_planner
+def test_the_plan_says_ok_and_virtual_states_belong_to_lifted_planners(name: str):
+    found = solved(name)
+    assert found.status == Status.OK
+    if name not in LIFTED:
+        assert found.virtual_states is None
+        return
+    expected = jax.tree.map(lambda x: (HORIZON - 1, *x.shape), START)
+    assert jax.tree.map(jnp.shape, found.virtual_states) == expected
+
+
+@every_planner
+def test_new_goals_keys_weights_bounds_and_numbers_never_retrace(name: str):
+    solved(name)
+    before = len(matrix.traces)
+    solve(name, goal=GOALS[1], state=STARTS[1], key=key(7), actions=2 * ACTIONS)
+    solve(name, dynamics=jax.tree_util.Partial(matrix.step, 2 * WEIGHTS))
+    solve(name, bounds=(-jnp.ones(2), jnp.ones(2)))
+    solve(name, objective=grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(0.02)))
+    # Every number of the planner at once: rates, goal weight, noise, deviations, temperatures.
+    solve(jax.tree.map(lambda x: 0.9 * x, PLANNERS[name]))
+    assert len(matrix.traces) == before
+
+
+@every_planner
+def test_jit_equals_eager(name: str):
+    if name not in ("GD dino_wm", "GRASP", "CEM", "LatCo", "Chain"):
+        pytest.skip("run with -m slow")
+    _jit_equals_eager(name)
+
+
+@pytest.mark.slow
+@every_planner
+def test_jit_equals_eager_for_all(name: str):
+    _jit_equals_eager(name)
+
+
+def _jit_equals_eager(name: str) -> None:
+    with jax.disable_jit():
+        eager = solve(name)
+    assert_close(eager, solved(name), 1e-4)
+
+
+@every_planner
+def test_batch_in_chunks_equals_a_loop_with_folded_keys(name: str):
+    found = grasp_jax.plan_batch(
+        WORLD,
+        stacked(*STARTS),
+        stacked(*GOALS),
+        ACTIONS,
+        key(),
+        planner=PLANNERS[name],
+        bounds=BOUNDS,
+        objective=OBJECTIVE,
+        chunk_size=2,
+    )
+    assert found.state.iteration.shape == ()
+    _equals_loop(name, found)
+
+
+@every_planner
+def test_plan_inside_jit_of_scan_of_vmap_equals_a_loop(name: str):
+    @jax.jit
+    def many(starts: Any, goals: Any, keys: jax.Array) -> Plan:
+        def body(carry: None, row: Any) -> tuple[None, Plan]:
+            return carry, jax.vmap(lambda s, g, k: solve(name, state=s, goal=g, key=k))(*row)
+
+        rows = jax.tree.map(lambda x: x[None], (starts, goals, keys))
+        return jax.tree.map(lambda x: x[0], jax.lax.scan(body, None, rows)[1])
+
+    keys = jnp.stack([jax.random.fold_in(key(), b) for b in range(3)])
+    _equals_loop(name, many(stacked(*STARTS), stacked(*GOALS), keys))
+
+
+def _equals_loop(name: str, found: Plan) -> None:
+    for b, (start, goal) in enumerate(zip(STARTS, GOALS, strict=True)):
+        alone = solve(name, state=start, goal=goal, key=jax.random.fold_in(key(), b))
+        mine = jax.tree.map(lambda x, b=b: x[b] if x.ndim else x, found)
+        assert_close(mine.state.key, alone.state.key)
+        parts = ("actions", "states", "cost", "virtual_states", "status", "metrics")
+        for part in parts:
+            assert_close(getattr(mine, part), getattr(alone, part), 2e-5)
+
+
+@every_planner
+def test_advancing_in_pieces_equals_one_plan_bit_for_bit(name: str):
+    search = begin(name)
+    for _ in range(3):
+        search = grasp_jax.advance(search, ITERATIONS // 3)
+    assert_same(grasp_jax.read(search), solved(name))
+
+
+@every_planner
+def test_resuming_a_plan_equals_advancing_its_saved_search_bit_for_bit(name: str, tmp_path: Path):
+    first = solved(name)
+    file = tmp_path / "search.npz"
+    np.savez(file, **arrays(first.state))
+
+    with np.load(file) as saved:
+        leaves = [jnp.asarray(saved[path]) for path in arrays(first.state)]
+    search = begin(name)
+    search = dataclasses.replace(
+        search, state=jax.tree.unflatten(jax.tree.structure(search.state), leaves)
+    )
+    for _ in range(3):
+        search = grasp_jax.advance(search, ITERATIONS // 3)
+    # Neither key nor starting guess matter to a resumed search.
+    resumed = solve(name, resume=first.state, key=key(9), actions=0 * ACTIONS)
+    assert_same(grasp_jax.read(search), resumed)
+    assert resumed.cost <= first.cost and resumed.state.iteration == 2 * ITERATIONS
+
+
+@every_planner
+def test_a_horizon_of_one(name: str):
+    found = solve(name, actions=ACTIONS[:1])
+    assert found.status == Status.OK and found.actions.shape == (1, 2)
+    assert_close(found.states, matrix.rollout(WEIGHTS, START, found.actions), 1e-6)
+
+
+@every_planner
+@pytest.mark.parametrize("states, actions", [("float64",) * 2, ("float32",) * 2, ("float32", "float64")])
+def test_dtypes_are_kept_with_64_bits_enabled(name: str, states: str, actions: str):
+    with jax.enable_x64():
+        _keeps_dtypes(name, states, actions)
+
+
+@every_planner
+@pytest.mark.parametrize("states, actions", [("bfloat16",) * 2, ("bfloat16", "float32")])
+def test_dtypes_are_kept_in_half_precision(name: str, states: str, actions: str):
+    if name == "LatCoGN":
+        pytest.skip("a dense solve has no bfloat16; see test_latco.py")
+    _keeps_dtypes(name, states, actions)
+
+
+def _keeps_dtypes(name: str, states: str, actions: str) -> None:
+    """Traces only: wrong dtypes fail while tracing."""
+
+    def world(state: Any, action: jax.Array) -> Any:
+        following = matrix.step(jnp.asarray(WEIGHTS, action.dtype), state, action)
+        return jax.tree.map(lambda x: x.astype(states), following)
+
+    start, goal = jax.tree.map(lambda x: np.asarray(x).astype(states), (START, GOAL))
+    guess = np.asarray(ACTIONS).astype(actions)
+    found = jax.eval_shape(
+        lambda: solve(name, dynamics=world, state=start, goal=goal, actions=guess)
+    )
+    assert found.actions.dtype == actions
+    assert {x.dtype for x in jax.tree.leaves(found.states)} == {jnp.dtype(states)}
+    assert all(
+        x.dtype == states for x in jax.tree.leaves(found.virtual_states)
+    ), found.virtual_states
