@@ -138,7 +138,9 @@ def make_problem(
 
 def _as_array(value: Any, name: str) -> jax.Array:
     try:
-        return jnp.asarray(value)
+        array = jnp.asarray(value)
+        # Without weak types, so that jnp.full(3, 0.5) and jnp.array([...]) share one program.
+        return jnp.asarray(array, array.dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{name} must be made of arrays, got a leaf of type {type(value).__name__}: "
