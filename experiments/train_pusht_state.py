@@ -3,7 +3,8 @@
     python -m experiments.collect_pusht --output=data/pusht
     python -m experiments.train_pusht_state --data=data/pusht
 
-The second command's defaults reproduce the shipped checkpoint (about 35 minutes on one core).
+The second command's defaults reproduce the shipped checkpoint's accuracy in about 20 minutes on
+one core (its .json tells how it was made and what it measures).
 Stages of growing rollout length share one optimiser: one-step training sees the most states,
 the longer rollouts then teach the model to recover from its own errors. After an interruption,
 the same command continues from the last snapshot in --work.
@@ -37,7 +38,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the 
 _WIDTHS = flags.DEFINE_list("widths", ["64", "64", "64", "64"], "Hidden widths of the MLP.")
 _STAGES = flags.DEFINE_list(
     "stages",
-    ["1:1024:60000:4e-3", "10:128:80000:1.5e-3", "30:64:100000:7e-4"],
+    ["1:1024:60000:4e-3", "10:128:80000:1.5e-3", "30:64:30000:7e-4"],
     "Stages as environment steps:batch size:updates:peak learning rate.",
 )
 

@@ -42,20 +42,21 @@ def odd_states() -> np.ndarray:
     return states.astype(np.float32)
 
 
-def test_one_step_is_finite_on_the_circle_and_keeps_the_dtype(model):
+def test_one_step_is_finite_and_on_the_circle_and_so_are_its_gradients(model):
     states = jnp.asarray(odd_states())
     actions = jax.random.normal(jax.random.key(0), (len(states), psm.ACTION_SIZE))
-    after = jax.jit(jax.vmap(model))(states, actions)
+    weight = jax.random.normal(jax.random.key(1), (psm.STATE_SIZE,))
+
+    def projected(model, state, action):
+        after = model(state, action)
+        return after @ weight, after
+
+    step = jax.vmap(jax.grad(projected, argnums=(0, 1, 2), has_aux=True), (None, 0, 0))
+    gradients, after = jax.jit(step)(model, states, actions)
     assert after.shape == states.shape and after.dtype == jnp.float32
     assert np.isfinite(after).all()
     np.testing.assert_allclose(np.linalg.norm(after[:, 4:6], axis=1), psm.ANGLE_RADIUS, rtol=1e-5)
-
-
-def test_gradients_are_finite_everywhere(model):
-    states = jnp.asarray(odd_states())
-    actions = jax.random.normal(jax.random.key(1), (len(states), psm.ACTION_SIZE))
-    jacobians = jax.jit(jax.vmap(jax.jacrev(model, argnums=(0, 1))))(states, actions)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jacobians))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
 def test_gradients_match_finite_differences_in_float64(model):
@@ -72,7 +73,7 @@ def test_gradients_match_finite_differences_in_float64(model):
 
 def test_a_distant_agent_leaves_the_block_alone(model):
     sim = np.array([60, 60, 0, 0, 350, 350, 0.3, 0, 0, 0], np.float32)
-    after = model(jnp.asarray(psm.encode(sim)), jnp.zeros(psm.ACTION_SIZE))
+    after = jax.jit(model)(jnp.asarray(psm.encode(sim)), jnp.zeros(psm.ACTION_SIZE))
     np.testing.assert_allclose(psm.decode(after)["block"], [350, 350], atol=1e-3)
     np.testing.assert_allclose(psm.decode(after)["angle"], 0.3, atol=1e-5)
 
@@ -137,15 +138,15 @@ def test_load_names_what_is_wrong(tmp_path):
         psm.load_model(path)
 
 
-@pytest.mark.parametrize(("horizon", "agreement"), [(20, 0.9), (60, 0.85)])
+@pytest.mark.parametrize(("horizon", "agreement"), [(20, 0.9), (60, 0.9)])
 def test_shipped_checkpoint_predicts_fresh_trajectories(model, horizon, agreement):
     fresh = goals(horizon)
     first = jnp.asarray(psm.encode(fresh.start), jnp.float32)
     final = open_loop(model, first, jnp.asarray(psm.stack_actions(fresh.actions)))
     truth = psm.encode(fresh.goal)
     position, angle = psm.errors(np.asarray(final), truth)
-    assert np.median(position) < 2.0
-    assert np.degrees(np.median(angle)) < 1.0
+    assert np.median(position) < 1.0
+    assert np.degrees(np.median(angle)) < 0.5
     assert np.mean(psm.predicted_success(np.asarray(final), truth)) >= agreement
 
 
@@ -192,7 +193,7 @@ def test_resumed_training_equals_uninterrupted_training(tiny_data, tmp_path, mon
     monkeypatch.setattr(trainer, "CHUNK", 4)
     data, held_out = load_data(str(tiny_data))
     stages = [Stage(1, 16, 8, 1e-3), Stage(4, 8, 8, 1e-3)]
-    run = functools.partial(trainer.train, data, held_out, stages, (8, 8), 0)
+    run = functools.partial(trainer.train, data, held_out, stages, (8,), 0)
     whole = run(tmp_path / "whole")
     run(tmp_path / "parts", max_chunks=1)
     run(tmp_path / "parts", max_chunks=2)
@@ -200,7 +201,7 @@ def test_resumed_training_equals_uninterrupted_training(tiny_data, tmp_path, mon
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="other flags"):
-        trainer.train(data, held_out, stages, (4, 4), 0, tmp_path / "parts")
+        trainer.train(data, held_out, stages, (4,), 0, tmp_path / "parts")
 
 
 def test_missing_data_and_bad_stages_are_explained(tmp_path):
