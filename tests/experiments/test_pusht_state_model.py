@@ -73,7 +73,7 @@ def test_gradients_match_finite_differences_in_float64(model):
 
 def test_a_distant_agent_leaves_the_block_alone(model):
     sim = np.array([60, 60, 0, 0, 350, 350, 0.3, 0, 0, 0], np.float32)
-    after = jax.jit(model)(jnp.asarray(psm.encode(sim)), jnp.zeros(psm.ACTION_SIZE))
+    after = model(jnp.asarray(psm.encode(sim)), jnp.zeros(psm.ACTION_SIZE))
     np.testing.assert_allclose(psm.decode(after)["block"], [350, 350], atol=1e-3)
     np.testing.assert_allclose(psm.decode(after)["angle"], 0.3, atol=1e-5)
 
