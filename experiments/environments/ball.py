@@ -157,7 +157,7 @@ def sample_tasks(name: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarr
         points = (low + draws * (high - low)).astype(np.float32)
         free = nearest_surface(world, points).min(1) > CLEARANCE
         flip = (rng.uniform(size=256) < 0.5) & layout.mirrored
-        points = np.where(flip[:, None, None], points * np.float32([-1, 1]), points)
+        points = np.where(flip[:, None, None], points * np.array([-1, 1], np.float32), points)
         tasks.extend(points[free])
     chosen = np.stack(tasks[:count])
     return chosen[:, 0], chosen[:, 1]
