@@ -253,9 +253,10 @@ def _fixed_actions(cell: Cell) -> list[Record]:
     actions = np.asarray(state_model.stack_actions(goals.actions[todo]), np.float32)
     actions = np.zeros_like(actions) if cell.name == FLOOR else actions
     start = jnp.asarray(state_model.encode(goals.start[todo]), jnp.float32)
+    model = _model()
 
     def final(state: jax.Array, actions: jax.Array) -> jax.Array:
-        return jax.lax.scan(lambda s, a: (_model()(s, a), None), state, actions)[0]
+        return jax.lax.scan(lambda s, a: (model(s, a), None), state, actions)[0]
 
     predicted = np.asarray(jax.jit(jax.vmap(final))(start, jnp.asarray(actions)))
     return [

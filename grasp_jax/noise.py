@@ -1,8 +1,8 @@
 """Gaussian noise over time, unit variance at every step: white, autoregressive, coloured.
 
 A noise is called as `noise(key, like)` with `like` of shape `[T, ...]` and returns the same shape
-and dtype. White draws give row `t` from `fold_in(key, t)`, so that a row depends neither on the
-horizon nor on how time is sharded or padded.
+and dtype. With JAX's partitionable random bits (its default) a number depends on the key and its
+place alone, so that row `t` of white noise depends neither on the horizon nor on sharding.
 
 Models with stacked actions read `k` environment actions at once, `[T, k·A']`; `stacked=k` lets the
 correlation run over the `k·T` environment steps.
@@ -27,11 +27,7 @@ class White:
 
     def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
         """`[T, ...]` independent standard normal numbers."""
-
-        def row(time: jax.Array) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(key, time), like.shape[1:], like.dtype)
-
-        return jax.vmap(row)(jnp.arange(like.shape[0]))
+        return jax.random.normal(key, like.shape, like.dtype)
 
 
 @jax.tree_util.register_dataclass
@@ -85,6 +81,21 @@ class Colored:
         shape = (-1,) + (1,) * (white.ndim - 1)
         spectrum = jnp.fft.rfft(white.astype(jnp.float32), axis=0) * scale.reshape(shape)
         return _restack(jnp.fft.irfft(spectrum, steps, axis=0).astype(like.dtype), like)
+
+
+def add_noise(values: PyTree, size: Scalar | None, noise: Noise, key: jax.Array) -> PyTree:
+    """`values + size · noise`, leaf by leaf in their dtypes; `values` alone where size is None.
+
+    Args:
+      values: Leaves `[T, ...]`.
+      size: Standard deviation: `[]`, or an array that broadcasts to every leaf.
+      noise: Its shape over time.
+      key: One random key; every leaf gets its own.
+    """
+    if size is None:
+        return values
+    draws = noise_like(noise, key, values)
+    return jax.tree.map(lambda x, z: x + jnp.asarray(size, x.dtype) * z, values, draws)
 
 
 def noise_like(noise: Noise, key: jax.Array, tree: PyTree) -> PyTree:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
-from grasp_jax.noise import White, noise_like
+from grasp_jax.noise import White, add_noise, noise_like
 from grasp_jax.planners.base import Scalar, static
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
@@ -27,19 +27,14 @@ class Line:
     """The straight line from `s_0` to `g`, plus a little white noise (the paper's start).
 
     Attributes:
-      noise: Standard deviation of the noise, `[]`.
+      noise: Standard deviation of the noise, `[]`, or None for none.
     """
 
-    noise: Scalar = 0.0
+    noise: Scalar | None = None
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
-        line = _line(problem)
-        return jax.tree.map(
-            lambda x, z: x + jnp.asarray(self.noise, x.dtype) * z,
-            line,
-            noise_like(White(), key, line),
-        )
+        return add_noise(_line(problem), self.noise, White(), key)
 
 
 @jax.tree_util.register_dataclass

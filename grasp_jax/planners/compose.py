@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree, driver
 from grasp_jax._tree import PyTree
 from grasp_jax.driver import SearchState
-from grasp_jax.noise import Correlated, Noise
+from grasp_jax.noise import Correlated, Noise, add_noise
 from grasp_jax.planners.base import (
     Planner,
     Progress,
@@ -33,13 +33,13 @@ class MultiStart:
       planner: Any planner. Every start has a key of its own.
       starts: How many.
       start_noise: Standard deviation of `noise` added to the starting guess of every start but
-        the first; for planners that are deterministic given their guess.
+        the first, for planners that are deterministic given their guess; None for none.
       noise: Shape of the start noise over time.
     """
 
     planner: Planner
     starts: int = static(8)
-    start_noise: Scalar = 0.0
+    start_noise: Scalar | None = None
     noise: Noise = Correlated()
 
     @property
@@ -57,8 +57,8 @@ class MultiStart:
 
         def one(start: jax.Array) -> SearchState:
             noise_key, search_key = jax.random.split(jax.random.fold_in(key, start))
-            amount = jnp.where(start == 0, 0, self.start_noise).astype(problem.actions.dtype)
-            actions = problem.actions + amount * self.noise(noise_key, problem.actions)
+            noisy = add_noise(problem.actions, self.start_noise, self.noise, noise_key)
+            actions = jnp.where(start == 0, problem.actions, noisy)
             return driver.initialise(problem.starting_from(actions), self.planner, search_key)
 
         return jax.vmap(one)(jnp.arange(self.starts))

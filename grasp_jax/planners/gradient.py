@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from grasp_jax import _tree
-from grasp_jax.noise import Noise, White
+from grasp_jax.noise import Noise, White, add_noise
 from grasp_jax.planners.base import (
     Progress,
     Proposal,
@@ -48,16 +48,17 @@ class GD:
       learning_rate: A number or an optax schedule.
       iterations: Gradient steps; each costs `T` model calls forward and `T` backward, in series.
       optimizer: A factory called with the learning rate, such as `optax.adam` or `optax.sgd`.
-      action_noise: Standard deviation of white noise added to the actions after every step.
-      start_noise: Standard deviation of `noise` added to the starting guess.
+      action_noise: Standard deviation of white noise added to the actions after every step, or
+        None for none.
+      start_noise: Standard deviation of `noise` added to the starting guess, or None for none.
       noise: Shape of the start noise over time.
     """
 
     learning_rate: Scalar | Schedule = 0.1
     iterations: int = static(500)
     optimizer: Optimizer = static(optax.adam)
-    action_noise: Scalar = 0.0
-    start_noise: Scalar = 0.0
+    action_noise: Scalar | None = None
+    start_noise: Scalar | None = None
     noise: Noise = White()
 
     @staticmethod
@@ -72,8 +73,8 @@ class GD:
 
     def init(self, problem: Problem, key: jax.Array) -> GDState:
         """Starts at the (noisy) starting guess."""
-        start = problem.actions + self.start_noise * self.noise(key, problem.actions)
-        actions = problem.clip(start).astype(problem.actions.dtype)
+        start = add_noise(problem.actions, self.start_noise, self.noise, key)
+        actions = problem.clip(start)
         return GDState(actions, self.optimizer(self.learning_rate).init(actions))
 
     def step(
@@ -85,11 +86,11 @@ class GD:
         updates, optimizer = self.optimizer(self.learning_rate).update(
             _tree.finite_or_zero(gradient), state.optimizer, state.actions
         )
-        noise = self.action_noise * White()(progress.key, state.actions)
-        moved = add(state.actions, updates) + noise
+        moved = add(state.actions, updates)
+        moved = add_noise(moved, self.action_noise, White(), progress.key)
         # A step that left the model's finite range would never come back by itself.
         actions = jnp.where(jnp.isfinite(cost), moved, progress.best_actions)
-        actions = problem.clip(actions).astype(state.actions.dtype)
+        actions = problem.clip(actions)
         steps = problem.horizon
         found = proposal(state.actions, cost, finite, forward=steps, backward=steps)
         return GDState(actions, optimizer), found

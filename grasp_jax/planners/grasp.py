@@ -26,7 +26,7 @@ import optax
 from grasp_jax import _tree, driver
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
-from grasp_jax.noise import Correlated, Noise, White, noise_like
+from grasp_jax.noise import Correlated, Noise, White, add_noise
 from grasp_jax.paths import Line, Path
 from grasp_jax.planners.base import (
     Planner,
@@ -105,14 +105,14 @@ class GRASP:
       state_rate: `η_s`, a number or an optax schedule; 0 freezes the virtual states.
       action_rate: `η_a`; 0 leaves the actions to the sync.
       goal_weight: `γ`, a number or a schedule of the iteration; 0 drops the dense goal term.
-      state_noise: `σ`, a number or a schedule of the iteration; 0 for none.
+      state_noise: `σ`, a number or a schedule of the iteration; None for none.
       noise: Shape of the state noise over time.
       path: Where the virtual states start.
       optimizer: Factory for both optimisers, called with a rate: `optax.adam`, `optax.sgd`.
       sync: The serial planner of step 3, or None. It starts from the present actions.
       sync_every: `K`.
       sync_from_best: Start each sync from the best plan so far instead of the present actions.
-      sync_noise: Standard deviation of the noise added to the sync's starting actions.
+      sync_noise: Standard deviation of noise added to the sync's starting actions, or None.
       sync_noise_shape: Shape of that noise over time.
       restart_from_best: After each sync continue from the best plan so far: its actions, and its
         rollout as virtual states. False continues from the synced actions and leaves the virtual
@@ -125,14 +125,14 @@ class GRASP:
     state_rate: Scalar | Schedule = 0.1
     action_rate: Scalar | Schedule = 0.005
     goal_weight: Scalar | Schedule = 1.0
-    state_noise: Scalar | Schedule = 0.005
+    state_noise: Scalar | Schedule | None = 0.005
     noise: Noise = White()
     path: Path = Line()
     optimizer: Optimizer = static(optax.adam)
     sync: Planner | None = GD(learning_rate=0.05, iterations=10)
     sync_every: int = static(50)
     sync_from_best: bool = static(False)
-    sync_noise: Scalar = 0.0
+    sync_noise: Scalar | None = None
     sync_noise_shape: Noise = Correlated()
     restart_from_best: bool = static(False)
     stop_state_gradient: bool = static(True)
@@ -238,9 +238,8 @@ class GRASP:
             gradient.states, state.state_optimizer, state.states
         )
         states = add(state.states, updates)
-        sigma = value_at(self.state_noise, iteration)
-        noise = noise_like(self.noise, key, states)
-        states = jax.tree.map(lambda s, z: s + jnp.asarray(sigma, s.dtype) * z, states, noise)
+        if self.state_noise is not None:
+            states = add_noise(states, value_at(self.state_noise, iteration), self.noise, key)
 
         updates, action_optimizer = self.optimizer(self.action_rate).update(
             gradient.actions, state.action_optimizer, state.actions
@@ -260,8 +259,7 @@ class GRASP:
         assert self.sync is not None
         noise_key, search_key = jax.random.split(key)
         actions = progress.best_actions if self.sync_from_best else state.actions
-        noise = jnp.asarray(self.sync_noise, actions.dtype)
-        actions = actions + noise * self.sync_noise_shape(noise_key, actions)
+        actions = add_noise(actions, self.sync_noise, self.sync_noise_shape, noise_key)
         search, spent = driver.run(problem.starting_from(actions), self.sync, search_key)
         found = proposal(
             search.best_actions,

@@ -1,0 +1,115 @@
+"""The sweep that chose the settings of the Push-T table, on other goals than the table's.
+
+    python -m experiments.tune_pusht          # writes experiments/results/pusht_state/tuning.csv
+
+Every planner family gets its sweep on the `tune` split; the best setting of each family (success
+in the simulator, ties to the faster one) is what `experiments.pusht_planners` holds.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import optax
+from absl import app, flags
+
+from experiments import pusht_runner
+from experiments.pusht import cost_order, make_cells
+from experiments.pusht_planners import RESTART, grasp, sync_only
+from experiments.reporting import ResultLog, print_table, progress, write_summary
+from experiments.workers import run_tasks
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
+
+_GOALS = flags.DEFINE_integer("goals", 40, "Goals per setting.", lower_bound=1)
+_HORIZONS = flags.DEFINE_list("horizons", ["60"], "Environment steps.")
+_FAMILIES = flags.DEFINE_list("families", [], "Planner families to sweep; all by default.")
+_WORKERS = flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+_OUTPUT = flags.DEFINE_string("output", "experiments/results/pusht_state", "Folder.")
+
+_STACKED = 5
+_SHAPES = {"white": White(), "correlated": RESTART}
+
+
+def candidates() -> dict[str, dict[str, Any]]:
+    """Family to (label to planner)."""
+    return {
+        "CEM": {
+            f"{shape} std={std} samples={samples}": CEM(
+                samples=samples, elites=samples // 10, std=std, noise=noise
+            )
+            for shape, noise in _SHAPES.items()
+            for samples, std in [(300, 0.5), (300, 1.0), (300, 2.0)]
+        },
+        "iCEM": {
+            f"beta={beta} std={std}": ICEM(std=std, noise=Colored(beta, stacked=_STACKED))
+            for beta in (1.0, 2.0)
+            for std in (0.5, 1.0)
+        },
+        "MPPI": {
+            f"{shape} std={std} temperature={temperature}": MPPI(
+                std=std, temperature=temperature, noise=noise
+            )
+            for shape, noise in _SHAPES.items()
+            for std in (0.25, 0.5)
+            for temperature in (0.03, 0.1)
+        },
+        "GD-SGD": {
+            f"rate={rate}": GD(rate, 500, optax.sgd) for rate in (0.01, 0.03, 0.1, 0.3, 1.0)
+        },
+        "GD-Adam": {f"rate={rate}": GD(rate, 500) for rate in (0.01, 0.03, 0.1, 0.3, 1.0)},
+        "GD-Adam-x8": {
+            f"rate={rate} start={start}": MultiStart(GD(rate, 300), 8, start, RESTART)
+            for rate in (0.03, 0.1, 0.3)
+            for start in (0.5, 1.0)
+        },
+        "LatCo": {
+            f"rate={rate} multiplier={multiplier}": LatCo(rate, 1000, multiplier=multiplier)
+            for rate in (0.02, 0.05, 0.1)
+            for multiplier in (1.0, 10.0)
+        },
+        "GRASP-author": {
+            f"sync rate={rate} steps={steps}": dataclasses.replace(
+                GRASP.author(), sync=GD(rate, steps)
+            )
+            for rate, steps in [(0.05, 10), (0.03, 30), (0.1, 30), (0.3, 30)]
+        },
+        "GRASP": {
+            "sync only": sync_only(),
+            "pulse=0.2 lifted=5 sync noise=0.3": grasp(),
+            "pulse=0.2 lifted=5 sync noise=0.3 rate=0.2": grasp(action_rate=0.2),
+            "pulse=0.4 lifted=5 sync noise=0.3": grasp(pulse=0.4),
+            "pulse=0.2 lifted=5 sync noise=0.5": grasp(sync_noise=0.5),
+            "pulse=0.2 lifted=10 rate=0.2": grasp(10, 0.2, None, 0.2),
+            "pulse=0.4 lifted=10 rate=0.2": grasp(10, 0.4, None, 0.2),
+        },
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Sweeps, prints, writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    folder = pathlib.Path(_OUTPUT.value)
+    log = ResultLog(folder / "tuning.jsonl", pusht_runner.KEY_FIELDS)
+    chosen = {
+        f"{family}: {label}": planner
+        for family, settings in candidates().items()
+        if not _FAMILIES.value or family in _FAMILIES.value
+        for label, planner in settings.items()
+    }
+    horizons = [int(h) for h in _HORIZONS.value]
+    cells = make_cells(chosen, horizons, _GOALS.value, 0, log, split="tune", checks=1)
+    cells = [dataclasses.replace(c, chunk=_GOALS.value) for c in cells]
+    with progress(sum(len(c.todo) for c in cells), "tuning") as bar:
+        tasks = sorted(cells, key=cost_order)
+        for records in run_tasks(pusht_runner.run_cell, tasks, _WORKERS.value):
+            for record in records:
+                log.append({k: v for k, v in record.items() if k != "actions"})
+            bar(len(records), records[0]["planner"])
+    rows = pusht_runner.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
+    write_summary(folder / "tuning.csv", rows)
+    print_table(rows, title="Push-T sweep on tuning goals")
+
+
+if __name__ == "__main__":
+    app.run(main)
