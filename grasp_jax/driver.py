@@ -97,23 +97,26 @@ class Plan:
     state: SearchState
 
 
-def initialise(problem: Problem, planner: Planner, key: jax.Array) -> SearchState:
+def initialise(
+    problem: Problem, planner: Planner, key: jax.Array, evaluate: bool = True
+) -> SearchState:
     """A search before its first iteration. The starting guess is evaluated: it is the first best.
 
     Args:
       problem: One goal.
       planner: Any planner.
       key: A typed random key.
+      evaluate: False leaves the evaluation of the starting guess to the first iteration.
     """
     problem = problem.starting_from(problem.clip(problem.actions))
     init_key, run_key = jax.random.split(key)
-    cost = rollout_cost(problem, problem.actions)
+    cost = rollout_cost(problem, problem.actions) if evaluate else jnp.asarray(jnp.inf)
     finite = jnp.isfinite(cost)
     return SearchState(
         planner=planner.init(problem, init_key),
         best_actions=problem.actions,
         best_cost=jnp.where(finite, cost, jnp.inf).astype(problem.actions.dtype),
-        finite=finite,
+        finite=finite | (not evaluate),
         iteration=jnp.zeros((), jnp.int32),
         key=jax.random.bits(run_key, (2,), jnp.uint32),
     )
@@ -162,8 +165,23 @@ def advance(
 
 
 def run(problem: Problem, planner: Planner, key: jax.Array) -> tuple[SearchState, Metrics]:
-    """A whole search as a part of another planner: from `problem.actions` to its best actions."""
-    return advance(problem, planner, initialise(problem, planner, key), planner.iterations)
+    """A whole search as a part of another planner: from `problem.actions` to its best actions.
+
+    Beside the iterations it costs one rollout, of the present actions after the last one, so that
+    the last step counts too. The first iteration evaluates the starting guess.
+    """
+    search = initialise(problem, planner, key, evaluate=False)
+    search, metrics = advance(problem, planner, search, planner.iterations)
+    present = problem.clip(planner.actions(problem, search.planner))
+    cost = rollout_cost(problem, present).astype(search.best_cost.dtype)
+    better = jnp.isfinite(cost) & (cost < search.best_cost)
+    search = dataclasses.replace(
+        search,
+        best_actions=jnp.where(better, present, search.best_actions),
+        best_cost=jnp.where(better, cost, search.best_cost),
+        finite=search.finite & jnp.isfinite(cost),
+    )
+    return search, metrics
 
 
 def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Metrics) -> Plan:

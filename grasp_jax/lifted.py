@@ -124,7 +124,7 @@ def lifted_gradient(
     gap_terms = sum(jax.tree.leaves(jax.tree.map(_sum_of_squares, gaps)))
     residual = gap_terms + goal_terms[-1]
     loss = gap_terms + jnp.sum(weights * goal_terms) + penalty
-    finite = jnp.all(fits) & _tree.all_finite((action_gradient, loss))
+    finite = jnp.all(fits) & _tree.all_finite((state_gradient, action_gradient, loss))
     return LiftedGradient(
         loss=loss,
         residual=residual,

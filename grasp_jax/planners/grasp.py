@@ -265,7 +265,7 @@ class GRASP:
             search.best_actions,
             search.best_cost,
             before.finite & search.finite,
-            # The search evaluates its starting guess once before its first iteration.
+            # The search also evaluates its last actions.
             forward=before.forward + problem.horizon + jnp.sum(spent.forward),
             backward=before.backward + jnp.sum(spent.backward),
             loss=before.loss,

@@ -1,0 +1,292 @@
+"""GRASP: the paper's updates restated, what a sync does, and what an iteration costs."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import grasp_jax
+from grasp_jax import CEM, GD, GRASP, Line, Plan, Sawtooth
+from tests import matrix
+from tests.matrix import ITERATIONS, PLANNERS, assert_close, key
+
+T, D, A = 4, 2, 2
+START, GOAL = jnp.array([0.0, 0.2]), jnp.array([1.0, -0.5])
+ACTIONS = jnp.linspace(-0.3, 0.3, T * A).reshape(T, A)
+
+
+def step(state: jax.Array, action: jax.Array) -> jax.Array:
+    return state + 0.4 * jnp.tanh(action) + 0.1 * jnp.sin(state[::-1])
+
+
+def rollout(actions: jax.Array) -> jax.Array:
+    state = START
+    for action in actions:
+        state = step(state, action)
+    return state
+
+
+def distance(actions: jax.Array) -> jax.Array:
+    return jnp.sum((rollout(actions) - GOAL) ** 2)
+
+
+def solve(planner: Any, dynamics: Any = step, **changes: Any) -> Plan:
+    arguments = {"state": START, "goal": GOAL, "actions": ACTIONS, "key": key()}
+    return grasp_jax.plan(dynamics, **(arguments | changes), planner=planner)
+
+
+PLAIN = GRASP(
+    iterations=4,
+    state_rate=0.1,
+    action_rate=0.2,
+    goal_weight=0.5,
+    state_noise=0.0,
+    optimizer=optax.sgd,
+    sync=None,
+)
+
+
+def test_the_papers_updates_equal_a_hand_written_loop():
+    states = jnp.stack([START + t / T * (GOAL - START) for t in range(1, T)])
+    actions = ACTIONS
+
+    def loss(s: jax.Array, a: jax.Array) -> jax.Array:
+        inputs = jax.lax.stop_gradient(jnp.concatenate([START[None], s]))
+        fits = jax.vmap(step)(inputs, a)
+        following = jnp.concatenate([s, GOAL[None]])
+        return jnp.sum((fits - following) ** 2) + 0.5 * jnp.sum((fits - GOAL) ** 2)
+
+    slopes = jax.jit(jax.grad(loss, (0, 1)))
+    for _ in range(4):
+        slope_s, slope_a = slopes(states, actions)
+        states, actions = states - 0.1 * slope_s, actions - 0.2 * slope_a
+    search = solve(PLAIN).state.planner
+    assert_close(search.states, states)
+    assert_close(search.actions, actions)
+
+
+def test_noise_moves_virtual_states_only():
+    quiet = solve(dataclasses.replace(PLAIN, iterations=1)).state.planner
+    noisy = solve(dataclasses.replace(PLAIN, iterations=1, state_noise=3.0)).state.planner
+    assert_close(noisy.actions, quiet.actions, 0)
+    difference = noisy.states - quiet.states
+    assert 1 < jnp.std(difference) < 6
+    # Where nothing moves the actions, no noise reaches them.
+    still = solve(dataclasses.replace(PLAIN, action_rate=0.0, state_noise=3.0))
+    assert_close(still.state.planner.actions, ACTIONS, 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_sync_of_j_gradient_steps_takes_j_gradient_steps(count: int):
+    """Bug: the last step of a sync was computed, never evaluated, and thrown away (J=1: all)."""
+    planner = dataclasses.replace(
+        PLAIN, iterations=2, action_rate=0.0, sync=GD(0.1, count, optax.sgd), sync_every=2
+    )
+    actions = ACTIONS
+    for _ in range(count):
+        actions = actions - 0.1 * jax.grad(distance)(actions)
+    found = solve(planner)
+    assert_close(found.state.planner.actions, actions)
+    assert_close(found.metrics.cost[-1], distance(actions))
+
+
+def test_the_sync_comes_every_k_iterations_and_leaves_virtual_states_alone():
+    planner = dataclasses.replace(
+        PLAIN, iterations=6, state_noise=0.1, action_rate=0.0, sync=GD(0.1, 2), sync_every=3
+    )
+    found = solve(planner)
+    assert jnp.isfinite(found.metrics.cost).tolist() == [False, False, True] * 2
+    # With frozen actions the states of the first period follow the same path with and without.
+    first = dataclasses.replace(planner, iterations=3)
+    without = dataclasses.replace(first, sync=None)
+    assert_close(solve(first).virtual_states, solve(without).virtual_states, 1e-6)
+
+
+def test_a_sync_starts_both_optimisers_anew():
+    planner = GRASP(iterations=3, sync=GD(0.1, 2), sync_every=3)
+    search = solve(planner).state.planner
+    assert all(jnp.all(x == 0) for x in jax.tree.leaves(search.action_optimizer))
+    assert all(jnp.all(x == 0) for x in jax.tree.leaves(search.state_optimizer))
+
+
+def test_sync_from_best_returns_to_the_best_plan():
+    # The lifted phase ruins the actions; a sync that does not move shows where it starts from.
+    ruin = dataclasses.replace(
+        PLAIN, iterations=2, action_rate=5.0, sync=GD(0.0, 1, optax.sgd), sync_every=2
+    )
+    assert_close(
+        solve(dataclasses.replace(ruin, sync_from_best=True)).state.planner.actions, ACTIONS, 0
+    )
+    assert jnp.abs(solve(ruin).state.planner.actions - ACTIONS).max() > 0.1
+
+
+def test_sync_noise_perturbs_the_start_of_the_sync():
+    quiet = dataclasses.replace(
+        PLAIN, iterations=1, action_rate=0.0, sync=GD(0.0, 1, optax.sgd), sync_every=1
+    )
+    noisy = solve(dataclasses.replace(quiet, sync_noise=0.5)).state.planner.actions
+    assert 0.05 < jnp.std(noisy - ACTIONS) < 2
+    assert_close(solve(quiet).state.planner.actions, ACTIONS, 0)
+
+
+def test_schedules_are_functions_of_the_iteration():
+    # A weight that is zero but in the third iteration equals no goal term before it.
+    late = dataclasses.replace(PLAIN, goal_weight=lambda i: jnp.where(i == 2, 0.5, 0.0))
+    none = dataclasses.replace(PLAIN, goal_weight=0.0)
+    losses, base = solve(late).metrics.loss, solve(none).metrics.loss
+    assert_close(losses[:2], base[:2])
+    assert jnp.abs(losses[2] - base[2]) > 1e-3
+    # Rates too: optax schedules count the updates.
+    stop = dataclasses.replace(PLAIN, action_rate=optax.piecewise_constant_schedule(0.2, {1: 0.0}))
+    once = dataclasses.replace(PLAIN, iterations=1)
+    assert_close(solve(stop).state.planner.actions, solve(once).state.planner.actions)
+
+
+def test_sawtooth_falls_within_each_period():
+    schedule = Sawtooth(1.0, 0.2, 5)
+    values = [float(schedule(jnp.asarray(i))) for i in range(10)]
+    np.testing.assert_allclose(values, 2 * [1.0, 0.8, 0.6, 0.4, 0.2], atol=1e-6)
+    assert float(Sawtooth(1.0, 0.0, 1)(jnp.asarray(3))) == 1.0
+
+
+def test_presets_are_what_their_sources_say():
+    author, paper = GRASP.author(), GRASP.paper()
+    assert (author.iterations, author.state_rate, author.action_rate) == (750, 0.1, 0.005)
+    assert (author.state_noise, author.sync_every) == (0.005, 50)
+    assert (author.sync.iterations, author.sync.learning_rate) == (10, 0.05)
+    assert paper.optimizer is optax.sgd and paper.sync_every == 100
+    assert isinstance(paper.path, Line) and paper.path.noise > 0
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_the_lifted_phase_never_reads_the_state_derivative(stop: bool):
+    @jax.custom_vjp
+    def poisoned(state: jax.Array) -> jax.Array:
+        return state
+
+    poisoned.defvjp(lambda s: (s, None), lambda _, g: (jnp.full_like(g, jnp.nan),))
+
+    def world(state: jax.Array, action: jax.Array) -> jax.Array:
+        return step(poisoned(state), action)
+
+    for sync in (None, CEM(8, 3, 2)):
+        planner = dataclasses.replace(PLAIN, stop_state_gradient=stop, sync=sync, sync_every=2)
+        clean, found = solve(planner), solve(planner, world)
+        if stop:
+            assert_close(found.metrics, clean.metrics)
+            assert_close(found.actions, clean.actions)
+            assert found.status == grasp_jax.Status.OK
+        else:
+            assert found.status == grasp_jax.Status.NON_FINITE
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """Every equation of a jaxpr and of the jaxprs inside it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from equations(inner)
+
+
+def branches_that_search(jaxpr: Any) -> int:
+    """How many `cond` equations hold a loop (the sync's scan) inside."""
+    conds = [e for e in equations(jaxpr) if e.primitive.name == "cond"]
+    return sum(any("scan" in str(b) for b in e.params["branches"]) for e in conds)
+
+
+@pytest.mark.parametrize("name", ["GRASP", "GRASP sync=CEM", "MultiStart GRASP", "Chain"])
+def test_the_sync_stays_a_branch_under_vmap(name: str):
+    goals = matrix.stacked(*matrix.GOALS)
+    keys = jax.random.split(key(), 3)
+
+    def mine(goals: Any, keys: Any) -> Plan:
+        return jax.vmap(lambda g, k: matrix.solve(name, goal=g, key=k))(goals, keys)
+
+    def batch(goals: Any, key: Any) -> Plan:
+        starts = matrix.stacked(*matrix.STARTS)
+        planner = PLANNERS[name]
+        return grasp_jax.plan_batch(
+            matrix.WORLD, starts, goals, matrix.ACTIONS, key, planner=planner, chunk_size=2
+        )
+
+    expected = branches_that_search(
+        jax.make_jaxpr(lambda g: matrix.solve(name, goal=g))(matrix.GOAL).jaxpr
+    )
+    assert expected >= 1
+    assert branches_that_search(jax.make_jaxpr(mine)(goals, keys).jaxpr) == expected
+    assert branches_that_search(jax.make_jaxpr(batch)(goals, key()).jaxpr) == expected
+
+
+def test_a_batched_iteration_would_turn_the_branch_into_a_select():
+    # The detector of the test above can fail.
+    planner = matrix.PLANNERS["GRASP"]
+    search = grasp_jax.start(
+        matrix.WORLD, matrix.START, matrix.GOAL, matrix.ACTIONS, key(), planner=planner
+    )
+    states = jax.tree.map(lambda x: jnp.stack([x, x]), search.state)
+
+    def resumed(state: Any) -> Plan:
+        return matrix.solve("GRASP", resume=state)
+
+    assert branches_that_search(jax.make_jaxpr(jax.vmap(resumed))(states).jaxpr) == 0
+
+
+COUNTED = [
+    "GD",
+    "GRASP",
+    "GRASP sync=CEM",
+    "GRASP sync=None",
+    "CEM",
+    "ICEM",
+    "MPPI",
+    "LatCo",
+    "MultiStart GRASP",
+    "Chain",
+]
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_metrics_count_the_model_evaluations_really_spent(name: str):
+    forward, backward = [], []
+
+    @jax.custom_vjp
+    def tick(x: jax.Array) -> jax.Array:
+        jax.debug.callback(lambda _: forward.append(1), x)
+        return x
+
+    def tick_forward(x: jax.Array) -> tuple[jax.Array, None]:
+        return tick(x), None
+
+    def tick_backward(_: None, slope: jax.Array) -> tuple[jax.Array]:
+        jax.debug.callback(lambda _: backward.append(1), slope)
+        return (slope,)
+
+    tick.defvjp(tick_forward, tick_backward)
+    found = solve(PLANNERS[name], lambda s, a: step(s, tick(a)))
+    jax.block_until_ready(found)
+    jax.effects_barrier()
+    assert sum(backward) == found.metrics.backward.sum()
+    # Before the first iteration the starting guess is evaluated, after the last one two plans.
+    starts = getattr(PLANNERS[name], "starts", 0)
+    assert sum(forward) == found.metrics.forward.sum() + T * (3 + starts)
+
+
+def test_the_counts_of_an_iteration_are_the_methods():
+    gd, j, k = PLANNERS["GD"], 2, 3
+    assert_close(solve(gd).metrics.forward, jnp.full(ITERATIONS, float(T)))
+    cem = solve(PLANNERS["CEM"]).metrics
+    assert jnp.all(cem.forward == 8 * T) and jnp.all(cem.backward == 0)
+    grasp = solve(PLANNERS["GRASP"]).metrics
+    synced = jnp.arange(1, ITERATIONS + 1) % k == 0
+    # A lifted iteration is one evaluation of the T terms; a sync adds J steps and two rollouts.
+    assert_close(grasp.backward, jnp.where(synced, T + j * T, T).astype(float))
+    assert_close(grasp.forward, jnp.where(synced, T + j * T + 2 * T, T).astype(float))
