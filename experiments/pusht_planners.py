@@ -7,7 +7,6 @@ import optax
 
 import grasp_jax
 
-
 RESTART = grasp_jax.Correlated(0.9, stacked=5)
 
 

@@ -14,10 +14,9 @@ import optax
 from absl import app, flags
 
 from experiments import pusht_runner
-from experiments.pusht import cost_order, make_cells
+from experiments.pusht_cells import make_cells, run_cells
 from experiments.pusht_planners import RESTART, grasp, sync_only
-from experiments.reporting import ResultLog, print_table, progress, write_summary
-from experiments.workers import run_tasks
+from experiments.reporting import ResultLog, print_table, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
 
 _GOALS = flags.DEFINE_integer("goals", 40, "Goals per setting.", lower_bound=1)
@@ -100,12 +99,7 @@ def main(argv: list[str]) -> None:
     horizons = [int(h) for h in _HORIZONS.value]
     cells = make_cells(chosen, horizons, _GOALS.value, 0, log, split="tune", checks=1)
     cells = [dataclasses.replace(c, chunk=_GOALS.value) for c in cells]
-    with progress(sum(len(c.todo) for c in cells), "tuning") as bar:
-        tasks = sorted(cells, key=cost_order)
-        for records in run_tasks(pusht_runner.run_cell, tasks, _WORKERS.value):
-            for record in records:
-                log.append({k: v for k, v in record.items() if k != "actions"})
-            bar(len(records), records[0]["planner"])
+    run_cells(cells, log, _WORKERS.value, "tuning")
     rows = pusht_runner.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
     write_summary(folder / "tuning.csv", rows)
     print_table(rows, title="Push-T sweep on tuning goals")

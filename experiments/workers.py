@@ -1,5 +1,7 @@
 """Runs tasks on worker processes, one core each, and hands their results over as they come."""
 
+import contextlib
+import importlib.metadata
 import multiprocessing
 import os
 import queue
@@ -11,7 +13,9 @@ Task = Any
 Work = Callable[[Task], Iterable[Any]]
 
 
-def run_tasks(work: Work, tasks: list[Task], workers: int) -> Iterator[Any]:
+def run_tasks(
+    work: Work, tasks: list[Task], workers: int, compile_fast: bool = False
+) -> Iterator[Any]:
     """Yields every item of `work(task)` for every task, in the order in which they are finished.
 
     Args:
@@ -19,6 +23,7 @@ def run_tasks(work: Work, tasks: list[Task], workers: int) -> Iterator[Any]:
         mean one core and compilations run side by side.
       tasks: Picklable; started in order. The costly ones first balance the load best.
       workers: Processes.
+      compile_fast: Spend less time on compilation, more on running; for short runs.
 
     Raises:
       RuntimeError: A task raised; the message holds its traceback. What other tasks had finished
@@ -38,7 +43,7 @@ def run_tasks(work: Work, tasks: list[Task], workers: int) -> Iterator[Any]:
         )
         for i in range(workers)
     ]
-    with _single_threaded():
+    with _xla_flags(compile_fast):
         for process in processes:
             process.start()
     try:
@@ -66,19 +71,22 @@ def _collect(results: Any, processes: list[Any]) -> Iterator[Any]:
             running -= 1
 
 
-class _single_threaded:
-    """Environment for children: one thread per process, no accelerator lookups printed."""
-
-    def __enter__(self) -> None:
-        self._before = os.environ.get("XLA_FLAGS")
-        flags = f"{self._before or ''} --xla_cpu_multi_thread_eigen=false"
-        os.environ["XLA_FLAGS"] = flags.strip()
-
-    def __exit__(self, *exception: Any) -> None:
-        if self._before is None:
+@contextlib.contextmanager
+def _xla_flags(compile_fast: bool) -> Iterator[None]:
+    """Environment for the children: one thread each, and XLA:CPU's compiler options."""
+    before = os.environ.get("XLA_FLAGS")
+    flags = [before or "", "--xla_cpu_multi_thread_eigen=false"]
+    # XLA aborts on flags it does not know, so this one is kept to the versions it was tried on.
+    if compile_fast and importlib.metadata.version("jaxlib").startswith("0.10."):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ["XLA_FLAGS"] = " ".join(flags).strip()
+    try:
+        yield
+    finally:
+        if before is None:
             del os.environ["XLA_FLAGS"]
         else:
-            os.environ["XLA_FLAGS"] = self._before
+            os.environ["XLA_FLAGS"] = before
 
 
 def _worker(work: Work, todo: Any, results: Any, core: int) -> None:
