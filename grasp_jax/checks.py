@@ -96,6 +96,11 @@ def _check_context(problem: Problem) -> None:
             f"context.actions must have shape [h-1, {problem.actions.shape[1]}], got "
             f"{describe(context.actions)}."
         )
+    if context.actions.dtype != problem.actions.dtype:
+        raise TypeError(
+            f"context.actions must have the dtype of actions, got {context.actions.dtype} beside "
+            f"actions of {problem.actions.dtype}. Cast one of them with .astype."
+        )
     frames = context.actions.shape[0]
     expected = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((frames, *x.shape), x.dtype), problem.start

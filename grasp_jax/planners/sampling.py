@@ -1,7 +1,8 @@
 """Planners that sample action sequences and never differentiate the model: CEM, iCEM, MPPI.
 
 All three draw `N` sequences around a mean, roll each out, and move the mean towards the cheap
-ones. Samples whose cost is not finite rank last and weigh nothing.
+ones. Samples whose cost is not finite rank last and weigh nothing. A mean is clipped as samples
+are: an average of numbers on a bound may round past it.
 """
 
 import dataclasses
@@ -123,7 +124,7 @@ class CEM:
         weights = jnp.isfinite(elite_costs).astype(samples.dtype)
         mean, std = _weighted_moments(samples[elites], weights, state)
         std = jnp.maximum(std, self.min_std).astype(std.dtype)
-        return SamplingState(mean, std, state.kept), _best(problem, scored)
+        return SamplingState(problem.clip(mean), std, state.kept), _best(problem, scored)
 
     def actions(self, problem: Problem, state: SamplingState) -> jax.Array:
         """The mean `[T, A]`."""
@@ -189,7 +190,7 @@ class ICEM:
         mean = alpha * state.mean + (1 - alpha) * mean
         std = jnp.maximum(alpha * state.std + (1 - alpha) * std, self.min_std).astype(std.dtype)
         kept = samples[elites[: self.kept]]
-        return SamplingState(mean, std, kept), _best(problem, scored)
+        return SamplingState(problem.clip(mean), std, kept), _best(problem, scored)
 
     def actions(self, problem: Problem, state: SamplingState) -> jax.Array:
         """The mean `[T, A]`."""
@@ -245,7 +246,7 @@ class MPPI:
         scale = jnp.maximum(self.temperature * spread, jnp.finfo(samples.dtype).tiny)
         weights = jnp.where(valid, jnp.exp(-excess / scale), 0).astype(samples.dtype)
         mean, _ = _weighted_moments(samples, weights, state)
-        return SamplingState(mean, state.std, state.kept), found
+        return SamplingState(problem.clip(mean), state.std, state.kept), found
 
     def actions(self, problem: Problem, state: SamplingState) -> jax.Array:
         """The mean `[T, A]`."""

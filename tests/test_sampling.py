@@ -1,0 +1,133 @@
+"""CEM, iCEM and MPPI against restatements of one refit, and what sampling must never do."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import grasp_jax
+from grasp_jax import CEM, GRASP, ICEM, MPPI, Plan, White
+from tests.matrix import assert_close, key
+
+T, A = 4, 2
+START, GOAL = jnp.zeros(2), jnp.array([0.7, -0.4])
+GUESS = jnp.linspace(-0.3, 0.3, T * A).reshape(T, A)
+
+
+def step(state: jax.Array, action: jax.Array) -> jax.Array:
+    return state + 0.5 * jnp.sin(action)
+
+
+def solve(planner: Any, **changes: Any) -> Plan:
+    arguments = {"state": START, "goal": GOAL, "actions": GUESS, "key": key()}
+    return grasp_jax.plan(step, **(arguments | changes), planner=planner)
+
+
+def costs(samples: np.ndarray) -> np.ndarray:
+    """The cost of `[N, T, A]` samples in this additive world."""
+    return np.sum((np.sum(0.5 * np.sin(samples), axis=1) - np.asarray(GOAL)) ** 2, axis=-1)
+
+
+def first_samples(std: float, count: int) -> np.ndarray:
+    """What the first iteration draws: `mean + std * ξ`, the mean itself first."""
+    run_key = jax.random.wrap_key_data(solve(CEM(2, 1, 1)).state.key, impl="threefry2x32")
+    iteration = jax.random.fold_in(run_key, 0)
+    draws = jax.vmap(lambda n: White()(jax.random.fold_in(iteration, n), GUESS))(jnp.arange(count))
+    return np.asarray((GUESS + std * draws).at[0].set(GUESS))
+
+
+def test_one_cem_iteration_refits_to_the_elites():
+    samples = first_samples(0.8, 40)
+    elites = samples[np.argsort(costs(samples))[:5]]
+    found = solve(CEM(samples=40, elites=5, iterations=1, std=0.8))
+    assert_close(found.state.planner.mean, elites.mean(0))
+    assert_close(found.state.planner.std, elites.std(0))
+    np.testing.assert_allclose(found.metrics.cost[0], costs(samples).min(), rtol=1e-4, atol=1e-7)
+    floor = solve(CEM(samples=40, elites=5, iterations=1, std=0.8, min_std=0.5))
+    assert_close(floor.state.planner.std, np.maximum(elites.std(0), 0.5))
+
+
+def test_one_icem_iteration_refits_with_momentum_and_keeps_the_best():
+    samples = first_samples(0.8, 40)
+    elites = samples[np.argsort(costs(samples))[:5]]
+    planner = ICEM(40, elites=5, kept=0, iterations=1, std=0.8, momentum=0.25, noise=White())
+    found = solve(planner).state.planner
+    assert_close(found.mean, 0.25 * GUESS + 0.75 * elites.mean(0))
+    assert_close(found.std, 0.25 * 0.8 + 0.75 * elites.std(0))
+    kept = solve(dataclasses.replace(planner, kept=2)).state.planner.kept
+    assert kept.shape == (2, T, A)
+    np.testing.assert_allclose(kept[0], elites[0], rtol=1e-5, atol=1e-6)
+
+
+def test_icem_never_loses_its_best_sample():
+    found = solve(ICEM(8, 3, kept=2, iterations=12))
+    assert jnp.all(jnp.diff(found.metrics.cost) <= 1e-7)
+    lossy = solve(ICEM(8, 3, kept=0, iterations=12))
+    assert jnp.any(jnp.diff(lossy.metrics.cost) > 1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5])
+def test_one_mppi_iteration_is_the_softmax_average(temperature: float):
+    samples = first_samples(0.8, 40)
+    excess = costs(samples) - costs(samples).min()
+    weights = np.exp(-excess / (temperature * np.sqrt(np.mean(excess**2))))
+    mean = np.einsum("n,nta->ta", weights / weights.sum(), samples)
+    found = solve(MPPI(samples=40, iterations=1, std=0.8, temperature=temperature))
+    assert_close(found.state.planner.mean, mean, 1e-4)
+
+
+def test_mppi_at_zero_temperature_follows_the_best_sample():
+    samples = first_samples(0.8, 40)
+    found = solve(MPPI(samples=40, iterations=1, std=0.8, temperature=0.0))
+    assert_close(found.state.planner.mean, samples[np.argmin(costs(samples))], 1e-4)
+
+
+def test_mppi_does_not_depend_on_the_units_of_the_objective():
+    large = grasp_jax.Objective(distance=lambda s, g: 1e4 * jnp.sum((s - g) ** 2))
+    planner = MPPI(samples=40, iterations=1)
+    one = solve(planner)
+    two = grasp_jax.plan(step, START, GOAL, GUESS, key(), planner=planner, objective=large)
+    assert_close(one.state.planner.mean, two.state.planner.mean, 1e-4)
+
+
+def test_deviations_may_differ_between_action_dimensions():
+    found = solve(CEM(40, 5, 1, std=jnp.array([0.0, 1.0])))
+    assert_close(found.state.planner.mean[:, 0], GUESS[:, 0], 1e-6)
+    assert jnp.abs(found.state.planner.mean[:, 1] - GUESS[:, 1]).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        CEM(40, 30, 4),
+        ICEM(40, 30, 5, 4),
+        MPPI(40, 4, temperature=100.0),
+        GRASP(4, sync=CEM(40, 30, 2), sync_every=2),
+    ],
+    ids=lambda p: type(p).__name__,
+)
+def test_means_of_samples_on_a_bound_do_not_round_past_it(planner: Any):
+    """Bug: 30 elites, all on a bound of 0.7, had a mean of 0.70000005."""
+    for high in (0.7, 0.3, 0.9, 1.1):
+        found = grasp_jax.plan(
+            step,
+            START,
+            GOAL + 100,
+            jnp.full((T, A), high),
+            key(),
+            planner=dataclasses.replace(planner, std=0.0) if hasattr(planner, "std") else planner,
+            bounds=(-high, high),
+        )
+        present = planner.actions(None, found.state.planner)
+        assert jnp.all(found.actions <= jnp.float32(high))
+        assert jnp.all(present <= jnp.float32(high)), present - jnp.float32(high)
+
+
+def test_a_sample_depends_on_its_number_but_not_on_how_many_there_are():
+    few, many = solve(CEM(8, 8, 1)), solve(CEM(9, 9, 1))
+    assert_close(
+        9 * many.state.planner.mean - 8 * few.state.planner.mean, first_samples(1.0, 9)[8], 1e-4
+    )
