@@ -1,0 +1,130 @@
+"""MultiStart and Chain: planners made of planners."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import grasp_jax
+from grasp_jax import CEM, GD, GRASP, Chain, MultiStart, Plan, White
+from tests.matrix import assert_close, assert_same, key
+
+T, A = 4, 2
+START, GOAL = jnp.array([0.0, 0.2]), jnp.array([1.0, -0.5])
+GUESS = jnp.linspace(-0.3, 0.3, T * A).reshape(T, A)
+
+
+def step(state: jax.Array, action: jax.Array) -> jax.Array:
+    return state + 0.4 * jnp.tanh(action) + 0.1 * jnp.sin(state[::-1])
+
+
+def bumpy(state: jax.Array, goal: jax.Array) -> jax.Array:
+    """Many local minima."""
+    gap = state - goal
+    return jnp.sum(gap**2) + 0.5 * jnp.sum(jnp.sin(8 * gap) ** 2)
+
+
+def solve(planner: Any, **changes: Any) -> Plan:
+    arguments = {"state": START, "goal": GOAL, "actions": GUESS, "key": key()}
+    return grasp_jax.plan(step, **(arguments | changes), planner=planner)
+
+
+SGD = GD(0.1, 4, optax.sgd)
+
+
+def test_one_start_is_the_planner_itself():
+    assert_close(solve(MultiStart(SGD, starts=1, start_noise=5.0)).actions, solve(SGD).actions)
+
+
+def test_starts_without_noise_are_alike_for_a_deterministic_planner():
+    search = solve(MultiStart(SGD, starts=3)).state.planner
+    assert_close(search.best_cost, jnp.broadcast_to(search.best_cost[0], (3,)))
+
+
+def test_the_first_start_is_the_guess_and_the_others_are_noisy():
+    search = grasp_jax.start(
+        step, START, GOAL, GUESS, key(), planner=MultiStart(SGD, 4, 0.5, White())
+    ).state.planner
+    assert_same(search.best_actions[0], GUESS)
+    noise = search.best_actions[1:] - GUESS
+    assert 0.2 < jnp.std(noise) < 1.0
+    assert jnp.abs(noise[0] - noise[1]).max() > 0.05
+
+
+def test_the_best_start_wins():
+    objective = grasp_jax.Objective(distance=bumpy)
+    found = solve(MultiStart(GD(0.03, 20), starts=6, start_noise=0.7), objective=objective)
+    search = found.state.planner
+    assert found.cost <= search.best_cost.min() + 1e-6
+    assert found.cost < solve(GD(0.03, 20), objective=objective).cost - 1e-3
+    assert_close(found.metrics.forward, jnp.full(20, 6.0 * T))
+
+
+def test_virtual_states_are_those_of_the_best_start():
+    planner = MultiStart(GRASP(4, sync=SGD, sync_every=2, state_noise=0.5), starts=3)
+    found = solve(planner)
+    best = int(jnp.argmin(found.state.planner.best_cost))
+    assert_same(found.virtual_states, found.state.planner.planner.states[best])
+
+
+def test_a_chain_of_one_is_the_planner_itself():
+    assert_close(solve(Chain(SGD)).actions, solve(SGD).actions, 1e-6)
+
+
+def test_a_chain_hands_the_best_plan_on():
+    # A second descent starts where the best evaluated actions of the first were.
+    first = solve(SGD)
+    chain = solve(Chain(SGD, SGD))
+    again = solve(SGD, actions=first.state.best_actions)
+    assert_close(chain.actions, again.actions, 1e-6)
+    assert_close(chain.metrics.cost[4:], again.metrics.cost, 1e-6)
+
+
+def test_each_planner_has_its_turn():
+    chain = Chain(CEM(8, 3, 2), GD(0.1, 3), GRASP(2, sync=None))
+    assert chain.iterations == 7
+    metrics = solve(chain).metrics
+    assert metrics.forward.tolist() == [8 * T] * 2 + [T] * 5
+    assert metrics.backward.tolist() == [0] * 2 + [T] * 5
+    assert (metrics.residual > 0).tolist() == [False] * 5 + [True] * 2
+
+
+def test_the_last_planner_goes_on_past_its_own_count():
+    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=Chain(CEM(8, 3, 2), SGD))
+    metrics = grasp_jax.advance(search, 9).metrics
+    assert metrics.backward.tolist() == [0] * 2 + [T] * 7
+
+
+def test_a_later_grasp_lifts_from_the_plan_it_was_handed():
+    # With frozen actions and no sync the second planner shows which actions it starts from.
+    still = GRASP(1, action_rate=0.0, sync=None)
+    found = solve(Chain(SGD, still))
+    assert_close(found.state.planner[1].actions, found.state.best_actions, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        Chain(MultiStart(SGD, 2, 0.3), Chain(SGD, CEM(8, 3, 2))),
+        MultiStart(Chain(SGD, CEM(8, 3, 2)), 2, 0.3),
+        GRASP(4, sync=MultiStart(SGD, 2, 0.3), sync_every=2),
+        GRASP(4, sync=Chain(CEM(8, 3, 1), SGD), sync_every=2),
+        GRASP(4, sync=GRASP(2, sync=None), sync_every=2),
+    ],
+    ids=["chain of chain", "starts of chain", "starts in sync", "chain in sync", "grasp in sync"],
+)
+def test_planners_nest(planner: Any):
+    found = solve(planner)
+    guess = solve(dataclasses.replace(SGD, iterations=1)).metrics.cost[0]
+    assert found.status == grasp_jax.Status.OK and found.cost < guess
+
+
+def test_rates_inside_a_composition_can_be_swept_with_vmap():
+    def cost(rate: jax.Array) -> jax.Array:
+        return solve(Chain(MultiStart(GD(rate, 2), 2), GD(0.1, 2))).cost
+
+    costs = jax.jit(jax.vmap(cost))(jnp.array([0.0, 0.2]))
+    assert costs[1] < costs[0]
