@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree, describe
+from grasp_jax.driver import SearchState
 from grasp_jax.objectives import mean_squared_distance, squared_distance
 from grasp_jax.planners.base import Planner, check
 from grasp_jax.problem import Problem
@@ -25,23 +26,15 @@ def check_key(key: Any, batch: bool = False) -> None:
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if not (typed or (key.dtype == jnp.uint32 and key.ndim >= 1)):
         raise TypeError(f"key must be a JAX random key, got an array {describe(key)}. {fix}")
-    if (key.ndim if typed else key.ndim - 1) > int(batch):
+    try:
+        key = key if typed else jax.random.wrap_key_data(key)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"key must be a JAX random key, got an array {describe(key)} whose last axis is not "
+            f"that of raw key data. {fix}"
+        ) from error
+    if key.ndim > int(batch):
         raise ValueError(f"key must be a single key, got keys of shape {list(key.shape)}. {fix}")
-
-
-def check_planner(planner: Any) -> None:
-    """Raises TypeError unless `planner` follows the protocol."""
-    missing = [m for m in ("init", "step", "actions", "iterations") if not hasattr(planner, m)]
-    if isinstance(planner, type):
-        raise TypeError(
-            f"planner must be an instance, got the class {planner.__name__}. "
-            f"Write planner=grasp_jax.{planner.__name__}()."
-        )
-    if missing:
-        raise TypeError(
-            f"planner must be a grasp_jax planner such as grasp_jax.GRASP(), got "
-            f"{type(planner).__name__} without {', '.join(missing)}."
-        )
 
 
 def check_problem(problem: Problem, planner: Planner) -> None:
@@ -138,8 +131,10 @@ def _check_dynamics(problem: Problem) -> None:
 
 
 def _check_objective(problem: Problem) -> None:
-    distance = problem.objective.thaw().distance
-    compares_leaves = distance in (squared_distance, mean_squared_distance)
+    compares_leaves = problem.objective.thaw().distance in (
+        squared_distance,
+        mean_squared_distance,
+    )
     if compares_leaves and _signature(problem.goal) != _signature(problem.start):
         raise ValueError(
             f"goal must look like state: got goal {describe(problem.goal)}, state "
@@ -148,6 +143,7 @@ def _check_objective(problem: Problem) -> None:
             "once use plan_batch."
         )
     try:
+        distance = jax.eval_shape(problem.distance, problem.start)
         cost = jax.eval_shape(problem.cost, problem.start, problem.actions)
     except Exception as error:
         raise ValueError(
@@ -155,12 +151,12 @@ def _check_objective(problem: Problem) -> None:
             f"{describe(problem.actions)}, goal {describe(problem.goal)}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if (
-        not hasattr(cost, "shape")
-        or cost.shape != ()
-        or not jnp.issubdtype(cost.dtype, jnp.inexact)
-    ):
-        raise ValueError(f"objective must return one floating number [], got {describe(cost)}.")
+    for name, value in (("objective.distance", distance), ("objective", cost)):
+        if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
+            raise ValueError(
+                f"{name} must return one floating number [], got {describe(value)}. Reduce it with "
+                "jnp.sum, or cast it."
+            )
 
 
 def _signature(tree: PyTree) -> Any:
@@ -171,6 +167,7 @@ def _signature(tree: PyTree) -> Any:
 def check_batch(batched: dict[str, PyTree], size: int | None = None) -> int:
     """How many goals every leaf's leading axis holds; raises ValueError where they differ."""
     for name, tree in batched.items():
+        name = "state" if name == "start" else name
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             size = leaf.shape[0] if size is None and leaf.ndim else size
             if leaf.ndim < 1 or leaf.shape[0] != size:
@@ -182,6 +179,22 @@ def check_batch(batched: dict[str, PyTree], size: int | None = None) -> int:
     if not size:
         raise ValueError("plan_batch: state must hold at least one goal along its leading axis.")
     return size
+
+
+def check_chunk_size(chunk_size: Any) -> None:
+    """Raises ValueError unless `chunk_size` is None or a positive int."""
+    is_int = isinstance(chunk_size, int) and not isinstance(chunk_size, bool)
+    if chunk_size is not None and not (is_int and chunk_size >= 1):
+        raise ValueError(f"chunk_size must be a positive int or None, got {chunk_size!r:.40}.")
+
+
+def check_resume_type(resume: Any) -> None:
+    """Raises TypeError unless `resume` is None or the state of a search."""
+    if not (resume is None or isinstance(resume, SearchState)):
+        raise TypeError(
+            "resume must be the SearchState of an earlier search, got "
+            f"{type(resume).__name__}. Pass resume=plan.state."
+        )
 
 
 def check_resume(resume: PyTree, fresh: PyTree) -> None:

@@ -11,7 +11,7 @@ from grasp_jax import checks, driver
 from grasp_jax._tree import Frozen, PyTree, freeze, is_number
 from grasp_jax.driver import Metrics, Plan, SearchState
 from grasp_jax.objectives import Objective
-from grasp_jax.planners.base import Planner
+from grasp_jax.planners.base import Planner, require_planner
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.problem import Context, Problem, check_bound_values, make_problem
 
@@ -65,6 +65,7 @@ def plan(
     problem, frozen = _open(
         dynamics, state, goal, actions, key, planner, bounds, objective, context
     )
+    checks.check_resume_type(resume)
     return _plan(problem, frozen, key, resume)
 
 
@@ -110,8 +111,8 @@ def plan_batch(
         dynamics, state, goal, actions, key, planner, bounds, objective, context, batch=True
     )
     problem = _broadcast_actions(problem)
-    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
-        raise ValueError(f"chunk_size must be a positive int or None, got {chunk_size!r:.40}.")
+    checks.check_chunk_size(chunk_size)
+    checks.check_resume_type(resume)
     return _plan_batch(problem, frozen, key, resume, chunk_size)
 
 
@@ -217,7 +218,7 @@ def _open(
     """Checks values and packs the arguments; shapes are checked while tracing."""
     planner = GRASP() if planner is None else planner
     checks.check_key(key, batch)
-    checks.check_planner(planner)
+    require_planner(planner, "planner")
     problem = make_problem(dynamics, state, goal, actions, bounds, objective, context)
     check_bound_values(problem)
     return problem, freeze(planner, "planner", is_number)
@@ -225,7 +226,9 @@ def _open(
 
 def _broadcast_actions(problem: Problem) -> Problem:
     leaves = jax.tree.leaves(problem.start)
-    if problem.actions.ndim != 2 or not leaves or leaves[0].ndim < 1:
+    if not leaves:
+        raise ValueError("state must hold at least one array, got an empty pytree.")
+    if problem.actions.ndim != 2 or leaves[0].ndim < 1:
         return problem
     actions = jnp.broadcast_to(problem.actions, (leaves[0].shape[0], *problem.actions.shape))
     return dataclasses.replace(problem, actions=actions)

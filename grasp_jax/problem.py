@@ -113,6 +113,11 @@ def make_problem(
             f"{type(dynamics).__name__}. For Flax linen pass jax.tree_util.Partial(model.apply, "
             "params); for Equinox and nnx pass the module itself."
         )
+    if actions is None:
+        raise TypeError(
+            "actions must be an array [T, A], the starting guess, got None. Start from "
+            "jnp.zeros((horizon, action_size))."
+        )
     actions = _as_array(actions, "actions")
     low, high = _bounds(bounds, actions)
     if objective is not None and not isinstance(objective, Objective):
@@ -162,7 +167,13 @@ def _bounds(bounds: tuple[Any, Any] | None, actions: jax.Array) -> tuple[jax.Arr
 
 
 def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Array:
-    array = jnp.asarray(value, dtype)
+    try:
+        array = jnp.asarray(value, dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"bounds: {which} must be a number or an array {list(size)}, got "
+            f"{type(value).__name__}: {value!r:.60}. Where there is none pass -jnp.inf or jnp.inf."
+        ) from error
     if array.shape not in ((), size):
         raise ValueError(
             f"bounds: {which} has shape {list(array.shape)}, expected a number or {list(size)} "

@@ -143,6 +143,53 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def require_planner(planner: Any, name: str) -> None:
+    """Raises TypeError unless `planner`, called `name` by the user, follows the protocol."""
+    if isinstance(planner, type):
+        raise TypeError(
+            f"{name} must be an instance, got the class {planner.__name__}. "
+            f"Write {name.split('.')[-1]}=grasp_jax.{planner.__name__}()."
+        )
+    # On the class too: a composition's own `iterations` fails where its parts are no planners.
+    missing = [
+        m
+        for m in ("init", "step", "actions", "iterations")
+        if not (hasattr(type(planner), m) or hasattr(planner, m))
+    ]
+    if missing:
+        raise TypeError(
+            f"{name} must be a grasp_jax planner such as grasp_jax.GRASP(), got "
+            f"{type(planner).__name__} without {', '.join(missing)}."
+        )
+
+
+def require_callable(planner: Any, field: str, expected: str) -> None:
+    """Raises TypeError unless `field` can be called; `expected` says what it should be."""
+    value = getattr(planner, field)
+    if not callable(value):
+        raise TypeError(
+            f"{type(planner).__name__}.{field} must be {expected}, got "
+            f"{type(value).__name__}: {value!r:.60}."
+        )
+
+
+def require_optimizer(planner: Any) -> None:
+    """Raises TypeError unless the field `optimizer` is a factory."""
+    require_callable(
+        planner, "optimizer", "a factory called with the rate, such as optax.adam itself"
+    )
+
+
+def require_noise(planner: Any, field: str = "noise") -> None:
+    """Raises TypeError unless the field is a noise."""
+    require_callable(
+        planner,
+        field,
+        "callable as noise(key, like), such as grasp_jax.White() (for no noise set "
+        "its standard deviation to 0)",
+    )
+
+
 def require_count(planner: Any, field: str, minimum: int = 1) -> None:
     """Raises unless the static field `field` is an integer of at least `minimum`."""
     value = getattr(planner, field)

@@ -18,6 +18,8 @@ from grasp_jax.planners.base import (
     check,
     require,
     require_count,
+    require_noise,
+    require_planner,
     static,
     virtual_states,
 )
@@ -50,6 +52,8 @@ class MultiStart:
     def check(self, problem: Problem) -> None:
         """Raises for a count that cannot work; asks the planner too."""
         require_count(self, "starts")
+        require_noise(self)
+        require_planner(self.planner, "MultiStart.planner")
         check(self.planner, problem)
 
     def init(self, problem: Problem, key: jax.Array) -> SearchState:
@@ -117,7 +121,8 @@ class Chain:
     def check(self, problem: Problem) -> None:
         """Raises for an empty chain; asks every planner too."""
         require(len(self.planners) >= 1, "Chain needs at least one planner, got none.")
-        for planner in self.planners:
+        for i, planner in self._numbered():
+            require_planner(planner, f"Chain.planners[{i}]")
             check(planner, problem)
 
     def init(self, problem: Problem, key: jax.Array) -> tuple[Any, ...]:

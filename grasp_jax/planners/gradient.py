@@ -24,6 +24,8 @@ from grasp_jax.planners.base import (
     add,
     proposal,
     require_count,
+    require_noise,
+    require_optimizer,
     static,
 )
 from grasp_jax.problem import Problem
@@ -67,9 +69,11 @@ class GD:
         return GD(1.0, 1000, optax.sgd, action_noise=0.003, start_noise=1.0)
 
     def check(self, problem: Problem) -> None:
-        """Raises for an iteration count that is not a positive int."""
+        """Raises for fields that cannot work."""
         del problem
         require_count(self, "iterations", 0)
+        require_optimizer(self)
+        require_noise(self)
 
     def init(self, problem: Problem, key: jax.Array) -> GDState:
         """Starts at the (noisy) starting guess."""

@@ -38,7 +38,11 @@ from grasp_jax.planners.base import (
     check,
     proposal,
     require,
+    require_callable,
     require_count,
+    require_noise,
+    require_optimizer,
+    require_planner,
     static,
     value_at,
 )
@@ -165,8 +169,13 @@ class GRASP:
         require_count(self, "sync_every")
         if self.time_chunk is not None:
             require_count(self, "time_chunk")
+        require_optimizer(self)
+        require_noise(self)
+        require_callable(self, "path", "callable as path(problem, key), such as grasp_jax.Line()")
         if self.sync is None:
             return
+        require_planner(self.sync, "GRASP.sync")
+        require_noise(self, "sync_noise_shape")
         require(
             self.sync_every <= self.iterations,
             f"GRASP.sync_every is {self.sync_every} but GRASP.iterations is {self.iterations}: "

@@ -28,6 +28,7 @@ from grasp_jax.planners.base import (
     add,
     proposal,
     require_count,
+    require_optimizer,
     static,
 )
 from grasp_jax.planners.gradient import Optimizer
@@ -109,6 +110,7 @@ class LatCo:
         del problem
         for field in ("iterations", "multiplier_every", "evaluate_every"):
             require_count(self, field)
+        require_optimizer(self)
 
     def init(self, problem: Problem, key: jax.Array) -> LatCoState:
         """States on their path, actions at the starting guess."""

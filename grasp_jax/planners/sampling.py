@@ -19,6 +19,7 @@ from grasp_jax.planners.base import (
     proposal,
     require,
     require_count,
+    require_noise,
     static,
 )
 from grasp_jax.problem import Problem
@@ -106,6 +107,7 @@ class CEM:
         del problem
         for field in ("samples", "elites", "iterations"):
             require_count(self, field)
+        require_noise(self)
         _require_elites(self.elites, self.samples, "CEM.elites")
 
     def init(self, problem: Problem, key: jax.Array) -> SamplingState:
@@ -164,6 +166,7 @@ class ICEM:
         del problem
         for field in ("samples", "elites", "iterations"):
             require_count(self, field)
+        require_noise(self)
         require_count(self, "kept", 0)
         _require_elites(self.elites, self.samples, "ICEM.elites")
         require(
@@ -226,6 +229,7 @@ class MPPI:
         del problem
         require_count(self, "samples")
         require_count(self, "iterations")
+        require_noise(self)
 
     def init(self, problem: Problem, key: jax.Array) -> SamplingState:
         """Mean at the starting guess."""
