@@ -1,0 +1,202 @@
+"""A model that returns NaN or infinity for one goal, one sample or one step harms nothing else."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import grasp_jax
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, LatCo, Plan, Status
+from tests.matrix import NAMES, PLANNERS, assert_same, key
+
+T, A = 4, 2
+BOUNDS = (-0.7, 0.6)
+GUESS = jnp.linspace(-0.2, 0.2, T * A).reshape(T, A)
+START, GOAL = jnp.array([0.0, 0.1, 0.0]), jnp.array([0.6, -0.4, 0.0])
+
+every_planner = pytest.mark.parametrize("name", NAMES)
+
+
+def world(weights: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
+    """Two positions, and a third number that counts time and carries `weights[0]`'s poison.
+
+    `weights`: the poison, and where it strikes: `state[2]` at or above `weights[1]` (a time), or
+    the first action above `weights[2]`.
+    """
+    poison, time, limit = weights
+    moved = state[:2] + 0.3 * jnp.tanh(action) + 0.05 * jnp.sin(state[1::-1])
+    strikes = (state[2] >= time) | (action[0] > limit)
+    return jnp.concatenate([jnp.where(strikes, poison, moved), state[2:] + 0.0 * moved[:1]])
+
+
+def model(poison: float = np.nan, time: float = np.inf, limit: float = np.inf) -> Any:
+    """One compiled program for every kind of poison: it is a traced weight."""
+    return jax.tree_util.Partial(world, jnp.array([poison, time, limit]))
+
+
+def solve(name: str, dynamics: Any, **changes: Any) -> Plan:
+    arguments = {"state": START, "goal": GOAL, "actions": GUESS, "key": key(), "bounds": BOUNDS}
+    return grasp_jax.plan(dynamics, **(arguments | changes), planner=PLANNERS[name])
+
+
+@functools.cache
+def clean(name: str) -> Plan:
+    return solve(name, model())
+
+
+def is_inside(actions: jax.Array) -> bool:
+    return bool(jnp.all((actions >= BOUNDS[0]) & (actions <= BOUNDS[1])))
+
+
+@every_planner
+def test_the_clean_model_is_ok(name: str):
+    assert clean(name).status == Status.OK
+
+
+@every_planner
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_a_model_that_is_always_broken_gives_the_guess_back(name: str, poison: float):
+    found = solve(name, model(poison, time=-1.0))
+    assert found.status == Status.FAILED
+    assert_same(found.actions, GUESS)
+    assert is_inside(found.actions)
+    assert jnp.all(found.metrics.best_cost == jnp.inf)
+    outside = solve(name, model(poison, time=-1.0), actions=GUESS + 5)
+    assert_same(outside.actions, jnp.full_like(GUESS, BOUNDS[1]))
+
+
+@every_planner
+def test_a_broken_start_or_goal_or_guess_fails_without_raising(name: str):
+    assert solve(name, model(), state=START.at[0].set(jnp.nan)).status == Status.FAILED
+    assert solve(name, model(), goal=GOAL.at[0].set(jnp.inf)).status == Status.FAILED
+
+
+@every_planner
+def test_actions_that_break_the_model_are_reported_and_never_returned(name: str):
+    # From 0.02 up the first action breaks the model; the guess and the way to the goal hold both.
+    guess = jnp.full((T, A), 0.015)
+    found = solve(name, model(limit=0.02), actions=guess)
+    assert jnp.isfinite(found.cost) and jnp.all(jnp.isfinite(found.states))
+    assert found.status == Status.NON_FINITE
+    assert jnp.all(found.actions[:, 0] <= 0.02) and is_inside(found.actions)
+    start = grasp_jax.start(
+        model(limit=0.02), START, GOAL, guess, key(), planner=PLANNERS[name], bounds=BOUNDS
+    )
+    assert found.cost <= start.state.best_cost
+
+
+@every_planner
+def test_a_broken_guess_is_left_behind_once_a_finite_plan_is_found(name: str):
+    # The guess breaks the model at its last step only, by its action.
+    guess = GUESS.at[-1, 0].set(0.3)
+    found = solve(name, model(limit=0.25), actions=guess)
+    assert found.status in (Status.NON_FINITE, Status.FAILED)
+    if name in ("CEM", "ICEM", "MPPI", "GD dino_wm", "MultiStart GD"):
+        assert found.status == Status.NON_FINITE
+        assert jnp.isfinite(found.cost) and jnp.all(found.actions[:, 0] <= 0.25)
+    elif found.status == Status.FAILED:
+        assert_same(found.actions, guess)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_broken_goal_leaves_the_others_bitwise_unchanged(name: str):
+    times = jnp.array([0.0, 1.0, 0.0, 0.0])
+    starts = jnp.concatenate([jnp.tile(START[:2], (4, 1)), times[:, None]], axis=1)
+    goals = jnp.stack([GOAL, GOAL, -GOAL, 0.5 * GOAL]).at[:, 2].set(times)
+
+    def batch(time: float) -> Plan:
+        return grasp_jax.plan_batch(
+            model(time=time), starts, goals, GUESS, key(), planner=PLANNERS[name], bounds=BOUNDS
+        )
+
+    healthy, broken = batch(np.inf), batch(0.5)
+    assert healthy.status.tolist() == [Status.OK] * 4
+    assert broken.status.tolist() == [Status.OK, Status.FAILED, Status.OK, Status.OK]
+    for b in (0, 2, 3):
+        mine = [jax.tree.map(lambda x, b=b: x[b] if x.ndim else x, p) for p in (healthy, broken)]
+        assert_same(*mine)
+    assert_same(broken.actions[1], GUESS)
+
+
+@pytest.mark.parametrize("name", ["GRASP", "GRASP sync=None", "LatCo", "LatCoGN"])
+def test_one_broken_step_of_the_lifted_phase_is_reported(name: str):
+    # Virtual states on a line to a goal whose third number passes 0.6: only late steps break.
+    found = solve(name, model(time=0.6), goal=GOAL.at[2].set(1.0))
+    assert found.status == Status.NON_FINITE
+    assert jnp.isfinite(found.cost) and jnp.all(jnp.isfinite(found.states))
+    assert all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(found.virtual_states))
+
+
+@pytest.mark.parametrize("name", ["GRASP sync=None", "GRASP"])
+def test_steps_before_the_broken_one_move_as_ever(name: str):
+    goal = GOAL.at[2].set(1.0)
+    planner = grasp_jax.GRASP(1, state_noise=0.0, action_rate=0.1, sync=None)
+
+    def moved(time: float) -> Any:
+        found = grasp_jax.plan(model(time=time), START, goal, GUESS, key(), planner=planner)
+        return found.state.planner
+
+    healthy, broken = moved(np.inf), moved(0.6)
+    # s_3 = 0.75 breaks the fourth prediction alone.
+    assert_same(healthy.actions[:3], broken.actions[:3])
+    assert_same(healthy.states, broken.states)
+    assert_same(broken.actions[3], GUESS[3])
+
+
+@every_planner
+def test_a_nan_gradient_at_a_finite_cost_does_not_spread(name: str):
+    # d/dx sqrt(x²) is NaN at 0: where the rollout meets its goal exactly in one number.
+    def distance(state: jax.Array, goal: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.sqrt((state - goal) ** 2))
+
+    objective = grasp_jax.Objective(distance=distance)
+    found = solve(name, model(), objective=objective)
+    assert jnp.isfinite(found.cost) and jnp.all(jnp.isfinite(found.actions))
+    assert all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(found.virtual_states))
+    gradient = name not in ("CEM", "ICEM", "MPPI")
+    assert found.status == (Status.NON_FINITE if gradient else Status.OK)
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [CEM(40, 5, 1, std=0.3), ICEM(40, 5, 2, 1, std=0.3), MPPI(40, 1, std=0.3)],
+    ids=lambda p: type(p).__name__,
+)
+def test_broken_samples_weigh_nothing(planner: Any):
+    found = grasp_jax.plan(model(limit=0.2), START, GOAL, GUESS * 0, key(), planner=planner)
+    mean = found.state.planner.mean
+    assert jnp.all(jnp.isfinite(mean)) and jnp.all(mean[:, 0] <= 0.2)
+    assert found.status == Status.NON_FINITE
+    # With limits nobody reaches the mean is another one: the broken samples did matter.
+    whole = grasp_jax.plan(model(), START, GOAL, GUESS * 0, key(), planner=planner)
+    assert jnp.abs(whole.state.planner.mean - mean).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "planner", [GD(1e3, 5), GRASP(6, 1e3, 1e3, sync_every=3), LatCo(1e3, 5)], ids=repr
+)
+def test_steps_that_explode_stay_inside_the_bounds_and_never_worsen_the_plan(planner: Any):
+    found = grasp_jax.plan(model(), START, GOAL, GUESS, key(), planner=planner, bounds=BOUNDS)
+    start = grasp_jax.start(model(), START, GOAL, GUESS, key(), planner=planner, bounds=BOUNDS)
+    assert is_inside(found.actions) and found.cost <= start.state.best_cost
+
+
+def clipped_adam(rate: Any) -> optax.GradientTransformation:
+    return optax.chain(optax.clip(1.0), optax.adam(rate))
+
+
+def test_gradients_too_large_to_square_need_an_optimiser_that_clips():
+    # Adam's second moment overflows at a slope of 1e25 and never comes back: its rates are zero
+    # from then on. The cure is any optax chain as the factory.
+    def steep(state: jax.Array, action: jax.Array) -> jax.Array:
+        cliff = 1e25 * jnp.maximum(action[0] - 0.5, 0)
+        return state + 0.1 * action.sum() + cliff - jax.lax.stop_gradient(cliff)
+
+    guess = jnp.full((T, A), 0.55)
+    planner = GD(0.1, 40, clipped_adam)
+    found = grasp_jax.plan(steep, START, START, guess, key(), planner=planner)
+    assert jnp.abs(found.actions).max() < 0.4
