@@ -21,6 +21,18 @@ from experiments.environments import ball
 from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
 from experiments.workers import run_tasks
 
+_SHOWN = (
+    "environment",
+    "planner",
+    "goals",
+    "success",
+    "success_any_time",
+    "median_seconds",
+    "model_forward",
+    "model_backward",
+    "plan_seconds",
+)
+
 
 def define_flags() -> None:
     """Defines the flags; not on import, where they would clash with those of other binaries."""
@@ -102,7 +114,8 @@ def experiment(
     records = wanted(log, chosen, maps, starts, seed)
     rows = runner.summarise(records)
     write_summary(folder / "summary.csv", rows)
-    print_table(rows, title=f"Ball navigation, T = {ball.HORIZON}, the true world as model")
+    title = f"Ball navigation, T = {ball.HORIZON}, the true world as model"
+    print_table(rows, title, _SHOWN)
     if pictures:
         from experiments import ball_navigation_pictures
 

@@ -56,7 +56,7 @@ def success_bars(rows: list[Record], path: pathlib.Path) -> None:
             bars = [[max(0, share - low)], [max(0, high - share)]]
             panel.barh(y, share, color=plots.color(row["planner"]), height=0.7)
             panel.errorbar(share, y, xerr=bars, color="black", capsize=3, linewidth=1)
-            panel.text(max(high, share) + 1.5, y, f"{share:.0f}", va="center", fontsize=9)
+            panel.text(110, y, f"{share:.0f}", va="center", ha="right", fontsize=9)
         for row in rows:
             if row["environment"] == layout and row["planner"] in (FLOOR, CEILING):
                 style = "--" if row["planner"] == CEILING else ":"
@@ -64,7 +64,7 @@ def success_bars(rows: list[Record], path: pathlib.Path) -> None:
                 panel.axvline(100 * row["success"], color="#555555", linestyle=style, label=label)
         panel.set_yticks(range(len(own)), [r["planner"] for r in reversed(own)])
         goals = own[0]["goals"] if own else 0
-        panel.set(xlim=(-2, 108), xlabel=f"success (%) of {goals} goals", title=layout)
+        panel.set(xlim=(-2, 111), xlabel=f"success (%) of {goals} goals", title=layout)
         panel.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
@@ -87,7 +87,7 @@ def effort_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndarr
 def draw_map(axes: Any, layout: str) -> None:
     """Walls and the arena's frame."""
     for x0, y0, x1, y1 in ball.MAPS[layout].walls:
-        axes.plot([x0, x1], [y0, y1], color="#333333", linewidth=5, solid_capstyle="round")
+        axes.plot([x0, x1], [y0, y1], color="#333333", linewidth=4, solid_capstyle="round")
     axes.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", xticks=[], yticks=[])
 
 
@@ -137,7 +137,7 @@ def virtual_states_gif(path: pathlib.Path, layout: str, seed: int, hops: int = 2
     """GRASP's search on one task: all virtual states, and the true rollouts of their actions."""
     index = 0
     starts, goals = ball.sample_tasks(layout, index + 1, seed)
-    world, planner = ball.dynamics(layout), planners()["GRASP"]
+    world, planner = ball.dynamics(layout), planners()["GRASP-GD"]
     lifted = planner.planners[0].iterations
     key = jax.random.fold_in(jax.random.key(seed), index)
     search = grasp_jax.start(
@@ -192,5 +192,5 @@ def _frame(
         right.plot(*np.asarray(best.states).T, color=plots.color("GRASP"), linewidth=2.2)
     left.set_title("virtual states (free to cross walls)", fontsize=10)
     right.set_title(f"true rollouts, best cost {float(best.cost):.3f}", fontsize=10)
-    figure.suptitle(f"GRASP, {layout}: {phase}", fontsize=11)
+    figure.suptitle(f"GRASP, GD as sync, {layout}: {phase}", fontsize=11)
     return plots.figure_frame(figure)

@@ -42,8 +42,14 @@ def score(task: tuple[str, int, int, tuple[int, ...]]) -> Iterator[Row]:
       task: The planner's name, tasks per map, seed, and which candidates.
     """
     name, count, seed, indices = task
+    before = ""
     for index in indices:
         planner = candidates()[name][index]
+        # JAX 0.10 calls structures of different dataclasses equal, and would reuse the program of
+        # one kind of noise for another.
+        if str(jax.tree.structure(planner)) != before:
+            jax.clear_caches()
+            before = str(jax.tree.structure(planner))
         row: Row = {"planner": name, "settings": settings_of(planner)}
         for layout in ball.MAPS:
             starts, goals = ball.sample_tasks(layout, count, seed)
@@ -96,7 +102,8 @@ def write_table(log: ResultLog, path: pathlib.Path) -> None:
             if found is not None:
                 place = {"candidate": index, "chosen": int(CHOSEN[name] == index)}
                 plain = {"settings": json.dumps(describe(planner))}
-                rows.append({"planner": name, **place, **found, **plain})
+                scores = {k: v for k, v in found.items() if k not in KEY_FIELDS}
+                rows.append({"planner": name, **place, **scores, **_key(planner), **plain})
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 _COLORS = {
     "GRASP": "#d62728",
     "GRASP-author": "#ff9896",
-    "GRASP-paper": "#e377c2",
+    "GRASP-paper": "#f7b6d2",
     "GD-Adam": "#1f77b4",
     "GD": "#1f77b4",
     "GD-SGD": "#7fb8e6",
@@ -28,8 +28,11 @@ _COLORS = {
     "ICEM": "#98c11d",
     "MPPI": "#ff7f0e",
     "LatCo": "#9467bd",
+    "GRASP-lifted": "#e377c2",
+    "GRASP-hops": "#8c564b",
+    "GRASP-GD": "#a50f15",
 }
-_SPARE = ("#8c564b", "#bcbd22", "#393b79", "#843c39", "#637939", "#7b4173", "#3182bd", "#b5651d")
+_SPARE = ("#bcbd22", "#393b79", "#843c39", "#637939", "#7b4173", "#3182bd", "#b5651d")
 _MARKERS = "osD^vP*X<>hp"
 _DPI = 150
 
@@ -98,7 +101,7 @@ def success_against_horizon(
         if name in (FLOOR, CEILING):
             style = "--" if name == CEILING else ":"
             label = f"{name} ({'ceiling' if name == CEILING else 'floor'})".replace("_", " ")
-            axes.plot(x, y, style, color=color(name), label=label, marker="_")
+            axes.plot(x, y, style, color=color(name), label=label)
             continue
         index = planners.index(name)
         # Side by side, so that the bars of tied planners do not hide each other.

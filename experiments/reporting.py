@@ -37,6 +37,7 @@ FLOOR, CEILING = "zero_action", "ground_truth"
 """Planner names of the rows that bound the others."""
 
 _PERCENT = {"success_any_time", "predicted_success"}
+_WHOLE = {"environment", "planner", "success"}
 _HIDDEN = {"success_low", "success_high"}
 
 
@@ -187,7 +188,9 @@ def print_table(rows: Sequence[Record], title: str = "", columns: Iterable[str] 
     table = Table(title=title or None, caption="shares in %, [95% interval]")
     for name in chosen:
         is_number = any(isinstance(r.get(name), (int, float)) for r in rows)
-        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
+        table.add_column(
+            name.replace("_", " "), justify="right" if is_number else "left", no_wrap=name in _WHOLE
+        )
     for row in rows:
         table.add_row(*[escape(_shown(name, row)) for name in chosen])
     # Away from a terminal rich assumes 80 columns, which would wrap every header.
