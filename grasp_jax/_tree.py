@@ -31,7 +31,7 @@ class Frozen:
 
     Attributes:
       leaves: The traced leaves, in flattening order.
-      static: `(treedef, other leaves)`; positions of traced leaves hold `None`-like markers.
+      static: `(treedef, other leaves, node types)`; traced leaves have a marker among the others.
     """
 
     leaves: list[Any]
@@ -39,7 +39,7 @@ class Frozen:
 
     def thaw(self) -> Any:
         """The original pytree."""
-        treedef, rest = self.static  # pyright: ignore[reportGeneralTypeIssues]
+        treedef, rest, _ = self.static  # pyright: ignore[reportGeneralTypeIssues]
         traced = iter(self.leaves)
         return jax.tree.unflatten(treedef, [next(traced) if r is _TRACED else r for r in rest])
 
@@ -80,7 +80,17 @@ def freeze(tree: PyTree, name: str, traced: Callable[[Any], bool] = is_array) ->
             f"program, got {type(tree).__name__} with an unhashable part ({error}). Store arrays "
             "as JAX or NumPy arrays, and settings as numbers, strings or tuples."
         ) from error
-    return Frozen([leaf for leaf in leaves if traced(leaf)], (treedef, rest))
+    # JAX 0.10 calls the structures of two registered dataclasses equal when their fields match in
+    # number and static values, whatever their types: without the types one could run the other's
+    # compiled program.
+    static = (treedef, rest, _node_types(treedef))
+    return Frozen([leaf for leaf in leaves if traced(leaf)], static)
+
+
+def _node_types(treedef: Any) -> Hashable:
+    """The types of a structure's nodes, nested like the structure."""
+    data = treedef.node_data()
+    return data and data[0], tuple(_node_types(child) for child in treedef.children())
 
 
 def all_finite(tree: PyTree) -> jax.Array:

@@ -1,0 +1,103 @@
+"""The Push-T experiment: cells, keys per goal, resuming, worker processes, summary, pictures."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import grasp_jax
+from experiments import pusht, pusht_cells, pusht_pictures, pusht_runner
+from experiments.pusht_planners import describe, planners
+from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS, Cell
+from experiments.reporting import ResultLog
+from experiments.workers import run_tasks
+
+TINY = grasp_jax.GD(0.1, iterations=4, start_noise=0.1)
+
+
+def run(cell: Cell) -> list[dict]:
+    return [record for records in pusht_runner.run_cell(cell) for record in records]
+
+
+def squares(number: int) -> Iterator[int]:
+    if number < 0:
+        raise ValueError("negative numbers have no place here")
+    yield number * number
+    yield number * number + 1
+
+
+def test_workers_yield_every_item_of_every_task() -> None:
+    assert sorted(run_tasks(squares, [1, 2, 5], workers=2)) == [1, 2, 4, 5, 25, 26]
+
+
+def test_a_failing_task_raises_with_its_traceback() -> None:
+    with pytest.raises(RuntimeError, match="negative numbers have no place here"):
+        list(run_tasks(squares, [-1], workers=1))
+
+
+def test_floor_fails_and_ceiling_succeeds() -> None:
+    goals = tuple(range(20))
+    floor = run(Cell(FLOOR, None, 60, 20, goals, 0, "report"))
+    ceiling = run(Cell(CEILING, None, 60, 20, goals, 0, "report"))
+    assert sum(r["success"] for r in floor) <= 2
+    assert sum(r["success"] for r in ceiling) == 20
+    assert sum(r["predicted_success"] for r in ceiling) >= 17
+
+
+def test_a_goal_has_the_same_plan_in_any_chunk_and_after_a_resume() -> None:
+    whole = run(Cell("tiny", TINY, 40, 3, (0, 1, 2), 0, "tune", checks=2, chunk=3))
+    parts = run(Cell("tiny", TINY, 40, 3, (1, 2), 0, "tune", checks=2, chunk=1))
+    for a, b in zip(whole[1:], parts, strict=True):
+        assert a["goal"] == b["goal"]
+        np.testing.assert_allclose(a["actions"], b["actions"], atol=2e-3)
+    assert whole[0]["model_forward"] == 4 * 8
+    assert np.any(np.asarray(whole[0]["actions"]) != 0)
+
+
+def test_a_time_budget_stops_the_search_early() -> None:
+    cell = Cell("tiny", TINY, 40, 1, (0,), 0, "tune", checks=4)
+    free, short = run(cell), run(dataclasses.replace(cell, time_budget=1e-9))
+    assert short[0]["model_forward"] == free[0]["model_forward"] / 4
+
+
+def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
+    chosen = {FLOOR: None, "tiny": TINY}
+    log = ResultLog(tmp_path / "results.jsonl", KEY_FIELDS)
+    cells = pusht_cells.make_cells(chosen, [40], 2, seed=0, log=log, checks=2)
+    pusht_cells.run_cells(cells, log, workers=1, title="test", compile_fast=True)
+    lines = log.path.read_text().splitlines(keepends=True)
+    assert len(lines) == 4
+    log.path.write_text("".join(lines[:-1]) + lines[-1][:25])
+
+    resumed = ResultLog(log.path, KEY_FIELDS)
+    cells = pusht_cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
+    assert [cell.todo for cell in cells] == [(1,)]
+    pusht_cells.run_cells(cells, resumed, workers=1, title="test", compile_fast=True)
+    assert not pusht_cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
+
+    rows = pusht_runner.summarise(resumed.records)
+    assert {row["planner"]: row["goals"] for row in rows} == {FLOOR: 2, "tiny": 2}
+    pusht_pictures.draw_all(tmp_path, resumed.records, rows)
+    for name in ("success_against_horizon.png", "success_against_time.png", "executed_plans.gif"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None:
+    settings = {"seed": 0, "checks": 10, "planners": {"GD": describe(grasp_jax.GD(0.1))}}
+    pusht.check_settings(tmp_path, settings)
+    pusht.check_settings(tmp_path, {**settings, "planners": {"CEM": describe(grasp_jax.CEM())}})
+    with pytest.raises(ValueError, match="GD with other settings"):
+        pusht.check_settings(
+            tmp_path, {**settings, "planners": {"GD": describe(grasp_jax.GD(0.2))}}
+        )
+    with pytest.raises(ValueError, match="seed=0, this run has seed=1"):
+        pusht.check_settings(tmp_path, {**settings, "seed": 1})
+
+
+def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:
+    import json
+
+    for planner in planners().values():
+        assert json.loads(json.dumps(describe(planner)))["kind"]

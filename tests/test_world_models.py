@@ -1,0 +1,97 @@
+"""Wrappers: each equals the loop it stands for, and plans."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import grasp_jax
+from grasp_jax import world_models
+
+
+def one_step(state: jax.Array, action: jax.Array) -> jax.Array:
+    return jnp.tanh(state + 0.3 * action)
+
+
+def linear(gain: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
+    return state + gain * action
+
+
+MEMBERS = jax.tree_util.Partial(linear, jnp.array([0.05, 0.1, 0.15]))
+
+
+def test_action_repeat_equals_a_loop() -> None:
+    state, action = jnp.array([0.1, -0.2]), jnp.array([0.5, 0.7])
+    expected = state
+    for _ in range(4):
+        expected = one_step(expected, action)
+    found = world_models.ActionRepeat(one_step, 4)(state, action)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_stacked_actions_equal_a_loop_first_action_first() -> None:
+    state, actions = jnp.array([0.1, -0.2]), jnp.arange(6.0).reshape(3, 2) / 5
+    expected = state
+    for action in actions:
+        expected = one_step(expected, action)
+    found = world_models.StackedActions(one_step, 3)(state, actions.reshape(-1))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_stacked_actions_of_a_wrong_size_say_so() -> None:
+    with pytest.raises(ValueError, match="action of size 7 cannot hold 3"):
+        world_models.StackedActions(one_step, 3)(jnp.zeros(2), jnp.zeros(7))
+
+
+@pytest.mark.parametrize("wrapper", [world_models.ActionRepeat, world_models.StackedActions])
+@pytest.mark.parametrize("count", [0, 2.5, True])
+def test_counts_must_be_positive_ints(wrapper: type, count: object) -> None:
+    with pytest.raises(ValueError, match="positive int"):
+        wrapper(one_step, count)
+
+
+def test_mean_ensemble_is_the_mean_of_its_members() -> None:
+    state, action = jnp.ones(2), jnp.array([1.0, -1.0])
+    found = world_models.MeanEnsemble(MEMBERS)(state, action)
+    np.testing.assert_allclose(found, state + 0.1 * action, rtol=1e-6)
+
+
+def test_worst_case_planning_hedges_between_members() -> None:
+    model = world_models.WorstCaseEnsemble(MEMBERS)
+    plan = grasp_jax.plan(
+        model,
+        model.replicate(jnp.zeros(2), 3),
+        jnp.ones(2),
+        jnp.zeros((4, 2)),
+        jax.random.key(0),
+        planner=grasp_jax.GD(0.05, iterations=400),
+        objective=grasp_jax.Objective(world_models.worst_case()),
+    )
+    # Members reach gain·Σa; the least worst case puts 0.05·Σa and 0.15·Σa equally far from 1.
+    np.testing.assert_allclose(plan.actions.sum(axis=0), 10.0, rtol=0.02)
+    np.testing.assert_allclose(plan.cost, 2 * 0.5**2, rtol=0.05)
+
+
+def test_wrapped_models_do_not_retrace_for_new_weights() -> None:
+    traces = []
+
+    def counted(gain: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
+        traces.append(1)
+        return state + gain * action
+
+    def cost(gain: float) -> jax.Array:
+        model = world_models.StackedActions(jax.tree_util.Partial(counted, jnp.asarray(gain)), 2)
+        return grasp_jax.plan(
+            model,
+            jnp.zeros(1),
+            jnp.ones(1),
+            jnp.zeros((3, 2)),
+            jax.random.key(0),
+            planner=grasp_jax.GD(0.1, iterations=3),
+        ).cost
+
+    first = cost(0.1)
+    after = len(traces)
+    second = cost(0.2)
+    assert len(traces) == after
+    assert first != second
