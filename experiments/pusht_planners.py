@@ -5,9 +5,21 @@ from typing import Any
 
 import optax
 
-import grasp_jax
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Colored,
+    Correlated,
+    LatCo,
+    MultiStart,
+    Pulse,
+    Rollout,
+)
 
-RESTART = grasp_jax.Correlated(0.9, stacked=5)
+RESTART = Correlated(0.9, stacked=5)
 
 
 def grasp(
@@ -16,8 +28,8 @@ def grasp(
     sync_noise: float | None = 0.3,
     action_rate: float = 0.1,
     starts: int = 8,
-    cycles: int = 15,
-) -> grasp_jax.MultiStart:
+    cycles: int = 16,
+) -> MultiStart:
     """GRASP from several starts, in cycles that all begin at the best plan's rollout.
 
     A pulse of time-correlated noise moves the nearly frozen virtual states off the rollout, the
@@ -32,50 +44,51 @@ def grasp(
       starts: Searches side by side.
       cycles: Syncs of each.
     """
-    planner = grasp_jax.GRASP(
+    planner = GRASP(
         iterations=lifted * cycles,
         state_rate=0.03,
         action_rate=action_rate,
         goal_weight=0.0,
-        state_noise=grasp_jax.Pulse(pulse, lifted),
-        noise=grasp_jax.Correlated(0.8),
-        path=grasp_jax.Rollout(),
-        sync=grasp_jax.GD(0.1, 30),
+        state_noise=Pulse(pulse, lifted),
+        noise=Correlated(0.8),
+        path=Rollout(),
+        sync=GD(0.1, 30),
         sync_every=lifted,
         sync_noise=sync_noise,
         sync_noise_shape=RESTART,
         restart_from_best=True,
     )
-    return grasp_jax.MultiStart(planner, starts, 0.5, RESTART)
+    return MultiStart(planner, starts, 0.5, RESTART)
 
 
-def sync_only(starts: int = 8, cycles: int = 15, noise: float = 0.5) -> grasp_jax.MultiStart:
+def sync_only(starts: int = 8, cycles: int = 16, noise: float = 0.5) -> MultiStart:
     """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
-    planner = grasp_jax.GRASP(
+    planner = GRASP(
         iterations=cycles,
         state_rate=0.0,
         action_rate=0.0,
         state_noise=None,
-        sync=grasp_jax.GD(0.1, 30),
+        sync=GD(0.1, 30),
         sync_every=1,
         sync_noise=noise,
         sync_noise_shape=RESTART,
         restart_from_best=True,
     )
-    return grasp_jax.MultiStart(planner, starts, 0.5, RESTART)
+    return MultiStart(planner, starts, 0.5, RESTART)
 
 
 def planners() -> dict[str, Any]:
     """Name in tables to planner, in the order of the tables."""
     return {
-        "CEM": grasp_jax.CEM(),
-        "iCEM": grasp_jax.ICEM(),
-        "MPPI": grasp_jax.MPPI(),
-        "GD-SGD": grasp_jax.GD(learning_rate=1.0, optimizer=optax.sgd),
-        "GD-Adam": grasp_jax.GD(),
-        "LatCo": grasp_jax.LatCo(),
-        "GRASP-author": grasp_jax.GRASP.author(),
-        "GRASP": grasp_jax.GRASP(sync=grasp_jax.GD(learning_rate=0.1, iterations=30)),
+        "CEM": CEM(std=2.0),
+        "iCEM": ICEM(std=1.0, noise=Colored(1.0, stacked=5)),
+        "MPPI": MPPI(std=0.5, temperature=0.03, noise=RESTART),
+        "GD-SGD": GD(1.0, 500, optax.sgd),
+        "GD-Adam": GD(0.03, 500),
+        "GD-Adam-x8": MultiStart(GD(0.03, 300), 8, 1.0, RESTART),
+        "LatCo": LatCo(0.05, 1000, multiplier=10.0),
+        "GRASP-plain": dataclasses.replace(GRASP.author(), sync=GD(0.03, 30)),
+        "GRASP": grasp(),
     }
 
 

@@ -37,20 +37,20 @@ def candidates() -> dict[str, dict[str, Any]]:
                 samples=samples, elites=samples // 10, std=std, noise=noise
             )
             for shape, noise in _SHAPES.items()
-            for samples, std in [(300, 0.5), (300, 1.0), (300, 2.0)]
+            for samples, std in [(300, 0.5), (300, 1.0), (300, 2.0), (300, 3.0)]
         },
         "iCEM": {
             f"beta={beta} std={std}": ICEM(std=std, noise=Colored(beta, stacked=_STACKED))
             for beta in (1.0, 2.0)
-            for std in (0.5, 1.0)
+            for std in (0.5, 1.0, 2.0)
         },
         "MPPI": {
             f"{shape} std={std} temperature={temperature}": MPPI(
                 std=std, temperature=temperature, noise=noise
             )
             for shape, noise in _SHAPES.items()
-            for std in (0.25, 0.5)
-            for temperature in (0.03, 0.1)
+            for std in (0.25, 0.5, 1.0)
+            for temperature in (0.01, 0.03, 0.1)
         },
         "GD-SGD": {
             f"rate={rate}": GD(rate, 500, optax.sgd) for rate in (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -58,13 +58,13 @@ def candidates() -> dict[str, dict[str, Any]]:
         "GD-Adam": {f"rate={rate}": GD(rate, 500) for rate in (0.01, 0.03, 0.1, 0.3, 1.0)},
         "GD-Adam-x8": {
             f"rate={rate} start={start}": MultiStart(GD(rate, 300), 8, start, RESTART)
-            for rate in (0.03, 0.1, 0.3)
-            for start in (0.5, 1.0)
+            for rate in (0.01, 0.03, 0.1, 0.3)
+            for start in (0.5, 1.0, 2.0)
         },
         "LatCo": {
             f"rate={rate} multiplier={multiplier}": LatCo(rate, 1000, multiplier=multiplier)
             for rate in (0.02, 0.05, 0.1)
-            for multiplier in (1.0, 10.0)
+            for multiplier in (1.0, 10.0, 100.0)
         },
         "GRASP-author": {
             f"sync rate={rate} steps={steps}": dataclasses.replace(
