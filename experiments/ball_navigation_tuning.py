@@ -42,14 +42,8 @@ def score(task: tuple[str, int, int, tuple[int, ...]]) -> Iterator[Row]:
       task: The planner's name, tasks per map, seed, and which candidates.
     """
     name, count, seed, indices = task
-    before = ""
     for index in indices:
         planner = candidates()[name][index]
-        # JAX 0.10 calls structures of different dataclasses equal, and would reuse the program of
-        # one kind of noise for another.
-        if str(jax.tree.structure(planner)) != before:
-            jax.clear_caches()
-            before = str(jax.tree.structure(planner))
         row: Row = {"planner": name, "settings": settings_of(planner)}
         for layout in ball.MAPS:
             starts, goals = ball.sample_tasks(layout, count, seed)

@@ -25,3 +25,11 @@ def test_the_readme_has_snippets() -> None:
 @pytest.mark.parametrize(("title", "code"), sections(), ids=lambda x: x if "\n" not in x else "")
 def test_snippet_runs(title: str, code: str) -> None:
     exec(compile(code, f"README: {title}", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("name", ["pusht_state", "ball_navigation"])
+def test_the_tables_are_those_of_the_recorded_results(name: str) -> None:
+    from experiments import tables
+
+    shown = re.search(rf"<!-- table {name} -->\n(.*?)\n<!-- end -->", README.read_text(), re.S)
+    assert shown is not None and shown[1] == getattr(tables, name)()
