@@ -1,21 +1,19 @@
 """The door: `plan`, `plan_batch`, and the same search in pieces: `start`, `advance`, `read`."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from grasp_jax import checks, driver
+from grasp_jax import checks, programs
 from grasp_jax._tree import Frozen, PyTree, freeze, is_number
 from grasp_jax.driver import Metrics, Plan, SearchState
 from grasp_jax.objectives import Objective
 from grasp_jax.planners.base import Planner, require_planner
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.problem import Context, Problem, check_bound_values, make_problem
-
-_PER_GOAL = ("start", "goal", "actions", "context")
+from grasp_jax.programs import Search
 
 
 def plan(
@@ -66,7 +64,7 @@ def plan(
         dynamics, state, goal, actions, key, planner, bounds, objective, context
     )
     checks.check_resume_type(resume)
-    return _plan(problem, frozen, key, resume)
+    return programs.run(problem, frozen, key, resume)
 
 
 def plan_batch(
@@ -113,30 +111,7 @@ def plan_batch(
     problem = _broadcast_actions(problem)
     checks.check_chunk_size(chunk_size)
     checks.check_resume_type(resume)
-    return _plan_batch(problem, frozen, key, resume, chunk_size)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """A search that can be read at any time; made by `start` or `start_batch`.
-
-    To save one, save the arrays of `search.state`; to restore it, make the same `start` call and
-    `dataclasses.replace(search, state=saved)`.
-
-    Attributes:
-      problem: What is planned.
-      planner: How, split into traced numbers and structure.
-      state: What the search has found so far.
-      metrics: One row per iteration so far.
-      batched: Whether problem and state have a leading axis of goals.
-    """
-
-    problem: Problem
-    planner: Frozen
-    state: SearchState
-    metrics: Metrics | None = None
-    batched: bool = dataclasses.field(default=False, metadata={"static": True})
+    return programs.run_batch(problem, frozen, key, resume, chunk_size)
 
 
 def start(
@@ -155,7 +130,7 @@ def start(
     problem, frozen = _open(
         dynamics, state, goal, actions, key, planner, bounds, objective, context
     )
-    return Search(problem, frozen, _start(problem, frozen, key))
+    return Search(problem, frozen, programs.start(problem, frozen, key))
 
 
 def start_batch(
@@ -175,7 +150,7 @@ def start_batch(
         dynamics, state, goal, actions, key, planner, bounds, objective, context, batch=True
     )
     problem = _broadcast_actions(problem)
-    return Search(problem, frozen, _start_batch(problem, frozen, key), batched=True)
+    return Search(problem, frozen, programs.start_batch(problem, frozen, key), batched=True)
 
 
 def advance(search: Search, iterations: int) -> Search:
@@ -185,7 +160,7 @@ def advance(search: Search, iterations: int) -> Search:
     """
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
         raise ValueError(f"iterations must be a positive int, got {iterations!r:.40}.")
-    state, rows = _advance(dataclasses.replace(search, metrics=None), iterations)
+    state, rows = programs.advance(dataclasses.replace(search, metrics=None), iterations)
     before = search.metrics
     axis = int(search.batched)
     metrics = rows if before is None else _join(before, rows, axis)
@@ -195,7 +170,7 @@ def advance(search: Search, iterations: int) -> Search:
 def read(search: Search) -> Plan:
     """The plan a search would return now; the search itself is unchanged."""
     metrics = search.metrics
-    found = _read(dataclasses.replace(search, metrics=None))
+    found = programs.read(dataclasses.replace(search, metrics=None))
     return found if metrics is None else dataclasses.replace(found, metrics=metrics)
 
 
@@ -232,133 +207,3 @@ def _broadcast_actions(problem: Problem) -> Problem:
         return problem
     actions = jnp.broadcast_to(problem.actions, (leaves[0].shape[0], *problem.actions.shape))
     return dataclasses.replace(problem, actions=actions)
-
-
-def _search(
-    problem: Problem, planner: Planner, key: jax.Array, resume: SearchState | None
-) -> SearchState:
-    """A checked first state, or the resumed one."""
-    checks.check_problem(problem, planner)
-    if resume is None:
-        return driver.initialise(problem, planner, key)
-    checks.check_resume(
-        resume, jax.eval_shape(lambda k: driver.initialise(problem, planner, k), key)
-    )
-    return resume
-
-
-@jax.jit
-def _plan(problem: Problem, frozen: Frozen, key: jax.Array, resume: SearchState | None) -> Plan:
-    planner = frozen.thaw()
-    state = _search(problem, planner, key, resume)
-    state, metrics = driver.advance(problem, planner, state, planner.iterations)
-    return driver.finish(problem, planner, state, metrics)
-
-
-@jax.jit
-def _start(problem: Problem, frozen: Frozen, key: jax.Array) -> SearchState:
-    return _search(problem, frozen.thaw(), key, None)
-
-
-def _rows(problem: Problem) -> dict[str, PyTree]:
-    """The arguments that have one row per goal."""
-    return {name: getattr(problem, name) for name in _PER_GOAL}
-
-
-def _keys(key: jax.Array, size: int) -> jax.Array:
-    """`[B]` keys: the caller's own, or one drawn from theirs for each goal."""
-    if key.ndim > (0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
-        checks.check_batch({"key": key}, size)
-        return key
-    return jax.vmap(lambda b: jax.random.fold_in(key, b))(jnp.arange(size))
-
-
-def _without_iteration(state: SearchState) -> SearchState:
-    """Rows of a batched state; the shared counter travels apart so that `vmap` leaves it alone."""
-    return dataclasses.replace(state, iteration=None)
-
-
-@functools.partial(jax.jit, static_argnames="chunk_size")
-def _plan_batch(
-    problem: Problem,
-    frozen: Frozen,
-    key: jax.Array,
-    resume: SearchState | None,
-    chunk_size: int | None,
-) -> Plan:
-    size = checks.check_batch(_rows(problem))
-    planner = frozen.thaw()
-    done = None if resume is None else resume.iteration
-
-    def one(row: dict[str, PyTree], key: jax.Array, state: SearchState | None) -> Plan:
-        mine = dataclasses.replace(problem, **row)
-        if state is not None:
-            state = dataclasses.replace(state, iteration=done)
-        state = _search(mine, planner, key, state)
-        state, metrics = driver.advance(mine, planner, state, planner.iterations)
-        found = driver.finish(mine, planner, state, metrics)
-        return dataclasses.replace(found, state=_without_iteration(found.state))
-
-    states = None if resume is None else _without_iteration(resume)
-    arguments = (_rows(problem), _keys(key, size), states)
-    found = _map_chunks(lambda x: jax.vmap(one)(*x), arguments, size, chunk_size)
-    iteration = planner.iterations + (jnp.zeros((), jnp.int32) if done is None else done)
-    return dataclasses.replace(
-        found, state=dataclasses.replace(found.state, iteration=iteration.astype(jnp.int32))
-    )
-
-
-def _map_chunks(function: Any, rows: PyTree, size: int, chunk_size: int | None) -> Any:
-    """`function(rows)`, `chunk_size` rows at a time; the last chunk is filled with its last row."""
-    if chunk_size is None or chunk_size >= size:
-        return function(rows)
-    chunks = -(-size // chunk_size)
-    index = jnp.minimum(jnp.arange(chunks * chunk_size), size - 1).reshape(chunks, chunk_size)
-    result = jax.lax.map(lambda i: function(jax.tree.map(lambda x: x[i], rows)), index)
-    return jax.tree.map(lambda x: x.reshape(index.size, *x.shape[2:])[:size], result)
-
-
-@jax.jit
-def _start_batch(problem: Problem, frozen: Frozen, key: jax.Array) -> SearchState:
-    size = checks.check_batch(_rows(problem))
-    planner = frozen.thaw()
-
-    def one(row: dict[str, PyTree], key: jax.Array) -> SearchState:
-        state = _search(dataclasses.replace(problem, **row), planner, key, None)
-        return _without_iteration(state)
-
-    state = jax.vmap(one)(_rows(problem), _keys(key, size))
-    return dataclasses.replace(state, iteration=jnp.zeros((), jnp.int32))
-
-
-@functools.partial(jax.jit, static_argnames="iterations")
-def _advance(search: Search, iterations: int) -> tuple[SearchState, Metrics]:
-    planner = search.planner.thaw()
-    if not search.batched:
-        return driver.advance(search.problem, planner, search.state, iterations)
-    done = search.state.iteration
-
-    def one(row: dict[str, PyTree], state: SearchState) -> tuple[SearchState, Metrics]:
-        mine = dataclasses.replace(search.problem, **row)
-        state = dataclasses.replace(state, iteration=done)
-        state, metrics = driver.advance(mine, planner, state, iterations)
-        return _without_iteration(state), metrics
-
-    state, metrics = jax.vmap(one)(_rows(search.problem), _without_iteration(search.state))
-    return dataclasses.replace(state, iteration=done + iterations), metrics
-
-
-@jax.jit
-def _read(search: Search) -> Plan:
-    planner = search.planner.thaw()
-
-    def one(row: dict[str, PyTree], state: SearchState) -> Plan:
-        mine = dataclasses.replace(search.problem, **row)
-        empty = jnp.zeros((0,), mine.actions.dtype)
-        return driver.finish(mine, planner, state, Metrics(*[empty] * 6))
-
-    if not search.batched:
-        return one(_rows(search.problem), search.state)
-    found = jax.vmap(one)(_rows(search.problem), _without_iteration(search.state))
-    state = dataclasses.replace(found.state, iteration=search.state.iteration)
-    return dataclasses.replace(found, state=state)
