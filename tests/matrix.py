@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+import pytest
 
 import grasp_jax
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, LatCoGN, MultiStart, Plan
@@ -35,6 +36,11 @@ PLANNERS: dict[str, Any] = {
     "GRASP sync=CEM": dataclasses.replace(_grasp, sync=_cem),
     "GRASP sync=None": dataclasses.replace(_grasp, sync=None),
     "GRASP hops": dataclasses.replace(_grasp, sync_from_best=True, sync_noise=0.3),
+    # SGD: virtual states on the rollout have gradients of pure rounding, and Adam's first step
+    # makes them as large as its rate, so that no two programs agree.
+    "GRASP restart": dataclasses.replace(
+        _grasp, restart_from_best=True, sync_noise=0.1, optimizer=optax.sgd
+    ),
     "CEM": dataclasses.replace(_cem, iterations=ITERATIONS),
     "ICEM": ICEM(samples=8, elites=3, kept=2, iterations=ITERATIONS, std=0.5),
     "MPPI": MPPI(samples=8, iterations=ITERATIONS),
@@ -46,7 +52,15 @@ PLANNERS: dict[str, Any] = {
 }
 NAMES = list(PLANNERS)
 LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
+VARIANTS = ["GD sgd", "GRASP paper", "GRASP hops", "MultiStart GD"]
+"""Other numbers for programs that are in the table already."""
 DETERMINISTIC = ["GD", "GD sgd", "LatCo", "LatCoGN"]
+
+every_planner = pytest.mark.parametrize("name", NAMES)
+# For tests that compile a program of their own: variants only with `-m slow`.
+every_program = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in VARIANTS else n for n in NAMES]
+)
 
 traces: list[int] = []
 """Grows whenever the world is traced."""

@@ -245,6 +245,7 @@ COUNTED = [
     "GRASP",
     "GRASP sync=CEM",
     "GRASP sync=None",
+    "GRASP restart",
     "CEM",
     "ICEM",
     "MPPI",
@@ -287,6 +288,6 @@ def test_the_counts_of_an_iteration_are_the_methods():
     assert jnp.all(cem.forward == 8 * T) and jnp.all(cem.backward == 0)
     grasp = solve(PLANNERS["GRASP"]).metrics
     synced = jnp.arange(1, ITERATIONS + 1) % k == 0
-    # A lifted iteration is one evaluation of the T terms; a sync adds J steps and two rollouts.
+    # A lifted iteration is one evaluation of the T terms; a sync adds J steps and a last rollout.
     assert_close(grasp.backward, jnp.where(synced, T + j * T, T).astype(float))
-    assert_close(grasp.forward, jnp.where(synced, T + j * T + 2 * T, T).astype(float))
+    assert_close(grasp.forward, jnp.where(synced, T + j * T + T, T).astype(float))

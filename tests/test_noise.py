@@ -83,7 +83,7 @@ def test_white_noise_is_white_across_rows_entries_and_leaves():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_shape_and_dtype_follow_the_array_and_short_horizons_work(noise: Any, dtype: Any):
     for shape in ((1, 2), (2, 2), (3, 2), (5, 2, 4)):
-        x = noise(KEY, jnp.zeros(shape, dtype))
+        x = jax.jit(noise)(KEY, jnp.zeros(shape, dtype))
         assert x.shape == shape and x.dtype == dtype and bool(jnp.all(jnp.isfinite(x)))
 
 

@@ -31,13 +31,14 @@ from tests.matrix import (
     WORLD,
     assert_close,
     assert_same,
+    every_planner,
+    every_program,
     key,
     solve,
     solved,
     stacked,
 )
 
-every_planner = pytest.mark.parametrize("name", NAMES)
 SLOW = pytest.mark.slow
 
 
@@ -167,7 +168,7 @@ def test_jit_equals_eager(name: str):
     assert_close(eager, solved(name), 1e-4)
 
 
-@every_planner
+@every_program
 def test_batch_in_chunks_equals_a_loop_with_folded_keys(name: str):
     found = grasp_jax.plan_batch(
         WORLD,
@@ -184,7 +185,7 @@ def test_batch_in_chunks_equals_a_loop_with_folded_keys(name: str):
     _equals_loop(name, found)
 
 
-@every_planner
+@every_program
 def test_plan_inside_jit_of_scan_of_vmap_equals_a_loop(name: str):
     @jax.jit
     def many(starts: Any, goals: Any, keys: jax.Array) -> Plan:
@@ -208,7 +209,7 @@ def _equals_loop(name: str, found: Plan) -> None:
             assert_close(getattr(mine, part), getattr(alone, part), 2e-5)
 
 
-@every_planner
+@every_program
 def test_advancing_in_pieces_equals_one_plan(name: str):
     thirds, search = begin(name), begin(name)
     for _ in range(3):
@@ -219,7 +220,7 @@ def test_advancing_in_pieces_equals_one_plan(name: str):
     assert_same_program(grasp_jax.read(thirds), solved(name))
 
 
-@every_planner
+@every_program
 def test_resuming_a_plan_equals_advancing_its_saved_search(name: str, tmp_path: Path):
     first = solved(name)
     file = tmp_path / "search.npz"
@@ -241,7 +242,7 @@ def test_resuming_a_plan_equals_advancing_its_saved_search(name: str, tmp_path: 
     assert resumed.cost <= first.cost and resumed.state.iteration == 2 * ITERATIONS
 
 
-@every_planner
+@every_program
 def test_a_horizon_of_one(name: str):
     found = solve(name, actions=ACTIONS[:1])
     assert found.status == Status.OK and found.actions.shape == (1, 2)
