@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments import pusht_runner
+from experiments import pusht_summary
 from experiments.pusht_cells import make_cells, run_cells
 from experiments.pusht_planners import describe, planners
 from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS
@@ -137,7 +137,7 @@ def report(
     ]
     order = {name: i for i, name in enumerate(names)}
     records.sort(key=lambda r: (r["horizon"], order[r["planner"]], r["goal"]))
-    rows = pusht_runner.summarise(records)
+    rows = pusht_summary.summarise(records)
     write_summary(folder / "summary.csv", rows)
     print_table(
         rows,

@@ -10,6 +10,7 @@ from experiments import plots, pusht_state_model
 from experiments.environments.pusht import PushT, success
 from experiments.environments.pusht_goals import sample_goals
 from experiments.pusht_runner import CEILING, FLOOR
+from experiments.pusht_summary import undisturbed
 
 Record = dict[str, Any]
 _CELL = 192
@@ -35,6 +36,7 @@ def draw_all(folder: pathlib.Path, records: list[Record], rows: list[Record]) ->
 def success_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each planner, seconds `[n]` and the share of goals `[n]` solved within them."""
     curves = {}
+    records = undisturbed(records)
     for name in dict.fromkeys(r["planner"] for r in records):
         group = [r for r in records if r["planner"] == name and "seconds" in r]
         if group:

@@ -13,7 +13,7 @@ from typing import Any
 import optax
 from absl import app, flags
 
-from experiments import pusht_runner
+from experiments import pusht_runner, pusht_summary
 from experiments.pusht_cells import make_cells, run_cells
 from experiments.pusht_planners import RESTART, grasp, sync_only
 from experiments.reporting import ResultLog, print_table, write_summary
@@ -100,7 +100,7 @@ def main(argv: list[str]) -> None:
     cells = make_cells(chosen, horizons, _GOALS.value, 0, log, split="tune", checks=1)
     cells = [dataclasses.replace(c, chunk=_GOALS.value) for c in cells]
     run_cells(cells, log, _WORKERS.value, "tuning")
-    rows = pusht_runner.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
+    rows = pusht_summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
     write_summary(folder / "tuning.csv", rows)
     print_table(rows, title="Push-T sweep on tuning goals")
 

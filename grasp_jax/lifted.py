@@ -94,22 +94,12 @@ def lifted_gradient(
     else:
         predictions, pull_back = jax.vjp(predict_at, states, actions)
 
-    fits = jax.vmap(_all_finite_row)(predictions)
+    fits = jax.vmap(_tree.all_finite)(predictions)
     gaps = jax.tree.map(lambda f, s: f[:-1] - s, predictions, states)
     goal_terms, goal_slopes = jax.vmap(jax.value_and_grad(problem.distance))(predictions)
     # The last of the T dynamics terms compares with the pinned s_T = g, hence the extra 1.
     weights = jnp.full(problem.horizon, goal_weight, goal_terms.dtype).at[-1].add(1)
-
-    dynamics_slope = (
-        jax.tree.map(lambda gap: jnp.concatenate([2 * gap, 0 * gap[:1]]), gaps)
-        if (problem.horizon > 1)
-        else jax.tree.map(jnp.zeros_like, predictions)
-    )
-    slope = jax.tree.map(
-        lambda d, g: d + g * weights.reshape((-1,) + (1,) * (g.ndim - 1)).astype(g.dtype),
-        dynamics_slope,
-        goal_slopes,
-    )
+    slope = _prediction_slope(gaps, goal_slopes, weights)
     slope = _tree.where(fits, slope, jax.tree.map(jnp.zeros_like, slope))
     penalty, penalty_slope = jax.value_and_grad(problem.penalty)(actions)
 
@@ -134,8 +124,15 @@ def lifted_gradient(
     )
 
 
-def _all_finite_row(prediction: PyTree) -> jax.Array:
-    return _tree.all_finite(prediction)
+def _prediction_slope(gaps: PyTree, goal_slopes: PyTree, weights: jax.Array) -> PyTree:
+    """`∂L/∂F_t`, leaves `[T, ...]`, from the gaps `F_t - s_{t+1}`, leaves `[T-1, ...]`."""
+
+    def slope(gap: jax.Array, goal_slope: jax.Array) -> jax.Array:
+        of_dynamics = jnp.pad(2 * gap, [(0, 1)] + [(0, 0)] * (gap.ndim - 1))
+        per_step = weights.reshape((-1,) + (1,) * (gap.ndim - 1)).astype(gap.dtype)
+        return of_dynamics + per_step * goal_slope
+
+    return jax.tree.map(slope, gaps, goal_slopes)
 
 
 def _sum_of_squares(x: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from experiments import pusht, pusht_cells, pusht_pictures, pusht_runner
+from experiments import pusht, pusht_cells, pusht_pictures, pusht_runner, pusht_summary
 from experiments.pusht_planners import describe, planners
 from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS, Cell
 from experiments.reporting import ResultLog
@@ -77,7 +77,7 @@ def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
     pusht_cells.run_cells(cells, resumed, workers=1, title="test", compile_fast=True)
     assert not pusht_cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
 
-    rows = pusht_runner.summarise(resumed.records)
+    rows = pusht_summary.summarise(resumed.records)
     assert {row["planner"]: row["goals"] for row in rows} == {FLOOR: 2, "tiny": 2}
     pusht_pictures.draw_all(tmp_path, resumed.records, rows)
     for name in ("success_against_horizon.png", "success_against_time.png", "executed_plans.gif"):
@@ -101,3 +101,12 @@ def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:
 
     for planner in planners().values():
         assert json.loads(json.dumps(describe(planner)))["kind"]
+
+
+def test_times_are_those_of_the_fastest_chunk() -> None:
+    common = {"planner": "p", "horizon": 40, "environment": "e", "observation": "s", "mode": "m"}
+    slow = {**common, "success": True, "seconds": 4.0, "seconds_to_success": 2.0}
+    fast = {**common, "success": False, "seconds": 1.0, "seconds_to_success": None}
+    row = pusht_summary.summarise([slow, fast])[0]
+    assert row["plan_seconds"] == 1.0 and row["median_seconds"] == 0.5
+    assert row["success"] == 0.5 and row["goals"] == 2
