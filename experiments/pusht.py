@@ -25,7 +25,7 @@ from experiments.reporting import ResultLog, print_table, write_summary
 _HORIZONS = flags.DEFINE_list(
     "horizons", ["40", "50", "60", "70", "80"], "Environment steps from start to goal."
 )
-_GOALS = flags.DEFINE_integer("goals", 20, "Goals per planner and horizon.", lower_bound=1)
+_GOALS = flags.DEFINE_integer("goals", 10, "Goals per planner and horizon.", lower_bound=1)
 _PLANNERS = flags.DEFINE_list("planners", [], "Names of the table; all by default.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of goals and keys.")
 _TIMING = flags.DEFINE_enum(

@@ -161,7 +161,7 @@ def test_a_nan_gradient_at_a_finite_cost_does_not_spread(name: str):
 
 @pytest.mark.parametrize(
     "planner",
-    [CEM(40, 5, 1, std=0.3), ICEM(40, 5, 2, 1, std=0.3), MPPI(40, 1, std=0.3)],
+    [CEM(40, 40, 1, std=0.3), ICEM(40, 40, 2, 1, std=0.3), MPPI(40, 1, std=0.3)],
     ids=lambda p: type(p).__name__,
 )
 def test_broken_samples_weigh_nothing(planner: Any):
