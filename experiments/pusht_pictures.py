@@ -60,7 +60,7 @@ def executed_gif(path: pathlib.Path, records: list[Record], goals: int = 4) -> N
     if not names:
         return
     horizon = records[0]["horizon"]
-    shown = sorted({r["goal"] for r in records})[:goals]
+    shown = sorted({r["goal"] for r in records if "actions" in r})[:goals]
     count = max(r["goal"] for r in records) + 1
     task = sample_goals(count, horizon, records[0]["seed"], records[0]["split"])
     by_key = {(r["planner"], r["goal"]): r for r in records}

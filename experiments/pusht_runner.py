@@ -27,6 +27,7 @@ ACTION_BOUND = 1 / state_model.ACTION_STD
 OBJECTIVE = grasp_jax.Objective(distance=state_model.goal_distance)
 KEY_FIELDS = ("planner", "horizon", "goal")
 FLOOR, CEILING = "zero_action", "ground_truth"
+FILMED_GOALS = 8
 Record = dict[str, Any]
 
 
@@ -210,10 +211,16 @@ class _Score:
                 "seconds_to_success": self._seconds[i],
                 **common,
                 **{name: float(values[i]) for name, values in spent.items()},
-                "actions": np.round(np.asarray(self._actions[i], np.float64), 4).tolist(),
+                **self._film(i),
             }
             for i in range(len(self._index))
         ]
+
+    def _film(self, i: int) -> Record:
+        """The plan itself, for the first goals only: the GIF needs a few, the log stays small."""
+        if self._index[i] >= FILMED_GOALS:
+            return {}
+        return {"actions": np.round(np.asarray(self._actions[i], np.float64), 4).tolist()}
 
 
 def _identity(cell: Cell, goal: int) -> Record:
