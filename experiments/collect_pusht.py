@@ -39,11 +39,14 @@ SHARD_SIZE = 500
 _HORIZONS = (40, 50, 60, 70, 80)
 _STATISTICS_TRAJECTORIES = 2000
 
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of the shards.", required=True)
-_TRAJECTORIES = flags.DEFINE_integer("trajectories", 16000, "Number of trajectories.", 1)
-_STEPS = flags.DEFINE_integer("steps", 120, "Environment steps per trajectory.", 1)
-_WORKERS = flags.DEFINE_integer("workers", None, "Processes; by default one per core.", 1)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the data set.", 0)
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_string("output", None, "Directory of the shards.", required=True)
+    flags.DEFINE_integer("trajectories", 16000, "Number of trajectories.", 1)
+    flags.DEFINE_integer("steps", 120, "Environment steps per trajectory.", 1)
+    flags.DEFINE_integer("workers", None, "Processes; by default one per core.", 1)
+    flags.DEFINE_integer("seed", 0, "Seed of the data set.", 0)
 
 
 def collect_shard(
@@ -201,14 +204,15 @@ def main(argv: Sequence[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments {argv[1:]}")
     paths = collect(
-        Path(_OUTPUT.value),
-        _TRAJECTORIES.value,
-        _STEPS.value,
-        _SEED.value,
-        _WORKERS.value or os.cpu_count() or 1,
+        Path(flags.FLAGS.output),
+        flags.FLAGS.trajectories,
+        flags.FLAGS.steps,
+        flags.FLAGS.seed,
+        flags.FLAGS.workers or os.cpu_count() or 1,
     )
     print(describe(*load_shards(paths, _STATISTICS_TRAJECTORIES)))
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

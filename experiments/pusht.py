@@ -1,7 +1,7 @@
 r"""The main job: plan Push-T through a learned world model, score every plan in the simulator.
 
     python -m experiments.pusht                        # a few minutes on 2 cores
-    python -m experiments.pusht --goals=500 --timing=alone --nocompile_fast \
+    python -m experiments.pusht --goals=500 --nocompile_fast \
         --output=experiments/results/pusht_state       # the recorded table: an hour
 
 Prints and writes the table of success, planning time and model evaluations for each planner and
@@ -22,29 +22,34 @@ from experiments.pusht_planners import describe, planners
 from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS
 from experiments.reporting import ResultLog, print_table, write_summary
 
-_HORIZONS = flags.DEFINE_list(
-    "horizons", ["40", "50", "60", "70", "80"], "Environment steps from start to goal."
-)
-_GOALS = flags.DEFINE_integer("goals", 10, "Goals per planner and horizon.", lower_bound=1)
-_PLANNERS = flags.DEFINE_list("planners", [], "Names of the table; all by default.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of goals and keys.")
-_TIMING = flags.DEFINE_enum(
-    "timing",
-    "batch",
-    ["batch", "alone"],
-    "What planning seconds mean: a goal's share of a batch, or one goal planned alone (compiles "
-    "every program twice). Both on one core, compilation apart.",
-)
-_TIME_BUDGET = flags.DEFINE_float(
-    "time_budget", None, "Seconds of planning per goal (see --timing); unlimited by default."
-)
-_CHECKS = flags.DEFINE_integer("checks", 10, "Reads of a search at fixed intervals, at most.")
-_WORKERS = flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
-_COMPILE_FAST = flags.DEFINE_bool(
-    "compile_fast", True, "Compile faster and run slower: right for few goals, wrong for hundreds."
-)
-_OUTPUT = flags.DEFINE_string("output", "runs/pusht", "Folder for results and pictures.")
-_PICTURES = flags.DEFINE_bool("pictures", True, "Draw the plots and the GIF.")
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_list(
+        "horizons", ["40", "50", "60", "70", "80"], "Environment steps from start to goal."
+    )
+    flags.DEFINE_integer("goals", 10, "Goals per planner and horizon.", lower_bound=1)
+    flags.DEFINE_list("planners", [], "Names of the table; all by default.")
+    flags.DEFINE_integer("seed", 0, "Seed of goals and keys.")
+    flags.DEFINE_enum(
+        "timing",
+        "batch",
+        ["batch", "alone"],
+        "What planning seconds mean: a goal's share of a batch, or one planned alone (compiles "
+        "every program twice). Both on one core, compilation apart.",
+    )
+    flags.DEFINE_float(
+        "time_budget", None, "Seconds of planning per goal (see --timing); unlimited by default."
+    )
+    flags.DEFINE_integer("checks", 10, "Reads of a search at fixed intervals, at most.")
+    flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+    flags.DEFINE_bool(
+        "compile_fast",
+        True,
+        "Compile faster and run slower: right for few goals, wrong for hundreds.",
+    )
+    flags.DEFINE_string("output", "runs/pusht", "Folder for results and pictures.")
+    flags.DEFINE_bool("pictures", True, "Draw the plots and the GIF.")
 
 
 _COLUMNS = (
@@ -89,21 +94,23 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
     began = time.perf_counter()
-    folder = pathlib.Path(_OUTPUT.value)
+    folder = pathlib.Path(flags.FLAGS.output)
     available = {FLOOR: None, CEILING: None, **planners()}
-    unknown = [name for name in _PLANNERS.value if name not in available]
+    unknown = [name for name in flags.FLAGS.planners if name not in available]
     if unknown:
         raise app.UsageError(f"--planners: no {unknown[0]!r}; there are {', '.join(available)}.")
-    chosen = {n: p for n, p in available.items() if not _PLANNERS.value or n in _PLANNERS.value}
+    chosen = {
+        n: p for n, p in available.items() if not flags.FLAGS.planners or n in flags.FLAGS.planners
+    }
     chosen = {FLOOR: None, CEILING: None, **chosen}
-    horizons = [int(h) for h in _HORIZONS.value]
+    horizons = [int(h) for h in flags.FLAGS.horizons]
     if any(h < 5 or h % 5 for h in horizons):
         raise app.UsageError(f"--horizons must be multiples of 5 (model steps), got {horizons}.")
     settings = {
-        "seed": _SEED.value,
-        "checks": _CHECKS.value,
-        "time_budget": _TIME_BUDGET.value,
-        "timing": _TIMING.value,
+        "seed": flags.FLAGS.seed,
+        "checks": flags.FLAGS.checks,
+        "time_budget": flags.FLAGS.time_budget,
+        "timing": flags.FLAGS.timing,
         "planners": {name: describe(planner) for name, planner in chosen.items()},
     }
     check_settings(folder, settings)
@@ -111,18 +118,18 @@ def main(argv: list[str]) -> None:
     cells = make_cells(
         chosen,
         horizons,
-        _GOALS.value,
-        _SEED.value,
+        flags.FLAGS.goals,
+        flags.FLAGS.seed,
         log,
-        checks=_CHECKS.value,
-        time_budget=_TIME_BUDGET.value,
-        timing=_TIMING.value,
+        checks=flags.FLAGS.checks,
+        time_budget=flags.FLAGS.time_budget,
+        timing=flags.FLAGS.timing,
     )
     if cells:
-        run_cells(cells, log, _WORKERS.value, "Push-T, state", _COMPILE_FAST.value)
+        run_cells(cells, log, flags.FLAGS.workers, "Push-T, state", flags.FLAGS.compile_fast)
     else:
         print(f"Every result is already in {folder}; delete the folder to plan anew.")
-    report(folder, log, list(chosen), horizons, _GOALS.value)
+    report(folder, log, list(chosen), horizons, flags.FLAGS.goals)
     print(f"Finished in {time.perf_counter() - began:.0f} s. Results and pictures: {folder}")
 
 
@@ -144,11 +151,12 @@ def report(
         title="Push-T through a learned state model, open loop, scored in the simulator",
         columns=_COLUMNS,
     )
-    if _PICTURES.value:
+    if flags.FLAGS.pictures:
         from experiments import pusht_pictures
 
         pusht_pictures.draw_all(folder, records, rows)
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -19,11 +19,15 @@ from experiments.pusht_planners import RESTART, grasp, sync_only
 from experiments.reporting import ResultLog, print_table, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
 
-_GOALS = flags.DEFINE_integer("goals", 40, "Goals per setting.", lower_bound=1)
-_HORIZONS = flags.DEFINE_list("horizons", ["60"], "Environment steps.")
-_FAMILIES = flags.DEFINE_list("families", [], "Planner families to sweep; all by default.")
-_WORKERS = flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
-_OUTPUT = flags.DEFINE_string("output", "experiments/results/pusht_state", "Folder.")
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_integer("goals", 40, "Goals per setting.", lower_bound=1)
+    flags.DEFINE_list("horizons", ["60"], "Environment steps.")
+    flags.DEFINE_list("families", [], "Planner families to sweep; all by default.")
+    flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+    flags.DEFINE_string("output", "experiments/results/pusht_state", "Folder.")
+
 
 _STACKED = 5
 _SHAPES = {"white": White(), "correlated": RESTART}
@@ -88,22 +92,23 @@ def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
-    folder = pathlib.Path(_OUTPUT.value)
+    folder = pathlib.Path(flags.FLAGS.output)
     log = ResultLog(folder / "tuning.jsonl", pusht_runner.KEY_FIELDS)
     chosen = {
         f"{family}: {label}": planner
         for family, settings in candidates().items()
-        if not _FAMILIES.value or family in _FAMILIES.value
+        if not flags.FLAGS.families or family in flags.FLAGS.families
         for label, planner in settings.items()
     }
-    horizons = [int(h) for h in _HORIZONS.value]
-    cells = make_cells(chosen, horizons, _GOALS.value, 0, log, split="tune", checks=1)
-    cells = [dataclasses.replace(c, chunk=_GOALS.value) for c in cells]
-    run_cells(cells, log, _WORKERS.value, "tuning")
+    horizons = [int(h) for h in flags.FLAGS.horizons]
+    cells = make_cells(chosen, horizons, flags.FLAGS.goals, 0, log, split="tune", checks=1)
+    cells = [dataclasses.replace(c, chunk=flags.FLAGS.goals) for c in cells]
+    run_cells(cells, log, flags.FLAGS.workers, "tuning")
     rows = pusht_summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
     write_summary(folder / "tuning.csv", rows)
     print_table(rows, title="Push-T sweep on tuning goals")
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -175,7 +175,9 @@ def test_broken_samples_weigh_nothing(planner: Any):
 
 
 @pytest.mark.parametrize(
-    "planner", [GD(1e3, 5), GRASP(6, 1e3, 1e3, sync_every=3), LatCo(1e3, 5)], ids=repr
+    "planner",
+    [GD(1e3, 5), GRASP(6, 1e3, 1e3, sync_every=3), LatCo(1e3, 5)],
+    ids=lambda p: type(p).__name__,
 )
 def test_steps_that_explode_stay_inside_the_bounds_and_never_worsen_the_plan(planner: Any):
     found = grasp_jax.plan(model(), START, GOAL, GUESS, key(), planner=planner, bounds=BOUNDS)
