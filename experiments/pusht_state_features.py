@@ -62,8 +62,9 @@ def block_features(
     """Features [FEATURES] of order one, and a gate [] that is 0 where nothing can touch."""
     local = rotate(c, -s, path - cog)  # [times, 2]
     offsets, depths = [], []
-    for centre, half in BOXES:
-        d = local - (centre - COG)
+    for centre, half_size in BOXES:
+        half = jnp.asarray(half_size, path.dtype)
+        d = local - jnp.asarray(centre - COG, path.dtype)
         offset = d - jnp.clip(d, -half, half)  # from the box's closest point
         distance = jnp.sqrt(jnp.sum(offset * offset, axis=-1) + 1e-8)
         depth = AGENT_RADIUS - distance
