@@ -92,6 +92,14 @@ def planners() -> dict[str, Any]:
     }
 
 
+def double_budget() -> dict[str, Any]:
+    """The two best baselines with about twice their budget: as long as GRASP takes."""
+    return {
+        "iCEM-600": ICEM(600, 60, 10, std=1.0, noise=Colored(1.0, stacked=5)),
+        "GD-Adam-x16": MultiStart(GD(0.03, 300), 16, 1.0, RESTART),
+    }
+
+
 def describe(value: Any) -> Any:
     """A planner's settings as plain data, to record beside results and to compare with them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
