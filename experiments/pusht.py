@@ -155,7 +155,11 @@ def report(
     if flags.FLAGS.pictures:
         from experiments import pusht_pictures
 
-        pusht_pictures.draw_all(folder, records, rows)
+        # A planner that has not planned all goals would be drawn on other goals than its rivals.
+        full = [row for row in rows if row["goals"] == goals]
+        cells = {(row["planner"], row["horizon"]) for row in full}
+        drawn = [r for r in records if (r["planner"], r["horizon"]) in cells]
+        pusht_pictures.draw_all(folder, drawn, full)
 
 
 if __name__ == "__main__":
