@@ -5,6 +5,8 @@ import importlib.metadata
 import multiprocessing
 import os
 import queue
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -92,6 +94,7 @@ def _xla_flags(compile_fast: bool) -> Iterator[None]:
 def _worker(work: Work, todo: Any, results: Any, core: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     try:
         while (task := todo.get()) is not None:
             for item in work(task):
@@ -99,3 +102,11 @@ def _worker(work: Work, todo: Any, results: Any, core: int) -> None:
         results.put(("done", None))
     except Exception:
         results.put(("error", traceback.format_exc()))
+
+
+def _die_with_parent() -> None:
+    """Ends this process once its parent is gone, so that a killed run leaves no work behind."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        time.sleep(1)
+    os._exit(1)
