@@ -6,6 +6,7 @@ velocity (rad/s). An action is relative and lies in [-1, 1]^2: the controller's 
 `clip(agent position + 100 * action, 0, 512)`, fixed at the start of the environment step.
 """
 
+import abc
 import functools
 import math
 import os
@@ -89,7 +90,7 @@ def success(state: ArrayLike, goal: ArrayLike) -> NDArray[np.bool_]:
     return near & (angle_error(state, goal) < ANGLE_TOLERANCE)
 
 
-class PushTSimulator:
+class PushTSimulator(abc.ABC):
     """State handling and execution shared by the gym wrapper and the fast loop."""
 
     _space: "pymunk.Space"
@@ -173,13 +174,13 @@ class PushTSimulator:
             states[index + 1] = self.step(action)
         return states
 
+    @abc.abstractmethod
     def _build(self) -> None:
         """Creates a fresh space with the walls, the agent and the block."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _drive(self, x: float, y: float) -> None:
         """Runs one environment step towards the absolute target (px)."""
-        raise NotImplementedError
 
 
 class PushT(PushTSimulator):
