@@ -15,7 +15,6 @@ from grasp_jax import (
     Correlated,
     LatCo,
     MultiStart,
-    Pulse,
     Rollout,
 )
 
@@ -23,40 +22,42 @@ RESTART = Correlated(0.9, stacked=5)
 
 
 def grasp(
-    lifted: int = 5,
-    pulse: float = 0.2,
+    lifted: int = 4,
+    noise: float = 0.2,
     sync_noise: float | None = 0.3,
     action_rate: float = 0.1,
     starts: int = 8,
     cycles: int = 16,
+    sync_steps: int = 30,
 ) -> MultiStart:
-    """GRASP from several starts, in cycles that all begin at the best plan's rollout.
+    """GRASP from several starts, in cycles that all begin near the best plan's rollout.
 
-    A pulse of time-correlated noise moves the nearly frozen virtual states off the rollout, the
-    actions follow them for a few lifted iterations, all steps side by side, and the sync pulls
-    the plan back to a true rollout.
+    Time-correlated noise moves the nearly frozen virtual states off the rollout, the actions follow
+    them for a few lifted iterations, all steps side by side, and the sync pulls the plan back to
+    a true rollout.
 
     Args:
       lifted: Lifted iterations per cycle.
-      pulse: Standard deviation of the state noise, in planning units (100 px).
+      noise: Standard deviation of the state noise, in planning units (100 px).
       sync_noise: Standard deviation of correlated noise on the actions before the sync, or None.
       action_rate: Rate of the actions in the lifted iterations.
       starts: Searches side by side.
       cycles: Syncs of each.
+      sync_steps: Gradient steps of a sync.
     """
+    path = Rollout(noise, Correlated(0.8))
     planner = GRASP(
         iterations=lifted * cycles,
         state_rate=0.03,
         action_rate=action_rate,
         goal_weight=0.0,
-        state_noise=Pulse(pulse, lifted),
-        noise=Correlated(0.8),
-        path=Rollout(),
-        sync=GD(0.1, 30),
+        state_noise=None,
+        path=path,
+        sync=GD(0.1, sync_steps),
         sync_every=lifted,
         sync_noise=sync_noise,
         sync_noise_shape=RESTART,
-        restart_from_best=True,
+        restart=path,
     )
     return MultiStart(planner, starts, 0.5, RESTART)
 
@@ -72,7 +73,7 @@ def sync_only(starts: int = 8, cycles: int = 16, noise: float = 0.5) -> MultiSta
         sync_every=1,
         sync_noise=noise,
         sync_noise_shape=RESTART,
-        restart_from_best=True,
+        restart=Rollout(),
     )
     return MultiStart(planner, starts, 0.5, RESTART)
 

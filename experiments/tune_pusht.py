@@ -78,12 +78,16 @@ def candidates() -> dict[str, dict[str, Any]]:
         },
         "GRASP": {
             "sync only": sync_only(),
-            "pulse=0.2 lifted=5 sync noise=0.3": grasp(),
-            "pulse=0.2 lifted=5 sync noise=0.3 rate=0.2": grasp(action_rate=0.2),
-            "pulse=0.4 lifted=5 sync noise=0.3": grasp(pulse=0.4),
-            "pulse=0.2 lifted=5 sync noise=0.5": grasp(sync_noise=0.5),
-            "pulse=0.2 lifted=10 rate=0.2": grasp(10, 0.2, None, 0.2),
-            "pulse=0.4 lifted=10 rate=0.2": grasp(10, 0.4, None, 0.2),
+            "noise=0.2 lifted=4 sync noise=0.3": grasp(),
+            "noise=0.2 lifted=4 sync noise=0.3 rate=0.2": grasp(action_rate=0.2),
+            "noise=0.4 lifted=4 sync noise=0.3": grasp(noise=0.4),
+            "noise=0.2 lifted=4 sync noise=0.5": grasp(sync_noise=0.5),
+            "noise=0.2 lifted=9 rate=0.2": grasp(9, 0.2, None, 0.2),
+            "noise=0.4 lifted=9 rate=0.2": grasp(9, 0.4, None, 0.2),
+            "8 cycles": grasp(cycles=8),
+            "4 starts": grasp(starts=4),
+            "4 starts, 8 cycles": grasp(starts=4, cycles=8),
+            "15 sync steps": grasp(sync_steps=15),
         },
     }
 

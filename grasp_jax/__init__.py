@@ -15,7 +15,7 @@ from grasp_jax.paths import BrownianBridge, Line, Rollout, ViaPoints
 from grasp_jax.planners.base import Planner, Progress, Proposal, proposal
 from grasp_jax.planners.compose import Chain, MultiStart
 from grasp_jax.planners.gradient import GD
-from grasp_jax.planners.grasp import GRASP, Pulse, Sawtooth
+from grasp_jax.planners.grasp import GRASP, Sawtooth
 from grasp_jax.planners.latco import LatCo, LatCoGN
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
 from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
@@ -43,7 +43,6 @@ __all__ = [
     "Problem",
     "Progress",
     "Proposal",
-    "Pulse",
     "QuadraticActionCost",
     "Rollout",
     "Sawtooth",

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
-from grasp_jax.noise import White, add_noise, noise_like
+from grasp_jax.noise import Noise, White, add_noise, noise_like
 from grasp_jax.planners.base import Scalar, static
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
@@ -99,12 +99,23 @@ class ViaPoints:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-    """The model's own rollout of the starting actions: the natural warm start."""
+    """The model's own rollout of the starting actions: the natural warm start.
+
+    Noise moves the virtual states off the rollout, and the actions follow them. Without it their
+    gradients are rounding errors, which Adam would turn into steps of its full rate.
+
+    Attributes:
+      noise: Standard deviation of the noise, `[]`, or None for none.
+      shape: Shape of the noise over time.
+    """
+
+    noise: Scalar | None = None
+    shape: Noise = White()
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
-        """`s_1..s_{T-1}`, leaves `[T-1, ...]`; the key is not used."""
-        del key
-        return _tree.take(trajectory(problem, problem.actions), slice(1, -1))
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        rollout = _tree.take(trajectory(problem, problem.actions), slice(1, -1))
+        return add_noise(rollout, self.noise, self.shape, key)
 
 
 def looks_like_state(problem: Problem) -> bool:

@@ -13,7 +13,20 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, LatCoGN, MultiStart, Plan
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Chain,
+    Correlated,
+    LatCo,
+    LatCoGN,
+    MultiStart,
+    Plan,
+    Rollout,
+)
 
 HORIZON = 4
 ACTION_SIZE = 2
@@ -36,10 +49,8 @@ PLANNERS: dict[str, Any] = {
     "GRASP sync=CEM": dataclasses.replace(_grasp, sync=_cem),
     "GRASP sync=None": dataclasses.replace(_grasp, sync=None),
     "GRASP hops": dataclasses.replace(_grasp, sync_from_best=True, sync_noise=0.3),
-    # SGD: virtual states on the rollout have gradients of pure rounding, and Adam's first step
-    # makes them as large as its rate, so that no two programs agree.
     "GRASP restart": dataclasses.replace(
-        _grasp, restart_from_best=True, sync_noise=0.1, optimizer=optax.sgd
+        _grasp, restart=Rollout(0.2, Correlated(0.8)), sync_noise=0.1
     ),
     "CEM": dataclasses.replace(_cem, iterations=ITERATIONS),
     "ICEM": ICEM(samples=8, elites=3, kept=2, iterations=ITERATIONS, std=0.5),

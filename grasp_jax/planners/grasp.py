@@ -48,7 +48,6 @@ from grasp_jax.planners.base import (
 )
 from grasp_jax.planners.gradient import GD, Optimizer
 from grasp_jax.problem import Problem
-from grasp_jax.rollout import trajectory
 
 
 @jax.tree_util.register_dataclass
@@ -70,24 +69,6 @@ class Sawtooth:
         """The value at `iteration`, `[]`."""
         fraction = jnp.mod(iteration, self.period) / jnp.maximum(self.period - 1, 1)
         return self.first + (self.last - self.first) * fraction
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Pulse:
-    """A schedule that is `size` at the first iteration of each period and 0 otherwise.
-
-    Attributes:
-      size: The value of the pulse.
-      period: Iterations from pulse to pulse; the sync interval, usually.
-    """
-
-    size: Scalar
-    period: Scalar
-
-    def __call__(self, iteration: jax.Array) -> jax.Array:
-        """The value at `iteration`, `[]`."""
-        return jnp.where(jnp.mod(iteration, self.period) == 0, self.size, 0.0)
 
 
 class GRASPState(NamedTuple):
@@ -118,9 +99,9 @@ class GRASP:
       sync_from_best: Start each sync from the best plan so far instead of the present actions.
       sync_noise: Standard deviation of noise added to the sync's starting actions, or None.
       sync_noise_shape: Shape of that noise over time.
-      restart_from_best: After each sync continue from the best plan so far: its actions, and its
-        rollout as virtual states. False continues from the synced actions and leaves the virtual
-        states where they are, as the author does.
+      restart: After each sync continue from the best plan so far: its actions, and virtual states
+        on this path, such as `Rollout(noise=0.2)`. None continues from the synced actions and
+        leaves the virtual states where they are, as the author does.
       stop_state_gradient: False lets gradients through the model's state input (ablation).
       time_chunk: Evaluate this many of the `T` terms at a time; None for all at once.
     """
@@ -138,7 +119,7 @@ class GRASP:
     sync_from_best: bool = static(False)
     sync_noise: Scalar | None = None
     sync_noise_shape: Noise = Correlated()
-    restart_from_best: bool = static(False)
+    restart: Path | None = None
     stop_state_gradient: bool = static(True)
     time_chunk: int | None = static(None)
 
@@ -172,6 +153,8 @@ class GRASP:
         require_optimizer(self)
         require_noise(self)
         require_callable(self, "path", "callable as path(problem, key), such as grasp_jax.Line()")
+        if self.restart is not None:
+            require_callable(self, "restart", "None or a path, such as grasp_jax.Rollout()")
         if self.sync is None:
             return
         require_planner(self.sync, "GRASP.sync")
@@ -266,7 +249,7 @@ class GRASP:
     ) -> tuple[GRASPState, Proposal]:
         """Step 3: the serial planner moves the actions; the virtual states stay."""
         assert self.sync is not None
-        noise_key, search_key = jax.random.split(key)
+        noise_key, search_key, restart_key = jax.random.split(key, 3)
         actions = progress.best_actions if self.sync_from_best else state.actions
         actions = add_noise(actions, self.sync_noise, self.sync_noise_shape, noise_key)
         search, spent = driver.run(problem.starting_from(actions), self.sync, search_key)
@@ -280,11 +263,11 @@ class GRASP:
             loss=before.loss,
             residual=before.residual,
         )
-        if not self.restart_from_best:
+        if self.restart is None:
             return self._restart(state.states, search.best_actions), found
         better = search.best_cost < progress.best_cost
         actions = jnp.where(better, search.best_actions, progress.best_actions)
-        rollout = _tree.take(trajectory(problem, actions), slice(1, -1))
-        states = _tree.where(_tree.all_finite(rollout), rollout, state.states)
+        path = self.restart(problem.starting_from(actions), restart_key)
+        states = _tree.where(_tree.all_finite(path), path, state.states)
         found = dataclasses.replace(found, forward=found.forward + problem.horizon)
         return self._restart(states, actions), found
