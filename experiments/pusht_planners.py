@@ -62,14 +62,16 @@ def grasp(
     return MultiStart(planner, starts, 0.5, RESTART)
 
 
-def sync_only(starts: int = 8, cycles: int = 16, noise: float = 0.5) -> MultiStart:
+def sync_only(
+    starts: int = 8, cycles: int = 16, sync_steps: int = 30, noise: float = 0.5
+) -> MultiStart:
     """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
     planner = GRASP(
         iterations=cycles,
         state_rate=0.0,
         action_rate=0.0,
         state_noise=None,
-        sync=GD(0.1, 30),
+        sync=GD(0.1, sync_steps),
         sync_every=1,
         sync_noise=noise,
         sync_noise_shape=RESTART,

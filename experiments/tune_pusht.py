@@ -89,6 +89,23 @@ def candidates() -> dict[str, dict[str, Any]]:
             "4 starts, 8 cycles": grasp(starts=4, cycles=8),
             "15 sync steps": grasp(sync_steps=15),
         },
+        "GRASP-budget": {
+            f"{label}, {starts} starts, {cycles} cycles, {steps} sync steps": make(
+                starts=starts, cycles=cycles, sync_steps=steps, **noise
+            )
+            for label, make, noise in [
+                ("noise=0.2 sync noise=0.3", grasp, {}),
+                ("noise=0.4 sync noise=0.5", grasp, {"noise": 0.4, "sync_noise": 0.5}),
+                ("sync only", sync_only, {}),
+            ]
+            for starts, cycles, steps in [
+                (8, 8, 30),
+                (8, 16, 15),
+                (16, 8, 15),
+                (8, 16, 30),
+                (16, 8, 30),
+            ]
+        },
     }
 
 

@@ -104,14 +104,16 @@ def finite_or_zero(tree: PyTree) -> PyTree:
 
 
 def where(condition: jax.Array, a: PyTree, b: PyTree) -> PyTree:
-    """Leaf-wise `jnp.where`, `condition` broadcast over the trailing axes of each leaf."""
+    """Leaf-wise `jnp.where`, `condition` broadcast over the trailing axes; `b` may be a number."""
 
-    def select(x: jax.Array, y: jax.Array) -> jax.Array:
+    def select(x: jax.Array, y: jax.Array | float) -> jax.Array:
         return jnp.where(
             condition.reshape(condition.shape + (1,) * (x.ndim - condition.ndim)), x, y
         )
 
-    return jax.tree.map(select, a, b)
+    return (
+        jax.tree.map(lambda x: select(x, b), a) if jnp.isscalar(b) else jax.tree.map(select, a, b)
+    )
 
 
 def take(tree: PyTree, index: Any) -> PyTree:

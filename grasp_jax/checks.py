@@ -43,6 +43,11 @@ def check_problem(problem: Problem, planner: Planner) -> None:
     _check_floating(problem.start, "state")
     _check_floating(problem.goal, "goal")
     _check_context(problem)
+    if problem.length is not None and problem.length.ndim:
+        raise ValueError(
+            f"length must be one integer, got {describe(problem.length)}. One for each "
+            "goal belongs in plan_batch."
+        )
     _check_dynamics(problem)
     _check_objective(problem)
     check(planner, problem)

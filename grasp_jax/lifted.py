@@ -4,6 +4,10 @@ GRASP's objective (arXiv 2602.00475), with `s̄ = stop_gradient(s)`, `s_0` and `
 
     L(s, a) = Σ_t ||F(s̄_t, a_t) - s_{t+1}||²  +  γ Σ_t d(F(s̄_t, a_t), g)
 
+Virtual states are stored as `s_1..s_T`, leaves `[T, ...]`, so that row `t` holds what `F_t` is
+compared with, and a time axis that is sharded over devices shifts by one collective-permute; the
+last row stands for the pinned `s_T` and is never read.
+
 The paper's `d` is the squared distance. For any other distance the last dynamics term, which
 compares with the pinned `s_T`, becomes `d(F(s̄_{T-1}, a_{T-1}), g)`: the same thing where `d` is
 the squared distance, and where `d` reads only a part of the state the rest of `s_T` is free.
@@ -29,7 +33,7 @@ class LiftedGradient(NamedTuple):
     Attributes:
       loss: `[]`, `L` (plus the action cost).
       residual: `[]`, the dynamics part of `L`, `Σ_t ||F_t - s_{t+1}||²`.
-      states: Leaves `[T-1, ...]`, `∂L/∂s_t` for `t = 1..T-1`.
+      states: Leaves `[T, ...]`, `∂L/∂s_t` for `t = 1..T`; zero for the pinned `s_T`.
       actions: `[T, A]`, `∂L/∂a_t`.
       finite: `[]` bool, whether every prediction and gradient was finite. Broken entries of the
         gradients are zero, so that they move nothing.
@@ -49,14 +53,15 @@ def predict(
 
     Args:
       problem: One goal; its context, if any, fills the windows that reach before `s_0`.
-      states: Virtual states `s_1..s_{T-1}`, leaves `[T-1, ...]`.
+      states: Virtual states `s_1..s_T`, leaves `[T, ...]`; the last row is not read.
       actions: `[T, A]`.
       time_chunk: Evaluate this many terms at a time, to bound memory; None for all at once.
 
     Returns:
       Leaves `[T, ...]`.
     """
-    inputs = _tree.prepend(problem.start, states)
+    # A roll, not a concatenation: one collective-permute where the time axis is sharded.
+    inputs = jax.tree.map(lambda s, x: jnp.roll(x, 1, 0).at[0].set(s), problem.start, states)
     if problem.context is not None:
         times = jnp.arange(problem.horizon)[:, None] + jnp.arange(problem.window)
         inputs = _tree.take(_tree.concatenate(problem.context.states, inputs), times)
@@ -77,8 +82,8 @@ def lifted_gradient(
     """`L`, `∂L/∂s` and `∂L/∂a` from one forward pass and one VJP of the `T` terms.
 
     Args:
-      problem: One goal.
-      states: Virtual states `s_1..s_{T-1}`, leaves `[T-1, ...]`.
+      problem: One goal. Where it has a length below `T`, the sums end there and `s_length = g`.
+      states: Virtual states `s_1..s_T`, leaves `[T, ...]`; the last row is not read.
       actions: `[T, A]`.
       goal_weight: `γ >= 0`, `[]`.
       stop_state_gradient: False adds the model's state-input gradient (an ablation; it makes the
@@ -94,13 +99,18 @@ def lifted_gradient(
     else:
         predictions, pull_back = jax.vjp(predict_at, states, actions)
 
+    steps = jnp.arange(problem.horizon)
+    valid, last = steps < problem.end, steps == problem.end - 1
     fits = jax.vmap(_tree.all_finite)(predictions)
-    gaps = jax.tree.map(lambda f, s: f[:-1] - s, predictions, states)
+    # The last dynamics term compares with the pinned s_T = g: it is a goal term of weight 1.
+    gaps = _tree.where(valid & ~last, jax.tree.map(jnp.subtract, predictions, states), 0.0)
     goal_terms, goal_slopes = jax.vmap(jax.value_and_grad(problem.distance))(predictions)
-    # The last of the T dynamics terms compares with the pinned s_T = g, hence the extra 1.
-    weights = jnp.full(problem.horizon, goal_weight, goal_terms.dtype).at[-1].add(1)
-    slope = _prediction_slope(gaps, goal_slopes, weights)
-    slope = _tree.where(fits, slope, jax.tree.map(jnp.zeros_like, slope))
+    goal_terms = jnp.where(valid, goal_terms, 0)
+    weights = jnp.where(valid, goal_weight, 0).astype(goal_terms.dtype) + last
+    slope = jax.tree.map(
+        lambda gap, of_goal: 2 * gap + _per_step(weights, gap) * of_goal, gaps, goal_slopes
+    )
+    slope = _tree.where(fits & valid, slope, 0.0)
     penalty, penalty_slope = jax.value_and_grad(problem.penalty)(actions)
 
     state_gradient = jax.tree.map(lambda gap: -2 * gap, gaps)
@@ -112,27 +122,20 @@ def lifted_gradient(
     action_gradient = action_gradient + penalty_slope
 
     gap_terms = sum(jax.tree.leaves(jax.tree.map(_sum_of_squares, gaps)))
-    residual = gap_terms + goal_terms[-1]
     loss = gap_terms + jnp.sum(weights * goal_terms) + penalty
-    finite = jnp.all(fits) & _tree.all_finite((state_gradient, action_gradient, loss))
+    finite = jnp.all(fits | ~valid) & _tree.all_finite((state_gradient, action_gradient, loss))
     return LiftedGradient(
         loss=loss,
-        residual=residual,
+        residual=gap_terms + jnp.sum(jnp.where(last, goal_terms, 0)),
         states=_tree.finite_or_zero(state_gradient),
         actions=_tree.finite_or_zero(action_gradient),
         finite=finite,
     )
 
 
-def _prediction_slope(gaps: PyTree, goal_slopes: PyTree, weights: jax.Array) -> PyTree:
-    """`∂L/∂F_t`, leaves `[T, ...]`, from the gaps `F_t - s_{t+1}`, leaves `[T-1, ...]`."""
-
-    def slope(gap: jax.Array, goal_slope: jax.Array) -> jax.Array:
-        of_dynamics = jnp.pad(2 * gap, [(0, 1)] + [(0, 0)] * (gap.ndim - 1))
-        per_step = weights.reshape((-1,) + (1,) * (gap.ndim - 1)).astype(gap.dtype)
-        return of_dynamics + per_step * goal_slope
-
-    return jax.tree.map(slope, gaps, goal_slopes)
+def _per_step(weights: jax.Array, like: jax.Array) -> jax.Array:
+    """`[T]` weights that broadcast over `[T, ...]`, in the dtype of `like`."""
+    return weights.reshape((-1,) + (1,) * (like.ndim - 1)).astype(like.dtype)
 
 
 def _sum_of_squares(x: jax.Array) -> jax.Array:

@@ -52,13 +52,12 @@ class BrownianBridge:
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         line = _line(problem)
-        horizon = problem.horizon
-        steps = jax.tree.map(lambda x: jnp.zeros((horizon, *x.shape[1:]), x.dtype), line)
+        steps = jax.tree.map(lambda x: jnp.zeros((problem.horizon, *x.shape[1:]), x.dtype), line)
 
         def bridge(x: jax.Array, step: jax.Array, scale: jax.Array) -> jax.Array:
-            walk = jnp.cumsum(step, axis=0) * (2 / jnp.sqrt(horizon)).astype(x.dtype)
-            fraction = _fractions(horizon, x)
-            return x + scale * (walk[:-1] - fraction * walk[-1])
+            walk = jnp.cumsum(step, axis=0) * (2 / jnp.sqrt(problem.end)).astype(x.dtype)
+            tied = walk[:-1] - _fractions(problem, x) * walk[problem.end - 1]
+            return x + scale * jnp.where(_fractions(problem, x) < 1, tied, 0)
 
         walks = noise_like(White(), key, steps)
         return jax.tree.map(bridge, line, walks, _scale_like(self.scale, line))
@@ -82,7 +81,7 @@ class ViaPoints:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         line = _line(problem)
         knots = jnp.linspace(0, 1, self.count + 2)
-        times = jnp.arange(1, problem.horizon) / problem.horizon
+        times = jnp.arange(1, problem.horizon) / problem.end
 
         def piecewise(x: jax.Array, offsets: jax.Array, scale: jax.Array) -> jax.Array:
             pinned = jnp.zeros((1, *x.shape[1:]), x.dtype)
@@ -118,6 +117,13 @@ class Rollout:
         return add_noise(rollout, self.noise, self.shape, key)
 
 
+def with_end(path: Path, problem: Problem, key: jax.Array) -> PyTree:
+    """A path and its end: `s_1..s_T`, leaves `[T, ...]`."""
+    end = problem.goal if looks_like_state(problem) else problem.start
+    end = jax.tree.map(lambda s, g: g[None].astype(s.dtype), problem.start, end)
+    return _tree.concatenate(path(problem, key), end)
+
+
 def looks_like_state(problem: Problem) -> bool:
     """Whether the goal has the structure and shapes of a state."""
     start, goal = problem.start, problem.goal
@@ -127,9 +133,9 @@ def looks_like_state(problem: Problem) -> bool:
     )
 
 
-def _fractions(horizon: int, like: jax.Array) -> jax.Array:
-    """`t/T` for `t = 1..T-1`, shaped `[T-1, 1, ...]` to broadcast over `like`."""
-    fractions = (jnp.arange(1, horizon) / horizon).astype(like.dtype)
+def _fractions(problem: Problem, like: jax.Array) -> jax.Array:
+    """`t/T` for `t = 1..T-1`, 1 past the end, shaped `[T-1, 1, ...]` to broadcast over `like`."""
+    fractions = jnp.minimum(jnp.arange(1, problem.horizon) / problem.end, 1).astype(like.dtype)
     return fractions.reshape((-1,) + (1,) * (like.ndim - 1))
 
 
@@ -138,7 +144,7 @@ def _line(problem: Problem) -> PyTree:
     end = problem.goal if looks_like_state(problem) else problem.start
 
     def interpolate(s: jax.Array, g: jax.Array) -> jax.Array:
-        return s + _fractions(problem.horizon, s[None]) * (g.astype(s.dtype) - s)
+        return s + _fractions(problem, s[None]) * (g.astype(s.dtype) - s)
 
     return jax.tree.map(interpolate, problem.start, end)
 

@@ -27,6 +27,7 @@ def plan(
     bounds: tuple[Any, Any] | None = None,
     objective: Objective | None = None,
     context: Context | None = None,
+    length: Any = None,
     resume: SearchState | None = None,
 ) -> Plan:
     """Plans actions that bring the world model from `state` to `goal`.
@@ -49,6 +50,9 @@ def plan(
       bounds: `(low, high)`, numbers or `[A]`; the plan stays inside.
       objective: The cost to minimise; the squared distance of `s_T` to the goal by default.
       context: The frames and actions before now, for models that read a window.
+      length: `[]` int in `1..T`, traced: reach the goal at this step instead of `T`, so that
+        shorter horizons share one compiled program. The plan's actions are zero from there on (or
+        the nearest bound), its states stand still. None for `T`.
       resume: `plan.state` of an earlier call with the same arguments: `planner.iterations` more
         iterations follow. `key` and `actions` are then not used.
 
@@ -61,7 +65,7 @@ def plan(
         Broken numbers never raise: see `Plan.status`.
     """
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, length
     )
     checks.check_resume_type(resume)
     return programs.run(problem, frozen, key, resume)
@@ -78,6 +82,7 @@ def plan_batch(
     bounds: tuple[Any, Any] | None = None,
     objective: Objective | None = None,
     context: Context | None = None,
+    length: Any = None,
     resume: SearchState | None = None,
     chunk_size: int | None = None,
 ) -> Plan:
@@ -96,6 +101,7 @@ def plan_batch(
       bounds: See `plan`; shared by all goals.
       objective: See `plan`; shared by all goals.
       context: Leaves `[B, h-1, ...]`, or None.
+      length: `[B]` or `[]` ints, each goal's own horizon; see `plan`.
       resume: `plan.state` of an earlier `plan_batch`.
       chunk_size: Plan this many goals at a time, to bound memory; None for all at once.
 
@@ -106,9 +112,9 @@ def plan_batch(
       TypeError, ValueError: As `plan`.
     """
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context, batch=True
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, length, batch=True
     )
-    problem = _broadcast_actions(problem)
+    problem = _broadcast_shared(problem)
     checks.check_chunk_size(chunk_size)
     checks.check_resume_type(resume)
     return programs.run_batch(problem, frozen, key, resume, chunk_size)
@@ -125,10 +131,11 @@ def start(
     bounds: tuple[Any, Any] | None = None,
     objective: Objective | None = None,
     context: Context | None = None,
+    length: Any = None,
 ) -> Search:
     """Begins a search without taking a step. Arguments and errors as for `plan`."""
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, length
     )
     return Search(problem, frozen, programs.start(problem, frozen, key))
 
@@ -144,12 +151,13 @@ def start_batch(
     bounds: tuple[Any, Any] | None = None,
     objective: Objective | None = None,
     context: Context | None = None,
+    length: Any = None,
 ) -> Search:
     """Begins a search for `B` goals without taking a step. Arguments as for `plan_batch`."""
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context, batch=True
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, length, batch=True
     )
-    problem = _broadcast_actions(problem)
+    problem = _broadcast_shared(problem)
     return Search(problem, frozen, programs.start_batch(problem, frozen, key), batched=True)
 
 
@@ -188,22 +196,28 @@ def _open(
     bounds: tuple[Any, Any] | None,
     objective: Objective | None,
     context: Context | None,
+    length: Any,
     batch: bool = False,
 ) -> tuple[Problem, Frozen]:
     """Checks values and packs the arguments; shapes are checked while tracing."""
     planner = GRASP() if planner is None else planner
     checks.check_key(key, batch)
     require_planner(planner, "planner")
-    problem = make_problem(dynamics, state, goal, actions, bounds, objective, context)
+    problem = make_problem(dynamics, state, goal, actions, bounds, objective, context, length)
     check_bound_values(problem)
     return problem, freeze(planner, "planner", is_number)
 
 
-def _broadcast_actions(problem: Problem) -> Problem:
+def _broadcast_shared(problem: Problem) -> Problem:
+    """One starting guess, and one length, for all goals."""
     leaves = jax.tree.leaves(problem.start)
     if not leaves:
         raise ValueError("state must hold at least one array, got an empty pytree.")
-    if problem.actions.ndim != 2 or leaves[0].ndim < 1:
+    if leaves[0].ndim < 1:
         return problem
-    actions = jnp.broadcast_to(problem.actions, (leaves[0].shape[0], *problem.actions.shape))
-    return dataclasses.replace(problem, actions=actions)
+    goals, actions, length = leaves[0].shape[0], problem.actions, problem.length
+    if actions.ndim == 2:
+        actions = jnp.broadcast_to(actions, (goals, *actions.shape))
+    if length is not None and length.ndim == 0:
+        length = jnp.broadcast_to(length, (goals,))
+    return dataclasses.replace(problem, actions=actions, length=length)

@@ -55,6 +55,8 @@ class Problem:
       high: `[A]`, upper bounds, `inf` where there is none.
       objective: The cost of a rollout.
       context: Frames and actions before now, or None.
+      length: `[]` int, at which step `1 <= length <= T` the goal is to be reached; None for `T`.
+        Rollouts stand still from there on, and later actions are zero (or the nearest bound).
     """
 
     dynamics: Frozen
@@ -65,6 +67,12 @@ class Problem:
     high: jax.Array
     objective: Frozen
     context: Context | None = None
+    length: jax.Array | None = None
+
+    @property
+    def end(self) -> jax.Array | int:
+        """`length`, or `T` where there is none."""
+        return self.horizon if self.length is None else self.length
 
     @property
     def horizon(self) -> int:
@@ -77,12 +85,18 @@ class Problem:
         return 1 if self.context is None else 1 + self.context.actions.shape[0]
 
     def clip(self, actions: jax.Array) -> jax.Array:
-        """`[..., A]` actions moved to the nearest ones inside the bounds."""
-        return jnp.clip(actions, self.low, self.high)
+        """`[..., T, A]` actions moved to the nearest ones inside the bounds, none past the end."""
+        return jnp.clip(self.until_end(actions), self.low, self.high)
+
+    def until_end(self, actions: jax.Array) -> jax.Array:
+        """`[..., T, A]` actions, zero from the goal's step on."""
+        if self.length is None:
+            return actions
+        return jnp.where(jnp.arange(self.horizon)[:, None] < self.length, actions, 0)
 
     def cost(self, final_state: PyTree, actions: jax.Array) -> jax.Array:
         """The objective of a rollout under `[T, A]` actions that ends in `final_state`: `[]`."""
-        return self.objective(final_state, actions, self.goal)
+        return self.objective(final_state, self.until_end(actions), self.goal)
 
     def distance(self, state: PyTree) -> jax.Array:
         """`d(state, g)`: `[]`."""
@@ -90,7 +104,7 @@ class Problem:
 
     def penalty(self, actions: jax.Array) -> jax.Array:
         """The action cost of `[T, A]` actions: `[]`."""
-        return self.objective.thaw().penalty(actions)
+        return self.objective.thaw().penalty(self.until_end(actions))
 
     def starting_from(self, actions: jax.Array) -> "Problem":
         """The same problem with another starting guess."""
@@ -105,6 +119,7 @@ def make_problem(
     bounds: tuple[Any, Any] | None,
     objective: Objective | None,
     context: Context | None,
+    length: Any = None,
 ) -> Problem:
     """Packs the arguments of `plan`. Values are checked here, shapes by `check_problem`."""
     if not callable(dynamics):
@@ -138,7 +153,22 @@ def make_problem(
         high=high,
         objective=freeze(objective or Objective(), "objective", is_number),
         context=jax.tree.map(lambda x: _as_array(x, "context"), context),
+        length=None if length is None else _length(length, actions),
     )
+
+
+def _length(length: Any, actions: jax.Array) -> jax.Array:
+    """`[]` or `[B]` int32; raises for other types, and for values outside `1..T`."""
+    array = _as_array(length, "length")
+    horizon = actions.shape[-2] if actions.ndim >= 2 else 0
+    fix = f"It is the step, 1..{horizon}, at which the goal is to be reached."
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"length must be an integer, got {array.dtype}. {fix}")
+    if not isinstance(array, jax.core.Tracer):
+        wrong = np.asarray(array)[(np.asarray(array) < 1) | (np.asarray(array) > horizon)]
+        if wrong.size:
+            raise ValueError(f"length must be in 1..{horizon}, got {int(wrong.flat[0])}. {fix}")
+    return array.astype(jnp.int32)
 
 
 def _as_array(value: Any, name: str) -> jax.Array:

@@ -17,7 +17,7 @@ from grasp_jax.driver import Metrics, Plan, SearchState
 from grasp_jax.planners.base import Planner
 from grasp_jax.problem import Problem
 
-_PER_GOAL = ("start", "goal", "actions", "context")
+_PER_GOAL = ("start", "goal", "actions", "context", "length")
 
 
 @jax.tree_util.register_dataclass

@@ -17,21 +17,21 @@ def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
     """The predicted states of a plan.
 
     Args:
-      problem: The problem; one goal.
+      problem: The problem; one goal. From its length on, the state stands still.
       actions: `[T, A]`.
 
     Returns:
       Leaves `[T+1, ...]`: `s_0`, then the model's prediction after each action.
     """
-    step, carry = _stepper(problem)
-    _, states = jax.lax.scan(step, carry, actions)
+    step, carry, inputs = _stepper(problem, actions)
+    _, states = jax.lax.scan(step, carry, inputs)
     return _tree.prepend(problem.start, states)
 
 
 def final_state(problem: Problem, actions: jax.Array) -> PyTree:
     """`s_T`, leaves `[...]`, of the rollout under `[T, A]` actions, without storing the others."""
-    step, carry = _stepper(problem)
-    (states, _), _ = jax.lax.scan(lambda c, a: (step(c, a)[0], None), carry, actions)
+    step, carry, inputs = _stepper(problem, actions)
+    (states, _), _ = jax.lax.scan(lambda c, x: (step(c, x)[0], None), carry, inputs)
     return states if problem.context is None else _tree.take(states, -1)
 
 
@@ -40,25 +40,42 @@ def rollout_cost(problem: Problem, actions: jax.Array) -> jax.Array:
     return problem.cost(final_state(problem, actions), actions)
 
 
-def _stepper(problem: Problem) -> tuple[Callable[[Carry, jax.Array], tuple[Carry, PyTree]], Carry]:
-    """A scan body over actions, and its first carry: (present state or window, past actions)."""
+def _stepper(
+    problem: Problem, actions: jax.Array
+) -> tuple[Callable[[Carry, Any], tuple[Carry, PyTree]], Carry, Any]:
+    """A scan body, its first carry (present state or window, past actions), and its inputs."""
     if problem.context is None:
+        step, carry = _state_step(problem), (problem.start, None)
+    else:
+        present = jax.tree.map(lambda x: x[None], problem.start)
+        window = _tree.concatenate(problem.context.states, present)
+        step, carry = _window_step(problem), (window, problem.context.actions)
+    if problem.length is None:
+        return step, carry, actions
 
-        def step(carry: Carry, action: jax.Array) -> tuple[Carry, PyTree]:
-            following = problem.dynamics(carry[0], action)
-            return (following, None), following
+    def step_until_end(carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, PyTree]:
+        action, moves = inputs
+        following, state = step(carry, action)
+        kept = carry[0] if problem.context is None else _tree.take(carry[0], -1)
+        return _tree.where(moves, following, carry), _tree.where(moves, state, kept)
 
-        return step, (problem.start, None)
+    return step_until_end, carry, (actions, jnp.arange(problem.horizon) < problem.length)
 
-    def window_step(carry: Carry, action: jax.Array) -> tuple[Carry, PyTree]:
+
+def _state_step(problem: Problem) -> Callable[[Carry, jax.Array], tuple[Carry, PyTree]]:
+    def step(carry: Carry, action: jax.Array) -> tuple[Carry, PyTree]:
+        following = problem.dynamics(carry[0], action)
+        return (following, None), following
+
+    return step
+
+
+def _window_step(problem: Problem) -> Callable[[Carry, jax.Array], tuple[Carry, PyTree]]:
+    def step(carry: Carry, action: jax.Array) -> tuple[Carry, PyTree]:
         states, past_actions = carry
         actions = jnp.concatenate([past_actions, action[None]])
         following = problem.dynamics(states, actions)
         states = jax.tree.map(lambda w, s: jnp.concatenate([w[1:], s[None]]), states, following)
         return (states, actions[1:]), following
 
-    present = jax.tree.map(lambda x: x[None], problem.start)
-    return window_step, (
-        _tree.concatenate(problem.context.states, present),
-        problem.context.actions,
-    )
+    return step

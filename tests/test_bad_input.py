@@ -379,6 +379,19 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         TypeError,
         ["GRASP.sync must be an instance", "class GD"],
     ),
+    "a restart that is no path": (
+        {"planner": GRASP(restart=True)},
+        TypeError,
+        ["GRASP.restart must be", "Rollout()", "bool"],
+    ),
+    "length 0": ({"length": 0}, ValueError, ["length must be in 1..4, got 0", "goal"]),
+    "length beyond the horizon": ({"length": 5}, ValueError, ["length must be in 1..4, got 5"]),
+    "length as a float": ({"length": 2.0}, TypeError, ["length must be an integer", "float32"]),
+    "a length for each goal": (
+        {"length": jnp.array([1, 2])},
+        ValueError,
+        ["length must be one integer", "int32[2]", "plan_batch"],
+    ),
     "empty chain": ({"planner": Chain()}, ValueError, ["Chain", "at least one planner", "none"]),
     "chain of a list": (
         {"planner": Chain([GD(), GD()])},

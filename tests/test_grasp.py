@@ -66,7 +66,7 @@ def test_the_papers_updates_equal_a_hand_written_loop():
         slope_s, slope_a = slopes(states, actions)
         states, actions = states - 0.1 * slope_s, actions - 0.2 * slope_a
     search = solve(PLAIN).state.planner
-    assert_close(search.states, states)
+    assert_close(search.states[:-1], states)
     assert_close(search.actions, actions)
 
 

@@ -10,8 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import grasp_jax
-from grasp_jax import GRASP, Context, Objective, QuadraticActionCost
-from grasp_jax.lifted import lifted_gradient
+from grasp_jax import GRASP, Context, Objective, QuadraticActionCost, lifted
 from grasp_jax.problem import Problem, make_problem
 from grasp_jax.rollout import final_state, rollout_cost, trajectory
 from tests.matrix import assert_close
@@ -57,6 +56,17 @@ def problem(h: int = 1, **changes: Any) -> Problem:
         "context": past(h),
     }
     return make_problem(**(arguments | changes))
+
+
+def lifted_gradient(problem: Any, states: Any, *arguments: Any, **options: Any) -> Any:
+    """`lifted.lifted_gradient` on `s_1..s_{T-1}`; the pinned last row is NaN, to see it unread."""
+    padded = jax.tree.map(
+        lambda x: jnp.concatenate([x, jnp.full((1, *x.shape[1:]), jnp.nan, x.dtype)]), states
+    )
+    found = lifted.lifted_gradient(problem, padded, *arguments, **options)
+    for x in jax.tree.leaves(found.states):
+        assert isinstance(x, jax.core.Tracer) or not x[-1].any()
+    return found._replace(states=jax.tree.map(lambda x: x[:-1], found.states))
 
 
 def predictions(h: int, states: jax.Array, actions: jax.Array) -> list[jax.Array]:

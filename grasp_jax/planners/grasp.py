@@ -27,7 +27,7 @@ from grasp_jax import _tree, driver
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
 from grasp_jax.noise import Correlated, Noise, White, add_noise
-from grasp_jax.paths import Line, Path
+from grasp_jax.paths import Line, Path, with_end
 from grasp_jax.planners.base import (
     Planner,
     Progress,
@@ -72,7 +72,7 @@ class Sawtooth:
 
 
 class GRASPState(NamedTuple):
-    """Virtual states `[T-1, ...]`, actions `[T, A]`, and the two optimisers' states."""
+    """Virtual states `s_1..s_T` `[T, ...]`, actions `[T, A]`, and the two optimisers' states."""
 
     states: PyTree
     actions: jax.Array
@@ -168,7 +168,7 @@ class GRASP:
 
     def init(self, problem: Problem, key: jax.Array) -> GRASPState:
         """Step 1: virtual states on their path, actions at the starting guess."""
-        return self._restart(self.path(problem, key), problem.actions)
+        return self._restart(with_end(self.path, problem, key), problem.actions)
 
     def step(
         self, problem: Problem, state: GRASPState, progress: Progress
@@ -203,7 +203,7 @@ class GRASP:
     def virtual_states(self, problem: Problem, state: GRASPState) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         del problem
-        return state.states
+        return _tree.take(state.states, slice(None, -1))
 
     def _restart(self, states: PyTree, actions: jax.Array) -> GRASPState:
         """Both optimisers start anew."""
@@ -267,7 +267,7 @@ class GRASP:
             return self._restart(state.states, search.best_actions), found
         better = search.best_cost < progress.best_cost
         actions = jnp.where(better, search.best_actions, progress.best_actions)
-        path = self.restart(problem.starting_from(actions), restart_key)
+        path = with_end(self.restart, problem.starting_from(actions), restart_key)
         states = _tree.where(_tree.all_finite(path), path, state.states)
         found = dataclasses.replace(found, forward=found.forward + problem.horizon)
         return self._restart(states, actions), found

@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import predict
-from grasp_jax.paths import Line, Path, looks_like_state
+from grasp_jax.paths import Line, Path, with_end
 from grasp_jax.planners.base import (
     Progress,
     Proposal,
@@ -46,9 +46,9 @@ class LatCoState(NamedTuple):
 
 
 def _residuals(problem: Problem, states: PyTree, actions: jax.Array) -> PyTree:
-    """`F(s_t, a_t) - s_{t+1}`, leaves `[T, ...]`."""
-    predictions = predict(problem, _tree.take(states, slice(None, -1)), actions)
-    return jax.tree.map(jnp.subtract, predictions, states)
+    """`F(s_t, a_t) - s_{t+1}`, leaves `[T, ...]`; zero past the end."""
+    residuals = jax.tree.map(jnp.subtract, predict(problem, states, actions), states)
+    return _tree.where(jnp.arange(problem.horizon) < problem.end, residuals, 0.0)
 
 
 def _violation(residuals: PyTree) -> jax.Array:
@@ -62,15 +62,9 @@ def _violation(residuals: PyTree) -> jax.Array:
 
 def _goal_cost(problem: Problem, states: PyTree, goal_weight: Scalar) -> jax.Array:
     """`d(s_T, g) + w Σ_{t<T} d(s_t, g)`, `[]`."""
-    distances = jax.vmap(problem.distance)(states)
-    return distances[-1] + goal_weight * jnp.sum(distances[:-1])
-
-
-def _initial_states(problem: Problem, path: Path, key: jax.Array) -> PyTree:
-    """The path plus a last state at its end, leaves `[T, ...]`."""
-    end = problem.goal if looks_like_state(problem) else problem.start
-    end = jax.tree.map(lambda s, g: g[None].astype(s.dtype), problem.start, end)
-    return _tree.concatenate(path(problem, key), end)
+    steps, end = jnp.arange(problem.horizon), problem.end - 1
+    weights = jnp.where(steps < end, goal_weight, jnp.where(steps == end, 1.0, 0.0))
+    return jnp.sum(weights * jax.vmap(problem.distance)(states))
 
 
 @jax.tree_util.register_dataclass
@@ -114,7 +108,7 @@ class LatCo:
 
     def init(self, problem: Problem, key: jax.Array) -> LatCoState:
         """States on their path, actions at the starting guess."""
-        states = _initial_states(problem, self.path, key)
+        states = with_end(self.path, problem, key)
         variables = (states, problem.actions)
         multipliers = jnp.full(problem.horizon, self.multiplier, problem.actions.dtype)
         optimizer = self.optimizer(self.learning_rate).init(variables)
@@ -216,7 +210,7 @@ class LatCoGN:
     def init(self, problem: Problem, key: jax.Array) -> LatCoGNState:
         """States on their path, actions at the starting guess."""
         multipliers = jnp.full(problem.horizon, self.multiplier, problem.actions.dtype)
-        return LatCoGNState(_initial_states(problem, self.path, key), problem.actions, multipliers)
+        return LatCoGNState(with_end(self.path, problem, key), problem.actions, multipliers)
 
     def step(
         self, problem: Problem, state: LatCoGNState, progress: Progress

@@ -1,0 +1,97 @@
+"""Masked horizons: a length below `T` gives the plan that the shorter horizon would give."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import grasp_jax
+from grasp_jax import BrownianBridge, ViaPoints
+from tests import matrix
+from tests.matrix import ACTION_SIZE, ACTIONS, GOALS, HORIZON, NAMES, STARTS, solve
+
+PADDED = jnp.concatenate([ACTIONS, jnp.full((3, ACTION_SIZE), 7.0)])
+# 1/f noise is drawn over the whole horizon, padding included.
+EXACT = [n for n in NAMES if n not in ("ICEM", *matrix.VARIANTS)]
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_padded_horizon_plans_like_the_short_one(name: str):
+    short, padded = matrix.solved(name), solve(name, actions=PADDED, length=HORIZON)
+    matrix.assert_close(padded.actions[:HORIZON], short.actions, 1e-4)
+    matrix.assert_close(jax.tree.map(lambda x: x[: HORIZON + 1], padded.states), short.states, 1e-4)
+    matrix.assert_close(padded.cost, short.cost, 1e-4)
+    matrix.assert_close(padded.metrics.best_cost, short.metrics.best_cost, 1e-4)
+    matrix.assert_close(padded.metrics.residual, short.metrics.residual, 1e-4)
+    assert padded.status == short.status
+
+
+@pytest.mark.parametrize("name", ["GRASP", "CEM", "ICEM"])
+def test_beyond_its_length_a_plan_does_nothing(name: str):
+    found = solve(name, actions=PADDED, length=3)
+    assert not found.actions[3:].any()
+    for x in jax.tree.leaves(found.states):
+        assert (x[4:] == x[3]).all()
+        assert (x[3] != x[2]).any()
+    matrix.assert_close(found.cost, matrix.cost(found.states, found.actions, matrix.GOAL))
+
+
+@pytest.mark.parametrize("name", ["GRASP", "LatCo", "MPPI"])
+def test_goals_of_a_batch_have_lengths_of_their_own(name: str):
+    lengths = jnp.array([2, HORIZON, 4])
+    keys = jax.random.split(matrix.key(), 3)
+    batch = grasp_jax.plan_batch(
+        matrix.WORLD,
+        matrix.stacked(*STARTS),
+        matrix.stacked(*GOALS),
+        ACTIONS,
+        keys,
+        planner=matrix.PLANNERS[name],
+        bounds=matrix.BOUNDS,
+        objective=matrix.OBJECTIVE,
+        length=lengths,
+    )
+    for i in range(3):
+        one = solve(name, state=STARTS[i], goal=GOALS[i], key=keys[i], length=lengths[i])
+        matrix.assert_close(batch.actions[i], one.actions, 1e-4)
+        matrix.assert_close(batch.cost[i], one.cost, 1e-4)
+
+
+def test_new_lengths_never_retrace():
+    solve("GRASP", length=2)
+    before = len(matrix.traces)
+    solve("GRASP", length=HORIZON)
+    solve("GRASP", length=jnp.array(3))
+    assert len(matrix.traces) == before
+
+
+@pytest.mark.parametrize("path", [BrownianBridge(0.5), ViaPoints(3)])
+def test_paths_end_at_the_goal_of_a_padded_horizon(path: grasp_jax.paths.Path):
+    planner = dataclasses.replace(
+        matrix.PLANNERS["GRASP"], iterations=1, state_rate=0.0, sync=None, path=path
+    )
+    planner = dataclasses.replace(planner, state_noise=None)
+    states = solve(planner, actions=PADDED, length=4).virtual_states
+    assert states is not None
+    for x, goal in zip(jax.tree.leaves(states), jax.tree.leaves(matrix.GOAL), strict=True):
+        matrix.assert_close(x[3:], jnp.broadcast_to(goal, x[3:].shape))
+        assert jnp.abs(x[2] - goal).max() > 1e-3
+
+
+def test_a_context_window_stands_still_too():
+    def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
+        return states[-1] + 0.1 * (states[-1] - states[0]) + 0.1 * jnp.tanh(actions.sum(0))
+
+    context = grasp_jax.Context(jnp.array([[0.1, -0.1], [0.0, 0.2]]), jnp.ones((2, 2)))
+    arguments = (windowed, jnp.zeros(2), jnp.ones(2))
+    for name in ("GRASP", "CEM"):
+        planner = matrix.PLANNERS[name]
+        short = grasp_jax.plan(
+            *arguments, ACTIONS[:4], matrix.key(), planner=planner, context=context
+        )
+        padded = grasp_jax.plan(
+            *arguments, ACTIONS, matrix.key(), planner=planner, context=context, length=4
+        )
+        matrix.assert_close(padded.actions[:4], short.actions, 1e-4)
+        matrix.assert_close(padded.cost, short.cost, 1e-4)
