@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from grasp_jax._tree import Frozen, PyTree, freeze, is_number
 from grasp_jax.objectives import Objective
@@ -164,7 +165,7 @@ def _length(length: Any, actions: jax.Array) -> jax.Array:
     fix = f"It is the step, 1..{horizon}, at which the goal is to be reached."
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"length must be an integer, got {array.dtype}. {fix}")
-    if not isinstance(array, jax.core.Tracer):
+    if not isinstance(array, Tracer):
         wrong = np.asarray(array)[(np.asarray(array) < 1) | (np.asarray(array) > horizon)]
         if wrong.size:
             raise ValueError(f"length must be in 1..{horizon}, got {int(wrong.flat[0])}. {fix}")
