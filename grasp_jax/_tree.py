@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 PyTree = Any
 
@@ -129,6 +130,18 @@ def concatenate(*trees: PyTree) -> PyTree:
 def prepend(first: PyTree, rest: PyTree) -> PyTree:
     """`[first, *rest]` along the leading axis: leaves `[...]` and `[n, ...]` give `[n+1, ...]`."""
     return jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), first, rest)
+
+
+def split(mesh: Mesh | None, tree: PyTree, axis: str) -> PyTree:
+    """`tree` with the leading axis of its leaves split over a mesh axis, where there is one."""
+    if mesh is None or mesh.shape.get(axis, 1) == 1:
+        return tree
+
+    def constrain(x: jax.Array) -> jax.Array:
+        rest = (PartitionSpec.UNCONSTRAINED,) * (x.ndim - 1)
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(axis, *rest)))
+
+    return jax.tree.map(constrain, tree)
 
 
 def describe(tree: PyTree) -> str:

@@ -61,7 +61,10 @@ def predict(
       Leaves `[T, ...]`.
     """
     # A roll, not a concatenation: one collective-permute where the time axis is sharded.
-    inputs = jax.tree.map(lambda s, x: jnp.roll(x, 1, 0).at[0].set(s), problem.start, states)
+    first = jnp.arange(problem.horizon) == 0
+    shifted = jax.tree.map(lambda x: jnp.roll(x, 1, 0), problem.split(states, "time"))
+    inputs = _tree.where(first, jax.tree.map(lambda s: s[None], problem.start), shifted)
+    inputs, actions = problem.split((inputs, actions), "time")
     if problem.context is not None:
         times = jnp.arange(problem.horizon)[:, None] + jnp.arange(problem.window)
         inputs = _tree.take(_tree.concatenate(problem.context.states, inputs), times)
@@ -127,8 +130,8 @@ def lifted_gradient(
     return LiftedGradient(
         loss=loss,
         residual=gap_terms + jnp.sum(jnp.where(last, goal_terms, 0)),
-        states=_tree.finite_or_zero(state_gradient),
-        actions=_tree.finite_or_zero(action_gradient),
+        states=problem.split(_tree.finite_or_zero(state_gradient), "time"),
+        actions=problem.split(_tree.finite_or_zero(action_gradient), "time"),
         finite=finite,
     )
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
-from grasp_jax import checks, programs
+from grasp_jax import checks, programs, sharding
 from grasp_jax._tree import Frozen, PyTree, freeze, is_number
 from grasp_jax.driver import Metrics, Plan, SearchState
 from grasp_jax.objectives import Objective
@@ -28,6 +29,7 @@ def plan(
     objective: Objective | None = None,
     context: Context | None = None,
     length: Any = None,
+    mesh: Mesh | None = None,
     resume: SearchState | None = None,
 ) -> Plan:
     """Plans actions that bring the world model from `state` to `goal`.
@@ -53,6 +55,7 @@ def plan(
       length: `[]` int in `1..T`, traced: reach the goal at this step instead of `T`, so that
         shorter horizons share one compiled program. The plan's actions are zero from there on (or
         the nearest bound), its states stand still. None for `T`.
+      mesh: Devices to split the time steps or the samples over, see `grasp_jax.sharding`.
       resume: `plan.state` of an earlier call with the same arguments: `planner.iterations` more
         iterations follow. `key` and `actions` are then not used.
 
@@ -65,10 +68,11 @@ def plan(
         Broken numbers never raise: see `Plan.status`.
     """
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context, length
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, length, mesh
     )
     checks.check_resume_type(resume)
-    return programs.run(problem, frozen, key, resume)
+    found = programs.run(sharding.pad_time(problem), frozen, key, resume)
+    return sharding.cut_time(found, problem.actions.shape[-2], axis=0)
 
 
 def plan_batch(
@@ -83,6 +87,7 @@ def plan_batch(
     objective: Objective | None = None,
     context: Context | None = None,
     length: Any = None,
+    mesh: Mesh | None = None,
     resume: SearchState | None = None,
     chunk_size: int | None = None,
 ) -> Plan:
@@ -102,6 +107,8 @@ def plan_batch(
       objective: See `plan`; shared by all goals.
       context: Leaves `[B, h-1, ...]`, or None.
       length: `[B]` or `[]` ints, each goal's own horizon; see `plan`.
+      mesh: Devices to split the goals, their time steps or their samples over, see
+        `grasp_jax.sharding.make_mesh`.
       resume: `plan.state` of an earlier `plan_batch`.
       chunk_size: Plan this many goals at a time, to bound memory; None for all at once.
 
@@ -112,12 +119,24 @@ def plan_batch(
       TypeError, ValueError: As `plan`.
     """
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context, length, batch=True
+        dynamics,
+        state,
+        goal,
+        actions,
+        key,
+        planner,
+        bounds,
+        objective,
+        context,
+        length,
+        mesh,
+        batch=True,
     )
     problem = _broadcast_shared(problem)
     checks.check_chunk_size(chunk_size)
     checks.check_resume_type(resume)
-    return programs.run_batch(problem, frozen, key, resume, chunk_size)
+    found = programs.run_batch(sharding.pad_time(problem), frozen, key, resume, chunk_size)
+    return sharding.cut_time(found, problem.actions.shape[-2], axis=1)
 
 
 def start(
@@ -132,12 +151,15 @@ def start(
     objective: Objective | None = None,
     context: Context | None = None,
     length: Any = None,
+    mesh: Mesh | None = None,
 ) -> Search:
     """Begins a search without taking a step. Arguments and errors as for `plan`."""
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context, length
+        dynamics, state, goal, actions, key, planner, bounds, objective, context, length, mesh
     )
-    return Search(problem, frozen, programs.start(problem, frozen, key))
+    padded = sharding.pad_time(problem)
+    state = programs.start(padded, frozen, key)
+    return Search(padded, frozen, state, horizon=problem.horizon)
 
 
 def start_batch(
@@ -152,13 +174,27 @@ def start_batch(
     objective: Objective | None = None,
     context: Context | None = None,
     length: Any = None,
+    mesh: Mesh | None = None,
 ) -> Search:
     """Begins a search for `B` goals without taking a step. Arguments as for `plan_batch`."""
     problem, frozen = _open(
-        dynamics, state, goal, actions, key, planner, bounds, objective, context, length, batch=True
+        dynamics,
+        state,
+        goal,
+        actions,
+        key,
+        planner,
+        bounds,
+        objective,
+        context,
+        length,
+        mesh,
+        batch=True,
     )
     problem = _broadcast_shared(problem)
-    return Search(problem, frozen, programs.start_batch(problem, frozen, key), batched=True)
+    padded = sharding.pad_time(problem)
+    state = programs.start_batch(padded, frozen, key)
+    return Search(padded, frozen, state, horizon=problem.actions.shape[-2], batched=True)
 
 
 def advance(search: Search, iterations: int) -> Search:
@@ -179,6 +215,7 @@ def read(search: Search) -> Plan:
     """The plan a search would return now; the search itself is unchanged."""
     metrics = search.metrics
     found = programs.read(dataclasses.replace(search, metrics=None))
+    found = sharding.cut_time(found, search.horizon, axis=int(search.batched))
     return found if metrics is None else dataclasses.replace(found, metrics=metrics)
 
 
@@ -197,13 +234,16 @@ def _open(
     objective: Objective | None,
     context: Context | None,
     length: Any,
+    mesh: Mesh | None,
     batch: bool = False,
 ) -> tuple[Problem, Frozen]:
     """Checks values and packs the arguments; shapes are checked while tracing."""
     planner = GRASP() if planner is None else planner
     checks.check_key(key, batch)
     require_planner(planner, "planner")
-    problem = make_problem(dynamics, state, goal, actions, bounds, objective, context, length)
+    if mesh is not None:
+        sharding.check_mesh(mesh, batch)
+    problem = make_problem(dynamics, state, goal, actions, bounds, objective, context, length, mesh)
     check_bound_values(problem)
     return problem, freeze(planner, "planner", is_number)
 

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import Mesh
 
+from grasp_jax import _tree
 from grasp_jax._tree import Frozen, PyTree, freeze, is_number
 from grasp_jax.objectives import Objective
 
@@ -58,6 +60,7 @@ class Problem:
       context: Frames and actions before now, or None.
       length: `[]` int, at which step `1 <= length <= T` the goal is to be reached; None for `T`.
         Rollouts stand still from there on, and later actions are zero (or the nearest bound).
+      mesh: Devices to split goals, time or samples over, see `grasp_jax.sharding`; or None.
     """
 
     dynamics: Frozen
@@ -69,6 +72,7 @@ class Problem:
     objective: Frozen
     context: Context | None = None
     length: jax.Array | None = None
+    mesh: Mesh | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
     def end(self) -> jax.Array | int:
@@ -107,6 +111,10 @@ class Problem:
         """The action cost of `[T, A]` actions: `[]`."""
         return self.objective.thaw().penalty(self.until_end(actions))
 
+    def split(self, tree: PyTree, axis: str) -> PyTree:
+        """`tree` with its leading axis split over the mesh axis of that name, if there is one."""
+        return _tree.split(self.mesh, tree, axis)
+
     def starting_from(self, actions: jax.Array) -> "Problem":
         """The same problem with another starting guess."""
         return dataclasses.replace(self, actions=actions)
@@ -121,6 +129,7 @@ def make_problem(
     objective: Objective | None,
     context: Context | None,
     length: Any = None,
+    mesh: Mesh | None = None,
 ) -> Problem:
     """Packs the arguments of `plan`. Values are checked here, shapes by `check_problem`."""
     if not callable(dynamics):
@@ -155,6 +164,7 @@ def make_problem(
         objective=freeze(objective or Objective(), "objective", is_number),
         context=jax.tree.map(lambda x: _as_array(x, "context"), context),
         length=None if length is None else _length(length, actions),
+        mesh=mesh,
     )
 
 

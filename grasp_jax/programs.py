@@ -33,6 +33,7 @@ class Search:
       planner: How, split into traced numbers and structure.
       state: What the search has found so far.
       metrics: One row per iteration so far.
+      horizon: `T`; the problem's own may be padded for a mesh.
       batched: Whether problem and state have a leading axis of goals.
     """
 
@@ -40,6 +41,7 @@ class Search:
     planner: Frozen
     state: SearchState
     metrics: Metrics | None = None
+    horizon: int = dataclasses.field(default=0, metadata={"static": True})
     batched: bool = dataclasses.field(default=False, metadata={"static": True})
 
 
@@ -113,21 +115,52 @@ def run_batch(
 
     states = None if resume is None else _without_iteration(resume)
     arguments = (_rows(problem), _keys(key, size), states)
-    found = _map_chunks(lambda x: jax.vmap(one)(*x), arguments, size, chunk_size)
+    found = _map_chunks(lambda x: _vmap(problem, one)(*x), problem, arguments, size, chunk_size)
     iteration = planner.iterations + (jnp.zeros((), jnp.int32) if done is None else done)
     return dataclasses.replace(
         found, state=dataclasses.replace(found.state, iteration=iteration.astype(jnp.int32))
     )
 
 
-def _map_chunks(function: Any, rows: PyTree, size: int, chunk_size: int | None) -> Any:
-    """`function(rows)`, `chunk_size` rows at a time; the last chunk is filled with its last row."""
-    if chunk_size is None or chunk_size >= size:
+def _vmap(problem: Problem, function: Any) -> Any:
+    """`vmap` over goals, which a mesh may split."""
+    split = problem.mesh is not None and "goals" in problem.mesh.shape
+    return jax.vmap(function, spmd_axis_name="goals" if split else None)
+
+
+def _map_chunks(
+    function: Any, problem: Problem, rows: PyTree, size: int, chunk_size: int | None
+) -> Any:
+    """`function(rows)`, `chunk_size` rows at a time, each device of a mesh on its own rows.
+
+    Rows are dealt out as `[devices, chunks, rows]`; the last places hold copies of the last row.
+    """
+    devices = 1 if problem.mesh is None else problem.mesh.shape.get("goals", 1)
+    share = -(-size // devices)
+    some = share if chunk_size is None else min(share, -(-chunk_size // devices))
+    chunks = -(-share // some)
+    if devices == chunks == 1:
         return function(rows)
-    chunks = -(-size // chunk_size)
-    index = jnp.minimum(jnp.arange(chunks * chunk_size), size - 1).reshape(chunks, chunk_size)
-    result = jax.lax.map(lambda i: function(jax.tree.map(lambda x: x[i], rows)), index)
-    return jax.tree.map(lambda x: x.reshape(index.size, *x.shape[2:])[:size], result)
+
+    def deal(x: jax.Array) -> jax.Array:
+        missing = devices * chunks * some - size
+        x = x if not missing else jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)])
+        x = x.reshape(devices, chunks, some, *x.shape[1:])
+        return jnp.moveaxis(problem.split(x, "goals"), 1, 0)
+
+    def one_chunk(chunk: PyTree) -> Any:
+        flat = jax.tree.map(lambda x: x.reshape(devices * some, *x.shape[2:]), chunk)
+        found = function(problem.split(flat, "goals"))
+        return jax.tree.map(lambda x: x.reshape(devices, some, *x.shape[1:]), found)
+
+    def collect(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x, 0, 1).reshape(devices * chunks * some, *x.shape[3:])[:size]
+
+    rows = jax.tree.map(deal, rows)
+    if chunks == 1:
+        found = one_chunk(jax.tree.map(lambda x: x[0], rows))
+        return jax.tree.map(lambda x: collect(x[None]), found)
+    return jax.tree.map(collect, jax.lax.map(one_chunk, rows))
 
 
 @jax.jit
@@ -140,7 +173,8 @@ def start_batch(problem: Problem, frozen: Frozen, key: jax.Array) -> SearchState
         state = _search(dataclasses.replace(problem, **row), planner, key, None)
         return _without_iteration(state)
 
-    state = jax.vmap(one)(_rows(problem), _keys(key, size))
+    rows = problem.split((_rows(problem), _keys(key, size)), "goals")
+    state = _vmap(problem, one)(*rows)
     return dataclasses.replace(state, iteration=jnp.zeros((), jnp.int32))
 
 
@@ -158,7 +192,8 @@ def advance(search: Search, iterations: int) -> tuple[SearchState, Metrics]:
         state, metrics = driver.advance(mine, planner, state, iterations)
         return _without_iteration(state), metrics
 
-    state, metrics = jax.vmap(one)(_rows(search.problem), _without_iteration(search.state))
+    rows = (_rows(search.problem), _without_iteration(search.state))
+    state, metrics = _vmap(search.problem, one)(*rows)
     return dataclasses.replace(state, iteration=done + iterations), metrics
 
 
@@ -174,6 +209,7 @@ def read(search: Search) -> Plan:
 
     if not search.batched:
         return one(_rows(search.problem), search.state)
-    found = jax.vmap(one)(_rows(search.problem), _without_iteration(search.state))
+    rows = (_rows(search.problem), _without_iteration(search.state))
+    found = _vmap(search.problem, one)(*rows)
     state = dataclasses.replace(found.state, iteration=search.state.iteration)
     return dataclasses.replace(found, state=state)

@@ -10,3 +10,5 @@ _FLAGS = ["--xla_backend_optimization_level=0"]
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     _FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
+# Devices to shard over, simulated.
+os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"

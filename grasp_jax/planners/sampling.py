@@ -52,9 +52,16 @@ def _draw(
 
 
 def _score(problem: Problem, samples: jax.Array) -> Scored:
+    samples = problem.split(samples, "samples")
     costs = jax.vmap(lambda a: rollout_cost(problem, a))(samples)
     finite = jnp.isfinite(costs)
     return Scored(samples, jnp.where(finite, costs, jnp.inf), jnp.all(finite))
+
+
+def _elites(scored: Scored, count: int) -> jax.Array:
+    """Indices `[count]` of the cheapest samples, the cheapest first."""
+    # A sort, because XLA gathers a batch of searches from all devices for a top_k.
+    return jnp.argsort(scored.costs)[:count]
 
 
 def _best(problem: Problem, scored: Scored) -> Proposal:
@@ -122,8 +129,8 @@ class CEM:
         samples = _draw(problem, self.noise, progress.key, state, self.samples)
         samples = samples.at[0].set(state.mean)
         scored = _score(problem, samples)
-        elite_costs, elites = jax.lax.top_k(-scored.costs, self.elites)
-        weights = jnp.isfinite(elite_costs).astype(samples.dtype)
+        elites = _elites(scored, self.elites)
+        weights = jnp.isfinite(scored.costs[elites]).astype(samples.dtype)
         mean, std = _weighted_moments(samples[elites], weights, state)
         std = jnp.maximum(std, self.min_std).astype(std.dtype)
         return SamplingState(problem.clip(mean), std, state.kept), _best(problem, scored)
@@ -186,8 +193,8 @@ class ICEM:
         samples = _draw(problem, self.noise, progress.key, state, self.samples)
         samples = jnp.concatenate([samples.at[0].set(state.mean), state.kept])
         scored = _score(problem, samples)
-        elite_costs, elites = jax.lax.top_k(-scored.costs, self.elites)
-        weights = jnp.isfinite(elite_costs).astype(samples.dtype)
+        elites = _elites(scored, self.elites)
+        weights = jnp.isfinite(scored.costs[elites]).astype(samples.dtype)
         mean, std = _weighted_moments(samples[elites], weights, state)
         alpha = jnp.asarray(self.momentum, mean.dtype)
         mean = alpha * state.mean + (1 - alpha) * mean

@@ -1,0 +1,100 @@
+"""Plans over many devices: goals, the time steps of one plan, or the samples of one search.
+
+A mesh names what its axes split: `"goals"` (`plan_batch`), `"time"` (the `T` terms of a lifted
+iteration), `"samples"` (the population of CEM, iCEM and MPPI). Goals need no communication. Along
+time one lifted iteration shifts the virtual states by one step, a collective-permute, because the
+stopped state input leaves no halo in the backward pass. Serial rollouts are not split along time.
+
+The programs are partitioned by XLA from sharding constraints, so weights stay sharded as the caller
+passes them.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from grasp_jax import _tree
+from grasp_jax._tree import PyTree
+from grasp_jax.driver import Plan
+from grasp_jax.problem import Problem
+
+AXES = ("goals", "time", "samples")
+
+
+def make_mesh(goals: int = 1, time: int = 1, samples: int = 1) -> Mesh:
+    """A mesh over the first `goals · time · samples` devices (of all processes).
+
+    Raises:
+      ValueError: A size below 1, or more devices than there are.
+    """
+    shape = (goals, time, samples)
+    count = int(np.prod(shape))
+    if min(shape) < 1 or count > jax.device_count():
+        raise ValueError(
+            f"make_mesh: goals={goals}, time={time}, samples={samples} need {count} devices, and "
+            f"there are {jax.device_count()}. On CPU more are simulated by "
+            "XLA_FLAGS=--xla_force_host_platform_device_count=8."
+        )
+    devices = np.asarray(jax.devices()[:count]).reshape(shape)
+    return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def check_mesh(mesh: Mesh, batch: bool) -> None:
+    """Raises TypeError or ValueError for a mesh that says nothing to a planner."""
+    if not isinstance(mesh, Mesh):
+        raise TypeError(
+            f"mesh must be a jax.sharding.Mesh, got {type(mesh).__name__}. Make one with "
+            "grasp_jax.sharding.make_mesh(goals=8)."
+        )
+    if not set(mesh.axis_names) & set(AXES):
+        raise ValueError(
+            f"mesh must have an axis named 'goals', 'time' or 'samples', got {mesh.axis_names}. "
+            "Make one with grasp_jax.sharding.make_mesh(goals=8)."
+        )
+    explicit = [
+        name
+        for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
+        if name in AXES and kind != AxisType.Auto
+    ]
+    if explicit:
+        raise ValueError(
+            f"mesh axes {explicit} must be of AxisType.Auto. jax.make_mesh makes explicit ones: "
+            "pass axis_types=, or use grasp_jax.sharding.make_mesh."
+        )
+    if not batch and mesh.shape.get("goals", 1) > 1:
+        raise ValueError("mesh has a 'goals' axis, which splits the goals of plan_batch.")
+
+
+def pad_time(problem: Problem) -> Problem:
+    """The same problem with a horizon that the mesh's time axis divides, its length masked."""
+    ways = 1 if problem.mesh is None else problem.mesh.shape.get("time", 1)
+    missing = -problem.actions.shape[-2] % ways if problem.actions.ndim >= 2 else 0
+    if not missing:
+        return problem
+    length = problem.length
+    if length is None:
+        goals = problem.actions.shape[:-2]
+        length = jnp.full(goals, problem.actions.shape[-2], jnp.int32)
+    widths = [(0, 0)] * problem.actions.ndim
+    widths[-2] = (0, missing)
+    return dataclasses.replace(problem, actions=jnp.pad(problem.actions, widths), length=length)
+
+
+def cut_time(plan: Plan, horizon: int, axis: int) -> Plan:
+    """A plan of a padded problem, back at its `horizon`; `axis` is that of time."""
+
+    def cut(tree: PyTree, steps: int) -> PyTree:
+        return _tree.take(tree, (slice(None),) * axis + (slice(steps),))
+
+    if plan.actions.shape[axis] == horizon:
+        return plan
+    virtual = plan.virtual_states
+    return dataclasses.replace(
+        plan,
+        actions=cut(plan.actions, horizon),
+        states=cut(plan.states, horizon + 1),
+        virtual_states=None if virtual is None else cut(virtual, horizon - 1),
+    )

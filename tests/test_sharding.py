@@ -1,0 +1,162 @@
+"""Meshes over goals, time and samples, on 8 simulated devices: the same plans, little talk."""
+
+import collections
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import grasp_jax
+from grasp_jax import programs, sharding
+from tests import matrix
+from tests.matrix import ACTIONS, GOALS, STARTS
+
+COUNT = 8
+START = matrix.stacked(*(STARTS[i % 3] for i in range(COUNT)))
+GOAL = matrix.stacked(*(GOALS[i % 3] for i in range(COUNT)))
+COLLECTIVES = r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+
+
+def first(tree: Any, count: int) -> Any:
+    return jax.tree.map(lambda x: x[:count], tree)
+
+
+def call(function: Any, name: str, mesh: Mesh | None, goals: int = COUNT, **changes: Any) -> Any:
+    arguments = {
+        "dynamics": matrix.WORLD,
+        "state": first(START, goals),
+        "goal": first(GOAL, goals),
+        "actions": ACTIONS,
+        "key": matrix.key(),
+        "planner": matrix.PLANNERS[name],
+        "bounds": matrix.BOUNDS,
+        "objective": matrix.OBJECTIVE,
+        "mesh": mesh,
+    }
+    return function(**(arguments | changes))
+
+
+def batch(name: str, mesh: Mesh | None, **changes: Any) -> grasp_jax.Plan:
+    return call(grasp_jax.plan_batch, name, mesh, **changes)
+
+
+def results(plan: grasp_jax.Plan) -> Any:
+    return dataclasses.replace(plan, state=None, metrics=plan.metrics.best_cost)
+
+
+def collectives(search: grasp_jax.Search) -> dict[str, int]:
+    """How often each collective stands in the program that advances a search, by kind."""
+    program = programs.advance.lower(search, 4).compile().as_text()
+    return dict(collections.Counter(re.findall(COLLECTIVES, program)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in ("GRASP", "CEM", "MultiStart GRASP") else pytest.mark.slow)
+        for n in matrix.NAMES
+    ],
+)
+@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 1), (1, 8, 1), (2, 1, 4)], ids=str)
+def test_a_mesh_changes_no_plan(name: str, shape: tuple[int, int, int]):
+    matrix.assert_close(
+        results(batch(name, sharding.make_mesh(*shape))), results(batch(name, None)), 2e-4
+    )
+
+
+@pytest.mark.parametrize("goals, chunk", [(7, None), (8, 4), (7, 3), (5, 16)])
+def test_goals_that_do_not_divide_and_chunks(goals: int, chunk: int | None):
+    mesh = sharding.make_mesh(goals=4)
+    found = batch("GRASP", mesh, goals=goals, chunk_size=chunk)
+    matrix.assert_close(results(found), results(batch("GRASP", None, goals=goals)), 1e-4)
+
+
+def test_each_device_holds_its_own_goals():
+    found = batch("GRASP", sharding.make_mesh(goals=8))
+    assert {s.data.shape for s in found.actions.addressable_shards} == {(1, *ACTIONS.shape)}
+    assert len({s.device for s in found.actions.addressable_shards}) == 8
+
+
+@pytest.mark.parametrize(
+    "name", ["GRASP", "GRASP restart", "CEM", "MPPI", "LatCo", "MultiStart GRASP"]
+)
+def test_goals_need_no_communication(name: str):
+    search = call(grasp_jax.start_batch, name, sharding.make_mesh(goals=8))
+    assert collectives(search) == {}
+
+
+@pytest.mark.parametrize("goals", [1, 2])
+def test_a_lifted_iteration_shifts_each_state_leaf_once_along_time(goals: int):
+    mesh = sharding.make_mesh(goals=goals, time=4)
+    search = call(grasp_jax.start_batch, "GRASP sync=None", mesh, actions=jnp.zeros((8, 2)))
+    found = collectives(search)
+    # The state has two leaves. The all-reduces sum the metrics: one of numbers, one of flags.
+    assert found == {"collective-permute": 2, "all-reduce": 2}
+
+
+def test_time_is_padded_and_cut_for_one_plan_and_for_searches():
+    mesh = sharding.make_mesh(time=8)
+    found = matrix.solve("GRASP", mesh=mesh)
+    matrix.assert_close(results(found), results(matrix.solved("GRASP")), 1e-4)
+    search = call(grasp_jax.start_batch, "GRASP", mesh)
+    search = grasp_jax.advance(grasp_jax.advance(search, 2), matrix.ITERATIONS - 2)
+    matrix.assert_close(results(grasp_jax.read(search)), results(batch("GRASP", None)), 2e-4)
+
+
+def test_samples_are_split():
+    search = call(grasp_jax.start_batch, "CEM", sharding.make_mesh(samples=8))
+    program = programs.advance.lower(search, 1).compile().as_text()
+    horizon, size = ACTIONS.shape
+    assert f"f32[{COUNT},1,{horizon},{size}]" in program  # one of 8 samples on each device
+
+
+def test_weights_may_be_sharded_by_the_caller():
+    mesh = sharding.make_mesh(goals=4, samples=2)
+    weights = jax.device_put(matrix.WEIGHTS, NamedSharding(mesh, PartitionSpec("samples")))
+    found = batch("GRASP", mesh, dynamics=jax.tree_util.Partial(matrix.step, weights))
+    matrix.assert_close(results(found), results(batch("GRASP", None)), 1e-4)
+
+
+def test_a_broken_goal_changes_no_other_on_a_mesh():
+    broken = jax.tree.map(lambda x: x.at[2].set(jnp.nan), START)
+    mesh = sharding.make_mesh(goals=8)
+    found, clean = batch("GRASP", mesh, state=broken), batch("GRASP", mesh)
+    assert found.status[2] == grasp_jax.Status.FAILED
+    keep = np.array([0, 1, 3, 4, 5, 6, 7])
+    matrix.assert_same(found.actions[keep], clean.actions[keep])
+
+
+@pytest.mark.parametrize(
+    "function, mesh, error, words",
+    [
+        (grasp_jax.plan_batch, "goals", TypeError, ["mesh must be a jax.sharding.Mesh", "str"]),
+        (
+            grasp_jax.plan_batch,
+            jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)),
+            ValueError,
+            ["'goals', 'time' or 'samples'", "data"],
+        ),
+        (
+            grasp_jax.plan_batch,
+            jax.make_mesh((8,), ("goals",), axis_types=(jax.sharding.AxisType.Explicit,)),
+            ValueError,
+            ["AxisType.Auto", "goals"],
+        ),
+        (grasp_jax.plan, sharding.make_mesh(goals=2), ValueError, ["goals", "plan_batch"]),
+    ],
+)
+def test_meshes_that_cannot_work(function: Any, mesh: Any, error: Any, words: list[str]):
+    with pytest.raises(error) as caught:
+        call(function, "GD", mesh)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_too_many_devices():
+    with pytest.raises(ValueError, match=r"need 64 devices.*there are 8"):
+        sharding.make_mesh(goals=64)
