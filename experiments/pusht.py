@@ -6,7 +6,9 @@ r"""The main job: plan Push-T through a learned world model, score every plan in
 
 Prints and writes the table of success, planning time and model evaluations for each planner and
 horizon, between the zero-action floor and the ground-truth ceiling; two plots and a GIF. Results
-are written as they finish; the same command resumes after a kill.
+are written as they finish; the same command resumes after a kill. Several machines share a sweep
+with --process=0 --processes=4 and so on: each plans its goals, the last one to finish (or any later
+run) sums up all of them, and a process that died is started again.
 """
 
 import json
@@ -45,6 +47,15 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("checks", 10, "Reads of a search at fixed intervals, at most.")
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+    flags.DEFINE_integer(
+        "process", 0, "Which of --processes this is, on one machine or several.", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "processes",
+        1,
+        "Independent runs that share the goals of a sweep and, as a file system, --output.",
+        lower_bound=1,
+    )
     flags.DEFINE_bool(
         "compile_fast",
         True,
@@ -115,7 +126,11 @@ def main(argv: list[str]) -> None:
         "planners": {name: describe(planner) for name, planner in chosen.items()},
     }
     check_settings(folder, settings)
-    log = ResultLog(folder / "results.jsonl", KEY_FIELDS)
+    process, processes = flags.FLAGS.process, flags.FLAGS.processes
+    if process >= processes:
+        raise app.UsageError(f"--process={process} must be below --processes={processes}.")
+    mine = "results.jsonl" if processes == 1 else f"results.{process}.jsonl"
+    log = ResultLog(folder / mine, KEY_FIELDS, others=sorted(folder.glob("results*.jsonl")))
     cells = make_cells(
         chosen,
         horizons,
@@ -125,11 +140,13 @@ def main(argv: list[str]) -> None:
         checks=flags.FLAGS.checks,
         time_budget=flags.FLAGS.time_budget,
         timing=flags.FLAGS.timing,
+        share=(process, processes),
     )
     if cells:
         run_cells(cells, log, flags.FLAGS.workers, "Push-T, state", flags.FLAGS.compile_fast)
     else:
         print(f"Every result is already in {folder}; delete the folder to plan anew.")
+    log = ResultLog(folder / mine, KEY_FIELDS, others=sorted(folder.glob("results*.jsonl")))
     report(folder, log, list(available), horizons, flags.FLAGS.goals)
     print(f"Finished in {time.perf_counter() - began:.0f} s. Results and pictures: {folder}")
 

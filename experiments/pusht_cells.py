@@ -18,14 +18,18 @@ def make_cells(
     checks: int = 10,
     time_budget: float | None = None,
     timing: str = "batch",
+    share: tuple[int, int] = (0, 1),
 ) -> list[Cell]:
-    """Every planner at every horizon, with the goals that the log does not hold yet."""
+    """Every planner at every horizon, with the goals that the log does not hold yet.
+
+    Of `share = (i, n)` processes, process `i` plans every `n`-th goal.
+    """
     cells = []
     for name, planner in chosen.items():
         for horizon in horizons:
             todo = tuple(
                 g
-                for g in range(goals)
+                for g in range(share[0], goals, share[1])
                 if log is None or not log.done(planner=name, horizon=horizon, goal=g)
             )
             if todo:

@@ -82,8 +82,18 @@ class ResultLog:
       records: All complete records, in the order in which they were finished, as read from JSON.
     """
 
-    def __init__(self, path: pathlib.Path | str, key_fields: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: pathlib.Path | str,
+        key_fields: Sequence[str] = (),
+        others: Iterable[pathlib.Path] = (),
+    ) -> None:
         """Reads the complete lines of an existing file and cuts off a torn last one.
+
+        Args:
+          path: Where records are appended.
+          key_fields: Fields that identify a record.
+          others: Logs that other processes may be writing; read, never changed.
 
         Raises:
           ValueError: A line before the last is not a record, so the file is not such a log.
@@ -92,14 +102,18 @@ class ResultLog:
         self.key_fields = tuple(key_fields)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.records: list[Record] = self._read() if self.path.exists() else []
+        for other in others:
+            if other != self.path:
+                self.records += self._records(other, _complete_lines(other))
         self._by_key = {self._key(r): r for r in self.records}
 
     def _read(self) -> list[Record]:
-        content = self.path.read_bytes()
-        complete = content[: content.rfind(b"\n") + 1]
-        if len(complete) < len(content):
-            with self.path.open("r+b") as file:
-                file.truncate(len(complete))
+        complete = _complete_lines(self.path)
+        with self.path.open("r+b") as file:
+            file.truncate(len(complete))
+        return self._records(self.path, complete)
+
+    def _records(self, path: pathlib.Path, complete: bytes) -> list[Record]:
         records = []
         for number, line in enumerate(complete.decode().splitlines(), 1):
             try:
@@ -107,7 +121,7 @@ class ResultLog:
                 self._key(record)
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(
-                    f"{self.path}, line {number} is no result with {self.key_fields}: {error!r}. "
+                    f"{path}, line {number} is no result with {self.key_fields}: {error!r}. "
                     "Delete the line, or move the file away."
                 ) from error
             records.append(record)
@@ -135,6 +149,11 @@ class ResultLog:
     def done(self, **key: Any) -> bool:
         """Whether a record with exactly these key fields is there."""
         return self.lookup(**key) is not None
+
+
+def _complete_lines(path: pathlib.Path) -> bytes:
+    content = path.read_bytes()
+    return content[: content.rfind(b"\n") + 1]
 
 
 def write_summary(path: pathlib.Path | str, rows: Sequence[Record]) -> None:

@@ -89,6 +89,18 @@ def candidates() -> dict[str, dict[str, Any]]:
             "4 starts, 8 cycles": grasp(starts=4, cycles=8),
             "15 sync steps": grasp(sync_steps=15),
         },
+        "GRASP-noise": {
+            f"noise={noise} sync noise={sync_noise} lifted={lifted}": grasp(
+                lifted, noise, sync_noise, cycles=8
+            )
+            for noise, sync_noise, lifted in [
+                (0.1, 0.3, 4),
+                (0.1, 0.2, 4),
+                (0.2, 0.2, 4),
+                (0.2, None, 4),
+                (0.2, 0.3, 8),
+            ]
+        },
         "GRASP-budget": {
             f"{label}, {starts} starts, {cycles} cycles, {steps} sync steps": make(
                 starts=starts, cycles=cycles, sync_steps=steps, **noise

@@ -14,7 +14,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
@@ -98,3 +98,31 @@ def cut_time(plan: Plan, horizon: int, axis: int) -> Plan:
         states=cut(plan.states, horizon + 1),
         virtual_states=None if virtual is None else cut(virtual, horizon - 1),
     )
+
+
+def split_goals(mesh: Mesh, tree: PyTree) -> PyTree:
+    """Host arrays with a leading axis of goals, as arrays split over the mesh.
+
+    Every process passes the whole arrays and keeps its own rows; the goals must divide.
+    """
+    return _place(mesh, tree, PartitionSpec("goals"))
+
+
+def replicate(mesh: Mesh, tree: PyTree) -> PyTree:
+    """Host arrays (weights, keys), equal in every process, as arrays that every device holds.
+
+    Needed where more than one process plans; in one process JAX does it itself.
+    """
+    return _place(mesh, tree, PartitionSpec())
+
+
+def _place(mesh: Mesh, tree: PyTree, spec: PartitionSpec) -> PyTree:
+    sharding = NamedSharding(mesh, spec)
+
+    def place(x: jax.Array) -> jax.Array:
+        if jnp.issubdtype(getattr(x, "dtype", jnp.float32), jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(x)))
+        host = np.asarray(x)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(place, tree)

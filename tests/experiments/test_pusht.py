@@ -110,3 +110,28 @@ def test_times_are_those_of_the_fastest_chunk() -> None:
     row = pusht_summary.summarise([slow, fast])[0]
     assert row["plan_seconds"] == 1.0 and row["median_seconds"] == 0.5
     assert row["success"] == 0.5 and row["goals"] == 2
+
+
+def test_processes_share_the_goals_and_a_dead_one_is_started_again(tmp_path: pathlib.Path) -> None:
+    chosen = {FLOOR: None, "tiny": TINY}
+
+    def process(index: int) -> ResultLog:
+        files = sorted(tmp_path.glob("results*.jsonl"))
+        log = ResultLog(tmp_path / f"results.{index}.jsonl", KEY_FIELDS, others=files)
+        cells = pusht_cells.make_cells(chosen, [40], 5, 0, log, checks=2, share=(index, 2))
+        for cell in cells:
+            for record in run(cell):
+                log.append(record)
+        return log
+
+    process(0)
+    process(1)
+    killed = tmp_path / "results.1.jsonl"
+    lines = killed.read_text().splitlines(keepends=True)
+    assert len(lines) == 4
+    killed.write_text("".join(lines[:3]) + lines[3][:40])
+    log = process(1)
+    assert sorted((r["planner"], r["goal"]) for r in log.records) == sorted(
+        (name, goal) for name in chosen for goal in range(5)
+    )
+    assert pusht_summary.summarise(log.records)[0]["goals"] == 5

@@ -94,3 +94,16 @@ def test_figures_are_written(tmp_path):
 def test_a_planner_has_one_color():
     assert plots.color("GRASP") == plots.color("GRASP") != plots.color("CEM")
     assert plots.color("something new") == plots.color("something new")
+
+
+def test_log_reads_what_other_processes_wrote_and_leaves_their_torn_line(tmp_path):
+    other = ResultLog(tmp_path / "results.1.jsonl", ("goal",))
+    other.append({"goal": 1, "success": True})
+    with other.path.open("a") as file:
+        file.write('{"goal": 3, "succ')
+    written = other.path.read_bytes()
+    log = ResultLog(tmp_path / "results.0.jsonl", ("goal",), others=[other.path])
+    log.append({"goal": 0, "success": False})
+    assert log.done(goal=0) and log.done(goal=1) and not log.done(goal=3)
+    assert other.path.read_bytes() == written
+    assert log.path.read_text().count("\n") == 1
