@@ -3,6 +3,7 @@
 The public names; see `grasp_jax.planning` for the door.
 """
 
+from grasp_jax.ahead import CompiledPlan, compile_plan
 from grasp_jax.driver import Metrics, Plan, SearchState, Status
 from grasp_jax.noise import Colored, Correlated, White
 from grasp_jax.objectives import (
@@ -30,6 +31,7 @@ __all__ = [
     "BrownianBridge",
     "Chain",
     "Colored",
+    "CompiledPlan",
     "Context",
     "Correlated",
     "LatCo",
@@ -52,6 +54,7 @@ __all__ = [
     "ViaPoints",
     "White",
     "advance",
+    "compile_plan",
     "mean_squared_distance",
     "plan",
     "plan_batch",

@@ -67,7 +67,7 @@ def plan(
       TypeError, ValueError: An argument cannot work; the message says which and what to do.
         Broken numbers never raise: see `Plan.status`.
     """
-    problem, frozen = _open(
+    problem, frozen = open_problem(
         dynamics, state, goal, actions, key, planner, bounds, objective, context, length, mesh
     )
     checks.check_resume_type(resume)
@@ -118,7 +118,7 @@ def plan_batch(
     Raises:
       TypeError, ValueError: As `plan`.
     """
-    problem, frozen = _open(
+    problem, frozen = open_problem(
         dynamics,
         state,
         goal,
@@ -154,7 +154,7 @@ def start(
     mesh: Mesh | None = None,
 ) -> Search:
     """Begins a search without taking a step. Arguments and errors as for `plan`."""
-    problem, frozen = _open(
+    problem, frozen = open_problem(
         dynamics, state, goal, actions, key, planner, bounds, objective, context, length, mesh
     )
     padded = sharding.pad_time(problem)
@@ -177,7 +177,7 @@ def start_batch(
     mesh: Mesh | None = None,
 ) -> Search:
     """Begins a search for `B` goals without taking a step. Arguments as for `plan_batch`."""
-    problem, frozen = _open(
+    problem, frozen = open_problem(
         dynamics,
         state,
         goal,
@@ -223,7 +223,7 @@ def _join(a: Metrics, b: Metrics, axis: int) -> Metrics:
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis), a, b)
 
 
-def _open(
+def open_problem(
     dynamics: Any,
     state: PyTree,
     goal: PyTree,
