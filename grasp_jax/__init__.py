@@ -5,6 +5,7 @@ The public names; see `grasp_jax.planning` for the door.
 
 from grasp_jax.ahead import CompiledPlan, compile_plan
 from grasp_jax.driver import Metrics, Plan, SearchState, Status
+from grasp_jax.mpc import MPC, MPCState
 from grasp_jax.noise import Colored, Correlated, White
 from grasp_jax.objectives import (
     Objective,
@@ -27,6 +28,7 @@ __all__ = [
     "GD",
     "GRASP",
     "ICEM",
+    "MPC",
     "MPPI",
     "BrownianBridge",
     "Chain",
@@ -37,6 +39,7 @@ __all__ = [
     "LatCo",
     "LatCoGN",
     "Line",
+    "MPCState",
     "Metrics",
     "MultiStart",
     "Objective",

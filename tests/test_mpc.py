@@ -1,0 +1,141 @@
+"""Receding horizon: what is shifted, when plans are made, and that feedback pays."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import grasp_jax
+from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCState, mpc
+
+GUESS, GOAL, KEY = jnp.zeros((6, 2)), jnp.array([1.0, -0.5]), jax.random.key(0)
+START = jnp.zeros(2)
+
+
+def model(state: jax.Array, action: jax.Array) -> jax.Array:
+    return state + 0.3 * jnp.tanh(action)
+
+
+def world(state: jax.Array, action: jax.Array) -> jax.Array:
+    """The model does not know the wind."""
+    return model(state, action) + jnp.array([-0.05, 0.05])
+
+
+def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[Any, Any, MPCState]:
+    """States `[steps+1, 2]`, predicted costs `[steps]`, and the controller's last memory."""
+    state, observation = controller.init(GUESS, KEY), START
+    step = jax.jit(controller.step)
+    states, costs = [observation], []
+    for _ in range(steps):
+        action, state, cost = step(state, observation, GOAL)
+        observation = truth(observation, action)
+        states.append(observation)
+        costs.append(cost)
+    return jnp.stack(states), jnp.stack(costs), state
+
+
+CONTROLLER = MPC(model, GD(0.3, iterations=40), low=-2.0, high=2.0)
+
+
+def test_shift_drops_the_first_actions():
+    actions = jnp.arange(8.0).reshape(4, 2)
+    assert (mpc.shift(actions) == jnp.concatenate([actions[1:], jnp.zeros((1, 2))])).all()
+    assert (mpc.shift(actions, 3)[0] == actions[3]).all() and not mpc.shift(actions, 3)[1:].any()
+    assert (mpc.shift(actions, 0) == actions).all()
+
+
+def test_feedback_beats_a_plan_followed_blindly():
+    blind, _, _ = episode(dataclasses.replace(CONTROLLER, replan_every=6), 6)
+    closed, _, _ = episode(dataclasses.replace(CONTROLLER, shrink=True), 6)
+    assert jnp.linalg.norm(blind[-1] - GOAL) > 0.3
+    assert jnp.linalg.norm(closed[-1] - GOAL) < 0.1
+
+
+def test_a_plan_followed_to_its_end_is_the_plan():
+    controller = dataclasses.replace(CONTROLLER, replan_every=6)
+    found = grasp_jax.plan(
+        model,
+        START,
+        GOAL,
+        GUESS,
+        jax.random.fold_in(KEY, 0),
+        planner=CONTROLLER.planner,
+        bounds=(-2.0, 2.0),
+    )
+    states, costs, _ = episode(controller, 6, truth=model)
+    assert jnp.allclose(states, found.states, atol=1e-5)
+    assert jnp.allclose(costs[0], found.cost, atol=1e-5)
+
+
+@pytest.mark.parametrize("every", [1, 2, 4])
+def test_plans_are_made_when_they_are_due(every: int):
+    _, costs, state = episode(dataclasses.replace(CONTROLLER, replan_every=every), 6)
+    assert (jnp.isfinite(costs) == (jnp.arange(6) % every == 0)).all()
+    assert state.taken == 6
+
+
+@pytest.mark.parametrize("shrink", [True, False])
+def test_a_shrinking_horizon_arrives_in_time(shrink: bool):
+    """With a fixed horizon there is always time left, so that a plan may dawdle."""
+    objective = grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(1e-3))
+    controller = dataclasses.replace(
+        CONTROLLER, planner=GD(0.1, iterations=150), shrink=shrink, objective=objective
+    )
+    states, _, _ = episode(controller, 6, truth=model)
+    assert (jnp.linalg.norm(states[-1] - GOAL) < 0.05) == shrink
+
+
+def test_a_whole_episode_is_one_scan_and_equals_the_loop():
+    controller = MPC(model, CEM(samples=32, elites=4, iterations=5), low=-2.0, high=2.0)
+
+    def body(carry: Any, _: None) -> Any:
+        state, observation = carry
+        action, state, cost = controller.step(state, observation, GOAL)
+        observation = world(observation, action)
+        return (state, observation), (observation, cost)
+
+    first = (controller.init(GUESS, KEY), START)
+    _, (states, costs) = jax.jit(lambda c: jax.lax.scan(body, c, length=5))(first)
+    expected, expected_costs, _ = episode(controller, 5)
+    assert jnp.allclose(states, expected[1:], atol=1e-5)
+    assert jnp.allclose(costs, expected_costs, atol=1e-5)
+
+
+def test_episodes_side_by_side_plan_only_when_due():
+    controller = dataclasses.replace(CONTROLLER, replan_every=3)
+    axes = MPCState(0, 0, None, 0)
+    goals = jnp.stack([GOAL, -GOAL, 0.5 * GOAL])
+    states = jax.vmap(controller.init, (None, 0), axes)(GUESS, jax.random.split(KEY, 3))
+    step = jax.vmap(controller.step, (axes, None, 0), (0, axes, 0))
+    assert "cond[" in str(jax.make_jaxpr(step)(states, START, goals))
+    actions, states, costs = step(states, START, goals)
+    alone, _, cost = controller.step(
+        controller.init(GUESS, jax.random.split(KEY, 3)[1]), START, goals[1]
+    )
+    assert jnp.allclose(actions[1], alone, atol=1e-6) and jnp.allclose(costs[1], cost, atol=1e-6)
+    assert jnp.isnan(step(states, START, goals)[2]).all()
+
+
+def test_the_context_is_filled_from_real_frames():
+    def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
+        return model(states[-1], actions.mean(0))
+
+    controller = MPC(windowed, GRASP(iterations=4, sync=None), low=-2.0, high=2.0)
+    state = controller.init(GUESS, KEY, Context.repeat(START, frames=2, action_size=2))
+    observations, actions = [START], []
+    for _ in range(3):
+        action, state, _ = controller.step(state, observations[-1], GOAL)
+        actions.append(action)
+        observations.append(world(observations[-1], action))
+    assert state.context is not None
+    assert (state.context.states == jnp.stack(observations[1:3])).all()
+    assert (state.context.actions == jnp.stack(actions[1:3])).all()
+
+
+@pytest.mark.parametrize("name", ["replan_every", "shortest"])
+@pytest.mark.parametrize("value", [0, 7])
+def test_counts_that_do_not_fit_the_horizon(name: str, value: int):
+    with pytest.raises(ValueError, match=rf"MPC.{name} is {value}.*choose 1..6"):
+        dataclasses.replace(CONTROLLER, **{name: value}).init(GUESS, KEY)
