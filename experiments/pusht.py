@@ -20,7 +20,7 @@ from absl import app, flags
 
 from experiments import pusht_summary
 from experiments.pusht_cells import make_cells, run_cells
-from experiments.pusht_planners import describe, double_budget, planners
+from experiments.pusht_planners import describe, extra, planners
 from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS
 from experiments.reporting import ResultLog, print_table, write_summary
 
@@ -31,9 +31,7 @@ def define_flags() -> None:
         "horizons", ["40", "50", "60", "70", "80"], "Environment steps from start to goal."
     )
     flags.DEFINE_integer("goals", 10, "Goals per planner and horizon.", lower_bound=1)
-    flags.DEFINE_list(
-        "planners", [], "Names of the table; by default all but those of `double_budget`."
-    )
+    flags.DEFINE_list("planners", [], "Names of the table; by default all but those of `extra`.")
     flags.DEFINE_integer("seed", 0, "Seed of goals and keys.")
     flags.DEFINE_enum(
         "timing",
@@ -108,7 +106,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
     began = time.perf_counter()
     folder = pathlib.Path(flags.FLAGS.output)
-    available = {FLOOR: None, CEILING: None, **planners(), **double_budget()}
+    available = {FLOOR: None, CEILING: None, **planners(), **extra()}
     unknown = [name for name in flags.FLAGS.planners if name not in available]
     if unknown:
         raise app.UsageError(f"--planners: no {unknown[0]!r}; there are {', '.join(available)}.")

@@ -77,21 +77,21 @@ def candidates() -> dict[str, dict[str, Any]]:
             for rate, steps in [(0.05, 10), (0.03, 30), (0.1, 30), (0.3, 30)]
         },
         "GRASP": {
-            "sync only": sync_only(),
-            "noise=0.2 lifted=4 sync noise=0.3": grasp(),
-            "noise=0.2 lifted=4 sync noise=0.3 rate=0.2": grasp(action_rate=0.2),
-            "noise=0.4 lifted=4 sync noise=0.3": grasp(noise=0.4),
-            "noise=0.2 lifted=4 sync noise=0.5": grasp(sync_noise=0.5),
-            "noise=0.2 lifted=9 rate=0.2": grasp(9, 0.2, None, 0.2),
-            "noise=0.4 lifted=9 rate=0.2": grasp(9, 0.4, None, 0.2),
-            "8 cycles": grasp(cycles=8),
-            "4 starts": grasp(starts=4),
-            "4 starts, 8 cycles": grasp(starts=4, cycles=8),
-            "15 sync steps": grasp(sync_steps=15),
+            "sync only": sync_only(cycles=16),
+            "noise=0.2 lifted=4 sync noise=0.3": grasp(cycles=16),
+            "noise=0.2 lifted=4 sync noise=0.3 rate=0.2": grasp(action_rate=0.2, cycles=16),
+            "noise=0.4 lifted=4 sync noise=0.3": grasp(noise=0.4, cycles=16),
+            "noise=0.2 lifted=4 sync noise=0.5": grasp(sync_noise=0.5, cycles=16),
+            "noise=0.2 lifted=9 rate=0.2": grasp(9, 0.2, None, 0.2, cycles=16),
+            "noise=0.4 lifted=9 rate=0.2": grasp(9, 0.4, None, 0.2, cycles=16),
+            "8 cycles": grasp(),
+            "4 starts": grasp(starts=4, cycles=16),
+            "4 starts, 8 cycles": grasp(starts=4),
+            "15 sync steps": grasp(sync_steps=15, cycles=16),
         },
         "GRASP-noise": {
             f"noise={noise} sync noise={sync_noise} lifted={lifted}": grasp(
-                lifted, noise, sync_noise, cycles=8
+                lifted, noise, sync_noise
             )
             for noise, sync_noise, lifted in [
                 (0.1, 0.3, 4),
