@@ -3,6 +3,7 @@
 The public names; see `grasp_jax.planning` for the door.
 """
 
+from grasp_jax import sharding
 from grasp_jax.ahead import CompiledPlan, compile_plan
 from grasp_jax.driver import Metrics, Plan, SearchState, Status
 from grasp_jax.mpc import MPC, MPCState
@@ -63,6 +64,7 @@ __all__ = [
     "plan_batch",
     "proposal",
     "read",
+    "sharding",
     "squared_distance",
     "start",
     "start_batch",
