@@ -1,6 +1,22 @@
-"""Wrappers that turn a model into the `F(state, action)` that planners read."""
+"""World models that people plan through, and wrappers around a dynamics."""
 
+from grasp_jax.world_models.dinowm import DinoWM, DinoWMConfig, PatchDistance
 from grasp_jax.world_models.ensemble import MeanEnsemble, WorstCaseEnsemble, worst_case
+from grasp_jax.world_models.lewm import LeWM, LeWMConfig
 from grasp_jax.world_models.repeat import ActionRepeat, StackedActions
+from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig
 
-__all__ = ["ActionRepeat", "MeanEnsemble", "StackedActions", "WorstCaseEnsemble", "worst_case"]
+__all__ = [
+    "DINOV2_SMALL",
+    "ActionRepeat",
+    "DinoWM",
+    "DinoWMConfig",
+    "LeWM",
+    "LeWMConfig",
+    "MeanEnsemble",
+    "PatchDistance",
+    "StackedActions",
+    "ViTConfig",
+    "WorstCaseEnsemble",
+    "worst_case",
+]

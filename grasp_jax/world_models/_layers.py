@@ -1,0 +1,106 @@
+"""Layers of the transformers that people plan through, on weights named as PyTorch names them.
+
+A model's weights are one flat dict, `{"predictor.transformer.norm.weight": array, ...}`, in
+PyTorch's layouts, so that importing a checkpoint is a check of names and shapes.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+Weights = Mapping[str, jax.Array]
+
+
+def linear(weights: Weights, name: str, x: jax.Array) -> jax.Array:
+    """`x Wᵀ + b`, `[..., in]` to `[..., out]`; the bias may be absent."""
+    y = x @ weights[f"{name}.weight"].T
+    bias = weights.get(f"{name}.bias")
+    return y if bias is None else y + bias
+
+
+def pointwise_conv(weights: Weights, name: str, x: jax.Array) -> jax.Array:
+    """A convolution over time of kernel size 1, channels last: `[..., in]` to `[..., out]`."""
+    return x @ weights[f"{name}.weight"][:, :, 0].T + weights[f"{name}.bias"]
+
+
+def normalise(x: jax.Array, eps: float) -> jax.Array:
+    """Layer normalisation over the last axis, without scale and shift."""
+    centred = x - jnp.mean(x, axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + eps)
+
+
+def layer_norm(weights: Weights, name: str, x: jax.Array, eps: float = 1e-5) -> jax.Array:
+    """Layer normalisation over the last axis."""
+    return normalise(x, eps) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def batch_norm(weights: Weights, name: str, x: jax.Array, eps: float = 1e-5) -> jax.Array:
+    """Batch normalisation in evaluation mode: a fixed affine map of the last axis."""
+    scale = weights[f"{name}.weight"] * jax.lax.rsqrt(weights[f"{name}.running_var"] + eps)
+    return (x - weights[f"{name}.running_mean"]) * scale + weights[f"{name}.bias"]
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact GELU (by erf), PyTorch's default."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Scaled dot-product attention.
+
+    Args:
+      q: `[n, heads, d]`.
+      k: `[m, heads, d]`.
+      v: `[m, heads, d]`.
+      mask: `[n, m]` bool, which keys a query sees; each sees at least one. None for all.
+
+    Returns:
+      `[n, heads * d]`.
+    """
+    scores = jnp.einsum("nhd,mhd->hnm", q, k) / q.shape[-1] ** 0.5
+    if mask is not None:
+        scores = jnp.where(mask, scores, -jnp.inf)
+    mixed = jnp.einsum("hnm,mhd->nhd", jax.nn.softmax(scores, axis=-1), v)
+    return mixed.reshape(mixed.shape[0], -1)
+
+
+def attention(
+    weights: Weights,
+    name: str,
+    x: jax.Array,
+    mask: jax.Array | None,
+    heads: int,
+    queries: slice = slice(None),
+) -> jax.Array:
+    """Normalisation, multi-head attention with one matrix for q, k and v, output projection.
+
+    Args:
+      weights: The model's.
+      name: Prefix of `norm`, `to_qkv` and `to_out.0`.
+      x: `[n, width]`.
+      mask: `[n, n]` bool, see `attend`.
+      heads: Heads of equal size.
+      queries: Which rows are wanted; the others are computed as keys and values only.
+
+    Returns:
+      `[len(queries), width]`.
+    """
+    x = layer_norm(weights, f"{name}.norm", x)
+    w_q, w_k, w_v = jnp.split(weights[f"{name}.to_qkv.weight"], 3)
+    q, k, v = x[queries] @ w_q.T, x @ w_k.T, x @ w_v.T
+    q, k, v = (y.reshape(y.shape[0], heads, -1) for y in (q, k, v))
+    mixed = attend(q, k, v, None if mask is None else mask[queries])
+    return linear(weights, f"{name}.to_out.0", mixed)
+
+
+def feed_forward(weights: Weights, name: str, x: jax.Array) -> jax.Array:
+    """Normalisation, wide layer, GELU, narrow layer: `[..., width]` to the same."""
+    hidden = linear(weights, f"{name}.net.1", layer_norm(weights, f"{name}.net.0", x))
+    return linear(weights, f"{name}.net.4", gelu(hidden))
+
+
+def projection(weights: Weights, name: str, x: jax.Array) -> jax.Array:
+    """Two layers with batch normalisation and GELU between: `[..., in]` to `[..., out]`."""
+    hidden = batch_norm(weights, f"{name}.net.1", linear(weights, f"{name}.net.0", x))
+    return linear(weights, f"{name}.net.3", gelu(hidden))

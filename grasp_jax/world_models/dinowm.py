@@ -1,0 +1,197 @@
+"""DINO-WM (PreJEPA): frozen DINOv2 patches, predicted by a frame-causal transformer.
+
+The architecture of the public checkpoints, with or without proprioception, for planning. One frame
+is a grid of patch features; the embeddings of proprioception and action are appended to each patch.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax._tree import PyTree
+from grasp_jax.objectives import Objective
+from grasp_jax.planners.base import Scalar
+from grasp_jax.problem import Context
+from grasp_jax.world_models._layers import (
+    Weights,
+    attention,
+    feed_forward,
+    layer_norm,
+    pointwise_conv,
+)
+from grasp_jax.world_models.lewm import block_shapes, random_weights
+from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig, vit, vit_shapes
+
+State = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class DinoWMConfig:
+    """Sizes of a DINO-WM; the defaults are those of stable-worldmodel's checkpoints.
+
+    Attributes:
+      action_size: `A`, numbers in a block of stacked environment actions.
+      proprio_size: Numbers of proprioception per frame; 0 for a model without.
+      embedding: Numbers that embed an action, and proprioception.
+      frames: Longest window `h`.
+      depth: Blocks of the predictor.
+      heads: Attention heads of the predictor, 64 numbers each.
+      hidden: Width of its feed-forward layers.
+      encoder: The frozen image encoder; 224 pixels make 256 patches, 196 make DINO-WM's 196.
+    """
+
+    action_size: int = 10
+    proprio_size: int = 4
+    embedding: int = 10
+    frames: int = 3
+    depth: int = 6
+    heads: int = 16
+    hidden: int = 2048
+    encoder: ViTConfig = DINOV2_SMALL
+
+    @property
+    def patches(self) -> int:
+        """`P`, patches per frame."""
+        return (self.encoder.image // self.encoder.patch) ** 2
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name to shape of every weight."""
+        sizes = {"proprio": self.proprio_size} if self.proprio_size else {}
+        sizes["action"] = self.action_size
+        width = self.encoder.width + len(sizes) * self.embedding
+        found: dict[str, tuple[int, ...]] = {
+            **vit_shapes(self.encoder, "backbone"),
+            "predictor.pos_embedding": (1, self.frames * self.patches, width),
+            "predictor.transformer.norm.weight": (width,),
+            "predictor.transformer.norm.bias": (width,),
+        }
+        for i in range(self.depth):
+            block = block_shapes(width, self.heads, self.hidden, "0", "1")
+            found |= {f"predictor.transformer.layers.{i}.{k}": s for k, s in block.items()}
+        for name, size in sizes.items():
+            found[f"extra_encoders.{name}.patch_embed.weight"] = (self.embedding, size, 1)
+            found[f"extra_encoders.{name}.patch_embed.bias"] = (self.embedding,)
+        return found
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PatchDistance:
+    """DINO-WM's goal cost: mean over patches, plus `α` times the mean over proprioception.
+
+    Attributes:
+      alpha: `α`, traced; ignored by models without proprioception.
+    """
+
+    alpha: Scalar = 1.0
+
+    def __call__(self, state: State, goal: State) -> jax.Array:
+        """`[]`."""
+        cost = jnp.mean(jnp.square(state["patches"] - goal["patches"]))
+        if "proprio" not in state:
+            return cost
+        # Every patch predicts its own copy; the authors read the first.
+        return cost + self.alpha * jnp.mean(jnp.square(state["proprio"][0] - goal["proprio"][0]))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class DinoWM:
+    """A frozen DINO-WM; itself the dynamics that `plan` takes.
+
+    A state is `{"patches": [P, width], "proprio": [P, embedding]}`, or the patches alone.
+
+    Attributes:
+      weights: `{name: array}`, as in the PyTorch checkpoint.
+      config: Sizes.
+    """
+
+    weights: Weights
+    config: DinoWMConfig = dataclasses.field(default=DinoWMConfig(), metadata={"static": True})
+
+    @staticmethod
+    def random(key: jax.Array, config: DinoWMConfig = DinoWMConfig()) -> "DinoWM":
+        """A model with random weights of a sensible scale, for tests and timings."""
+        return DinoWM(random_weights(key, config.shapes()), config)
+
+    @property
+    def objective(self) -> Objective:
+        """The authors' goal cost, with `α = 1`."""
+        return Objective(PatchDistance())
+
+    def encode(self, pixels: jax.Array, proprio: jax.Array | None = None) -> State:
+        """States of frames.
+
+        Args:
+          pixels: `[..., 3, height, width]`, normalised as in training.
+          proprio: `[..., proprio_size]`, normalised; for models that have it.
+
+        Returns:
+          Leaves `[..., P, width]` and `[..., P, embedding]`.
+        """
+        lead, config = pixels.shape[:-3], self.config
+        if (proprio is not None) != bool(config.proprio_size):
+            raise ValueError(
+                f"DinoWM.encode: this model has proprio_size={config.proprio_size}, got proprio="
+                f"{None if proprio is None else list(proprio.shape)}."
+            )
+        frames = pixels.reshape(-1, *pixels.shape[-3:])
+        tokens = jax.vmap(lambda x: vit(self.weights, "backbone", config.encoder, x))(frames)
+        state = {"patches": tokens[:, 1:].reshape(*lead, config.patches, -1)}
+        if proprio is not None:
+            embedded = pointwise_conv(self.weights, "extra_encoders.proprio.patch_embed", proprio)
+            shape = (*lead, config.patches, config.embedding)
+            state["proprio"] = jnp.broadcast_to(embedded[..., None, :], shape)
+        return state
+
+    def no_context(self, frames: int | None = None) -> Context:
+        """A context for an episode's first moment: no frames before now; see `LeWM.no_context`."""
+        frames = self.config.frames - 1 if frames is None else frames
+        dtype = self.weights["predictor.pos_embedding"].dtype
+        sizes = {"patches": self.config.encoder.width}
+        if self.config.proprio_size:
+            sizes["proprio"] = self.config.embedding
+        states = {
+            k: jnp.full((frames, self.config.patches, n), jnp.nan, dtype) for k, n in sizes.items()
+        }
+        return Context(states, jnp.zeros((frames, self.config.action_size), dtype))
+
+    def __call__(self, states: PyTree, actions: jax.Array) -> State:
+        """The next state, from windows with leaves `[h, ...]` and `[h, A]`, or from one of each."""
+        return self.step_prepared(states, self.prepare_actions(actions))
+
+    def prepare_actions(self, actions: jax.Array) -> jax.Array:
+        """Embedded actions: `[..., A]` to `[..., embedding]`."""
+        return pointwise_conv(self.weights, "extra_encoders.action.patch_embed", actions)
+
+    def step_prepared(self, states: PyTree, actions: jax.Array) -> State:
+        """The next state from a window of states and of prepared actions `[h, embedding]`."""
+        if actions.ndim == 1:
+            states, actions = jax.tree.map(lambda x: x[None], (states, actions))
+        patches, config = self.config.patches, self.config
+        there = jnp.all(jnp.isfinite(states["patches"]), axis=(1, 2))
+        tiled = jnp.broadcast_to(
+            actions[:, None], (*states["patches"].shape[:2], actions.shape[-1])
+        )
+        parts = [states["patches"], *([states["proprio"]] if config.proprio_size else []), tiled]
+        frames = jnp.where(there[:, None, None], jnp.concatenate(parts, axis=-1), 0)
+
+        # Positions count the frames that are there, the oldest of them first.
+        table = self.weights["predictor.pos_embedding"][0].reshape(config.frames, patches, -1)
+        x = (frames + table[jnp.maximum(jnp.cumsum(there) - 1, 0)]).reshape(-1, frames.shape[-1])
+        order = jnp.arange(len(frames))
+        mask = (order[:, None] >= order) & there | (order[:, None] == order)
+        mask = jnp.repeat(jnp.repeat(mask, patches, 0), patches, 1)
+        for i in range(config.depth):
+            name = f"predictor.transformer.layers.{i}"
+            # Nobody reads the older frames after the last block.
+            rows = slice(-patches, None) if i == config.depth - 1 else slice(None)
+            x = x[rows] + attention(self.weights, f"{name}.0", x, mask, config.heads, rows)
+            x = x + feed_forward(self.weights, f"{name}.1", x)
+        x = layer_norm(self.weights, "predictor.transformer.norm", x[-patches:])
+        width = config.encoder.width
+        following = {"patches": x[:, :width]}
+        if config.proprio_size:
+            following["proprio"] = x[:, width : width + config.embedding]
+        return following

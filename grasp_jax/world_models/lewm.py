@@ -1,0 +1,220 @@
+"""LeWM: latents of a ViT's class token, predicted by a causal transformer on the last frames.
+
+The architecture of the public LeWM and PLDM checkpoints (the same names and shapes), frozen, for
+planning. One frame is one latent; actions steer every block by AdaLN-zero.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax.objectives import Objective, squared_distance
+from grasp_jax.problem import Context
+from grasp_jax.world_models._layers import (
+    Weights,
+    attention,
+    feed_forward,
+    layer_norm,
+    linear,
+    normalise,
+    pointwise_conv,
+    projection,
+)
+from grasp_jax.world_models.vit import ViTConfig, vit, vit_shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class LeWMConfig:
+    """Sizes of a LeWM; the defaults are those of the public checkpoints.
+
+    Attributes:
+      action_size: `A`, numbers in a block of stacked environment actions.
+      latent: `D`.
+      frames: Longest window `h`.
+      depth: Blocks of the predictor.
+      heads: Attention heads of the predictor, 64 numbers each.
+      hidden: Width of its feed-forward layers and of both projections.
+      encoder: The image encoder.
+    """
+
+    action_size: int = 10
+    latent: int = 192
+    frames: int = 3
+    depth: int = 6
+    heads: int = 16
+    hidden: int = 2048
+    encoder: ViTConfig = ViTConfig()
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name to shape of every weight."""
+        d, hidden = self.latent, self.hidden
+        found = {
+            **vit_shapes(self.encoder, "encoder"),
+            "predictor.pos_embedding": (1, self.frames, d),
+            "predictor.transformer.norm.weight": (d,),
+            "predictor.transformer.norm.bias": (d,),
+            "action_encoder.patch_embed.weight": (self.action_size, self.action_size, 1),
+            "action_encoder.patch_embed.bias": (self.action_size,),
+            "action_encoder.embed.0.weight": (4 * d, self.action_size),
+            "action_encoder.embed.0.bias": (4 * d,),
+            "action_encoder.embed.2.weight": (d, 4 * d),
+            "action_encoder.embed.2.bias": (d,),
+        }
+        for i in range(self.depth):
+            block = {
+                **block_shapes(d, self.heads, hidden, "attn", "mlp"),
+                "adaLN_modulation.1.weight": (6 * d, d),
+                "adaLN_modulation.1.bias": (6 * d,),
+            }
+            found |= {f"predictor.transformer.layers.{i}.{k}": s for k, s in block.items()}
+        for name in ("projector", "pred_proj"):
+            widths = {"net.0.weight": (hidden, d), "net.3.weight": (d, hidden), "net.3.bias": (d,)}
+            per_unit = ("net.0.bias", "net.1.weight", "net.1.bias")
+            per_unit += ("net.1.running_mean", "net.1.running_var")
+            widths |= dict.fromkeys(per_unit, (hidden,))
+            found |= {f"{name}.{k}": s for k, s in widths.items()}
+        return found
+
+
+def block_shapes(
+    width: int, heads: int, hidden: int, attn: str, mlp: str
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of a transformer block with heads of 64; `attn` and `mlp` are its parts' names."""
+    inner = 64 * heads
+    return {
+        f"{attn}.norm.weight": (width,),
+        f"{attn}.norm.bias": (width,),
+        f"{attn}.to_qkv.weight": (3 * inner, width),
+        f"{attn}.to_out.0.weight": (width, inner),
+        f"{attn}.to_out.0.bias": (width,),
+        f"{mlp}.net.0.weight": (width,),
+        f"{mlp}.net.0.bias": (width,),
+        f"{mlp}.net.1.weight": (hidden, width),
+        f"{mlp}.net.1.bias": (hidden,),
+        f"{mlp}.net.4.weight": (width, hidden),
+        f"{mlp}.net.4.bias": (width,),
+    }
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeWM:
+    """A frozen LeWM; itself the dynamics that `plan` takes.
+
+    Plan with `context=model.no_context()` (or with real frames) to let the predictor read a window,
+    without one to show it the present frame alone.
+
+    Attributes:
+      weights: `{name: array}`, as in the PyTorch checkpoint.
+      config: Sizes.
+    """
+
+    weights: Weights
+    config: LeWMConfig = dataclasses.field(default=LeWMConfig(), metadata={"static": True})
+
+    @staticmethod
+    def random(key: jax.Array, config: LeWMConfig = LeWMConfig()) -> "LeWM":
+        """A model with random weights of a sensible scale, for tests and timings."""
+        return LeWM(random_weights(key, config.shapes()), config)
+
+    @property
+    def objective(self) -> Objective:
+        """The authors' goal cost: the squared distance of the last latent to the goal's."""
+        return Objective(squared_distance)
+
+    def encode(self, pixels: jax.Array) -> jax.Array:
+        """Latents of frames.
+
+        Args:
+          pixels: `[..., 3, height, width]`, normalised as in training.
+
+        Returns:
+          `[..., D]`.
+        """
+        frames = pixels.reshape(-1, *pixels.shape[-3:])
+        tokens = jax.vmap(lambda x: vit(self.weights, "encoder", self.config.encoder, x))(frames)
+        latents = projection(self.weights, "projector", tokens[:, 0])
+        return latents.reshape(*pixels.shape[:-3], -1)
+
+    def no_context(self, frames: int | None = None) -> Context:
+        """A context for an episode's first moment: no frames before now.
+
+        Frames that are NaN are not there: windows start short and grow as the plan goes on, as in
+        the authors' rollout.
+        """
+        frames = self.config.frames - 1 if frames is None else frames
+        dtype = self.weights["predictor.pos_embedding"].dtype
+        latents = jnp.full((frames, self.config.latent), jnp.nan, dtype)
+        return Context(latents, jnp.zeros((frames, self.config.action_size), dtype))
+
+    def __call__(self, states: jax.Array, actions: jax.Array) -> jax.Array:
+        """The next latent `[D]`, from windows `[h, D]` and `[h, A]`, or from `[D]` and `[A]`."""
+        return self.step_prepared(states, self.prepare_actions(actions))
+
+    def prepare_actions(self, actions: jax.Array) -> jax.Array:
+        """All that the predictor reads of actions: `[..., A]` to `[..., depth, 6, D]`."""
+        w, config = self.weights, self.config
+        x = pointwise_conv(w, "action_encoder.patch_embed", actions)
+        x = jax.nn.silu(linear(w, "action_encoder.embed.0", x))
+        x = jax.nn.silu(linear(w, "action_encoder.embed.2", x))
+        blocks = [
+            linear(w, f"predictor.transformer.layers.{i}.adaLN_modulation.1", x)
+            for i in range(config.depth)
+        ]
+        stacked = jnp.stack(blocks, axis=-2)
+        return stacked.reshape(*stacked.shape[:-1], 6, config.latent)
+
+    def step_prepared(self, states: jax.Array, conditions: jax.Array) -> jax.Array:
+        """The next latent `[D]` from latents `[h, D]` and prepared actions `[h, depth, 6, D]`."""
+        if states.ndim == 1:
+            states, conditions = states[None], conditions[None]
+        there = jnp.all(jnp.isfinite(states), axis=-1)
+        # Positions count the frames that are there, the oldest of them first.
+        position = jnp.maximum(jnp.cumsum(there) - 1, 0)
+        x = (
+            jnp.where(there[:, None], states, 0)
+            + self.weights["predictor.pos_embedding"][0, position]
+        )
+        order = jnp.arange(len(x))
+        mask = (order[:, None] >= order) & there | (order[:, None] == order)
+        for i in range(self.config.depth):
+            # Nobody reads the other rows after the last block.
+            rows = slice(-1, None) if i == self.config.depth - 1 else slice(None)
+            x = self._block(i, x, conditions[:, i], mask, rows)
+        x = layer_norm(self.weights, "predictor.transformer.norm", x[-1])
+        return projection(self.weights, "pred_proj", x)
+
+    def _block(
+        self, index: int, x: jax.Array, condition: jax.Array, mask: jax.Array, rows: slice
+    ) -> jax.Array:
+        """One AdaLN-zero block on `[h, D]`; `condition` `[h, 6, D]`; `rows` of the result."""
+        name = f"predictor.transformer.layers.{index}"
+        shift, scale, gate, shift_2, scale_2, gate_2 = jnp.moveaxis(condition, 1, 0)
+        mixed = attention(
+            self.weights,
+            f"{name}.attn",
+            normalise(x, 1e-6) * (1 + scale) + shift,
+            mask,
+            self.config.heads,
+            rows,
+        )
+        x = x[rows] + gate[rows] * mixed
+        steered = normalise(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
+        return x + gate_2[rows] * feed_forward(self.weights, f"{name}.mlp", steered)
+
+
+def random_weights(key: jax.Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, jax.Array]:
+    """Random weights of given shapes: matrices scaled by their fan-in, norms near identity."""
+    found = {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        noise = jax.random.normal(jax.random.fold_in(key, i), shape)
+        if name.endswith("running_var"):
+            found[name] = 1 + 0.2 * jnp.abs(noise)
+        elif len(shape) == 1:
+            centre = 1.0 if name.endswith("weight") or name.endswith("lambda1") else 0.0
+            found[name] = centre + 0.1 * noise
+        else:
+            fan_in = max(int(jnp.prod(jnp.asarray(shape[1:]))), 1)
+            found[name] = noise * (0.02 if "embedding" in name or "token" in name else fan_in**-0.5)
+    return found
