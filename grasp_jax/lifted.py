@@ -64,14 +64,13 @@ def predict(
     first = jnp.arange(problem.horizon) == 0
     shifted = jax.tree.map(lambda x: jnp.roll(x, 1, 0), problem.split(states, "time"))
     inputs = _tree.where(first, jax.tree.map(lambda s: s[None], problem.start), shifted)
-    inputs, actions = problem.split((inputs, actions), "time")
     if problem.context is not None:
         times = jnp.arange(problem.horizon)[:, None] + jnp.arange(problem.window)
         inputs = _tree.take(_tree.concatenate(problem.context.states, inputs), times)
-        actions = jnp.concatenate([problem.context.actions, actions])[times]
+    inputs, windows = problem.split((inputs, problem.windows(actions)), "time")
     if time_chunk is None or time_chunk >= problem.horizon:
-        return jax.vmap(problem.dynamics)(inputs, actions)
-    return jax.lax.map(lambda x: problem.dynamics(*x), (inputs, actions), batch_size=time_chunk)
+        return jax.vmap(problem.step)(inputs, windows)
+    return jax.lax.map(lambda x: problem.step(*x), (inputs, windows), batch_size=time_chunk)
 
 
 def lifted_gradient(

@@ -111,6 +111,28 @@ class Problem:
         """The action cost of `[T, A]` actions: `[]`."""
         return self.objective.thaw().penalty(self.until_end(actions))
 
+    def windows(self, actions: jax.Array) -> PyTree:
+        """What each of the `T` predictions reads of actions, leaves `[T, ...]` or `[T, h, ...]`.
+
+        A model may offer `prepare_actions([n, A]) -> leaves [n, ...]` and `step_prepared(state,
+        prepared)`, with `F(s, a) = step_prepared(s, prepare_actions(a))`. Its action encoder then
+        runs once over all steps, instead of inside a rollout or once per window.
+        """
+        if self.context is None:
+            return self._prepare(actions)
+        known = self._prepare(jnp.concatenate([self.context.actions, actions]))
+        times = jnp.arange(self.horizon)[:, None] + jnp.arange(self.window)
+        return _tree.take(known, times)
+
+    def _prepare(self, actions: jax.Array) -> PyTree:
+        prepare = getattr(self.dynamics.thaw(), "prepare_actions", None)
+        return actions if prepare is None else prepare(actions)
+
+    def step(self, states: PyTree, window: PyTree) -> PyTree:
+        """One prediction from a state, or a window of them, and one row of `windows`."""
+        model = self.dynamics.thaw()
+        return getattr(model, "step_prepared", model)(states, window)
+
     def split(self, tree: PyTree, axis: str) -> PyTree:
         """`tree` with its leading axis split over the mesh axis of that name, if there is one."""
         return _tree.split(self.mesh, tree, axis)

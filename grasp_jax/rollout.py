@@ -31,7 +31,7 @@ def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
 def final_state(problem: Problem, actions: jax.Array) -> PyTree:
     """`s_T`, leaves `[...]`, of the rollout under `[T, A]` actions, without storing the others."""
     step, carry, inputs = _stepper(problem, actions)
-    (states, _), _ = jax.lax.scan(lambda c, x: (step(c, x)[0], None), carry, inputs)
+    states, _ = jax.lax.scan(lambda c, x: (step(c, x)[0], None), carry, inputs)
     return states if problem.context is None else _tree.take(states, -1)
 
 
@@ -43,39 +43,37 @@ def rollout_cost(problem: Problem, actions: jax.Array) -> jax.Array:
 def _stepper(
     problem: Problem, actions: jax.Array
 ) -> tuple[Callable[[Carry, Any], tuple[Carry, PyTree]], Carry, Any]:
-    """A scan body, its first carry (present state or window, past actions), and its inputs."""
+    """A scan body, its first carry (the present state, or window), and its inputs."""
+    inputs = problem.windows(actions)
     if problem.context is None:
-        step, carry = _state_step(problem), (problem.start, None)
+        step, carry = _state_step(problem), problem.start
     else:
         present = jax.tree.map(lambda x: x[None], problem.start)
-        window = _tree.concatenate(problem.context.states, present)
-        step, carry = _window_step(problem), (window, problem.context.actions)
+        step, carry = _window_step(problem), _tree.concatenate(problem.context.states, present)
     if problem.length is None:
-        return step, carry, actions
+        return step, carry, inputs
 
-    def step_until_end(carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, PyTree]:
-        action, moves = inputs
-        following, state = step(carry, action)
-        kept = carry[0] if problem.context is None else _tree.take(carry[0], -1)
+    def step_until_end(carry: Carry, inputs: tuple[PyTree, jax.Array]) -> tuple[Carry, PyTree]:
+        window, moves = inputs
+        following, state = step(carry, window)
+        kept = carry if problem.context is None else _tree.take(carry, -1)
         return _tree.where(moves, following, carry), _tree.where(moves, state, kept)
 
-    return step_until_end, carry, (actions, jnp.arange(problem.horizon) < problem.length)
+    return step_until_end, carry, (inputs, jnp.arange(problem.horizon) < problem.length)
 
 
-def _state_step(problem: Problem) -> Callable[[Carry, jax.Array], tuple[Carry, PyTree]]:
-    def step(carry: Carry, action: jax.Array) -> tuple[Carry, PyTree]:
-        following = problem.dynamics(carry[0], action)
-        return (following, None), following
+def _state_step(problem: Problem) -> Callable[[Carry, PyTree], tuple[Carry, PyTree]]:
+    def step(state: Carry, action: PyTree) -> tuple[Carry, PyTree]:
+        following = problem.step(state, action)
+        return following, following
 
     return step
 
 
-def _window_step(problem: Problem) -> Callable[[Carry, jax.Array], tuple[Carry, PyTree]]:
-    def step(carry: Carry, action: jax.Array) -> tuple[Carry, PyTree]:
-        states, past_actions = carry
-        actions = jnp.concatenate([past_actions, action[None]])
-        following = problem.dynamics(states, actions)
+def _window_step(problem: Problem) -> Callable[[Carry, PyTree], tuple[Carry, PyTree]]:
+    def step(states: Carry, actions: PyTree) -> tuple[Carry, PyTree]:
+        following = problem.step(states, actions)
         states = jax.tree.map(lambda w, s: jnp.concatenate([w[1:], s[None]]), states, following)
-        return (states, actions[1:]), following
+        return states, following
 
     return step

@@ -1,7 +1,8 @@
 """Weights of PyTorch checkpoints in, safetensors out.
 
-A checkpoint is a bare `state_dict` (`.pt`, `.pth`, `.ckpt`), a `.safetensors` file, or a folder of a
-stable-worldmodel run. PyTorch is needed to read the first kind only, and never runs pickled code.
+A checkpoint is a bare `state_dict` (`.pt`, `.pth`, `.ckpt`), a `.safetensors` file, or the
+folder of a stable-worldmodel run. PyTorch is needed for the first kind only, and never runs
+pickled code.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ import json
 import pathlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from grasp_jax.world_models.dinowm import DinoWM, DinoWMConfig
 from grasp_jax.world_models.lewm import LeWM, LeWMConfig
 from grasp_jax.world_models.vit import ViTConfig
 
+_Config = TypeVar("_Config", LeWMConfig, DinoWMConfig)
 _PICKLED = (".pt", ".pth", ".ckpt", ".bin")
 
 # Buffers that hold no weights: batch counters, attention masks, DINOv2's training-only token.
@@ -41,8 +43,8 @@ def load_lewm(path: str | pathlib.Path, config: LeWMConfig | None = None) -> LeW
 
     Args:
       path: A file or a run folder, see the module.
-      config: Sizes; read off the weights' shapes where None (heads and image size are not in them
-        and keep their defaults), or from the file that `save` wrote.
+      config: Sizes; read off the weights' shapes where None (64 numbers per attention head are
+        assumed), or from the file that `save` wrote.
 
     Raises:
       ValueError: Names or shapes are not those of the model; the message lists all of them.
@@ -50,7 +52,8 @@ def load_lewm(path: str | pathlib.Path, config: LeWMConfig | None = None) -> LeW
     """
     path = find_weights(path)
     weights = canonical(read(path))
-    config = config or _saved_config(path, LeWMConfig) or _lewm_sizes(weights)
+    if config is None:
+        config = _saved_config(path, LeWMConfig) or _lewm_sizes(weights)
     return LeWM(_checked(weights, config.shapes(), path, "LeWM"), config)
 
 
@@ -58,7 +61,8 @@ def load_dinowm(path: str | pathlib.Path, config: DinoWMConfig | None = None) ->
     """A DINO-WM (PreJEPA) from a checkpoint; arguments and errors as for `load_lewm`."""
     path = find_weights(path)
     weights = canonical(read(path))
-    config = config or _saved_config(path, DinoWMConfig) or _dinowm_sizes(weights)
+    if config is None:
+        config = _saved_config(path, DinoWMConfig) or _dinowm_sizes(weights)
     return DinoWM(_checked(weights, config.shapes(), path, "DINO-WM"), config)
 
 
@@ -81,7 +85,7 @@ def find_weights(path: str | pathlib.Path) -> pathlib.Path:
         found = [p for kind in ("pt", "safetensors") for p in path.glob(f"weights*.{kind}")]
         if not found:
             raise FileNotFoundError(
-                f"{path} holds no weights*.pt and no weights*.safetensors. Pass the checkpoint file."
+                f"{path} holds no weights*.pt and no weights*.safetensors. Pass the file itself."
             )
         return max(found, key=lambda p: (p.stat().st_mtime, p.name))
     if not path.exists():
@@ -157,7 +161,7 @@ def _checked(
     return {name: jnp.asarray(weights[name]) for name in shapes}
 
 
-def _saved_config(path: pathlib.Path, kind: Any) -> Any:
+def _saved_config(path: pathlib.Path, kind: type[_Config]) -> _Config | None:
     """The sizes that `save` wrote beside a file, if it did."""
     beside = path.with_suffix(".json")
     if path.suffix != ".safetensors" or not beside.exists():
@@ -191,6 +195,7 @@ def _encoder_sizes(weights: Mapping[str, np.ndarray], name: str, default: ViTCon
         default,
         width=width,
         depth=_count(weights, layer),
+        heads=max(1, width // 64),
         hidden=_shape(weights, f"{layer}.0.mlp.fc1.weight")[0],
         patch=patch,
         table=table,
