@@ -102,7 +102,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if path.suffix not in _PICKLED:
         raise ValueError(f"{path.name}: expected .safetensors or one of {', '.join(_PICKLED)}.")
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "reading a PyTorch checkpoint needs PyTorch: pip install 'grasp_jax[interop]', or "
