@@ -31,6 +31,12 @@ _COLORS = {
     "GRASP-lifted": "#e377c2",
     "GRASP-hops": "#8c564b",
     "GRASP-GD": "#a50f15",
+    "GRASP-x2": "#67000d",
+    "GRASP-sync-only": "#e7969c",
+    "GRASP-plain": "#7b4173",
+    "GD-Adam-x8": "#b5651d",
+    "GD-Adam-x16": "#08306b",
+    "iCEM-600": "#5f7a12",
 }
 _SPARE = ("#bcbd22", "#393b79", "#843c39", "#637939", "#7b4173", "#3182bd", "#b5651d")
 _MARKERS = "osD^vP*X<>hp"
