@@ -3,8 +3,10 @@
 from grasp_jax.world_models.dinowm import DinoWM, DinoWMConfig, PatchDistance
 from grasp_jax.world_models.ensemble import MeanEnsemble, WorstCaseEnsemble, worst_case
 from grasp_jax.world_models.lewm import LeWM, LeWMConfig
+from grasp_jax.world_models.normalisation import Normalisation
 from grasp_jax.world_models.repeat import ActionRepeat, StackedActions
 from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig
+from grasp_jax.world_models.weights import load_dinowm, load_lewm, save
 
 __all__ = [
     "DINOV2_SMALL",
@@ -14,9 +16,13 @@ __all__ = [
     "LeWM",
     "LeWMConfig",
     "MeanEnsemble",
+    "Normalisation",
     "PatchDistance",
     "StackedActions",
     "ViTConfig",
     "WorstCaseEnsemble",
+    "load_dinowm",
+    "load_lewm",
+    "save",
     "worst_case",
 ]
