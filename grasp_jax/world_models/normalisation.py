@@ -37,6 +37,11 @@ class Normalisation:
     pixel_mean: Numbers = IMAGENET_MEAN
     pixel_std: Numbers = IMAGENET_STD
 
+    @property
+    def action_size(self) -> int:
+        """`a`, numbers in one environment action."""
+        return jnp.size(jnp.asarray(self.action_mean))
+
     @staticmethod
     def fit(actions: ArrayLike, block: int = 1) -> "Normalisation":
         """Statistics of recorded environment actions `[..., a]`; rows with a NaN are left out.
@@ -83,7 +88,7 @@ class Normalisation:
     def to_model(self, actions: ArrayLike) -> jax.Array:
         """Environment actions `[..., T · block, a]` as model actions `[..., T, A]`."""
         actions = jnp.asarray(actions)
-        size = len(jnp.atleast_1d(jnp.asarray(self.action_mean)))
+        size = self.action_size
         if actions.ndim < 2 or actions.shape[-1] != size or actions.shape[-2] % self.block:
             raise ValueError(
                 f"Normalisation.to_model: expected [..., T * {self.block}, {size}], got "
@@ -95,7 +100,7 @@ class Normalisation:
     def to_environment(self, actions: ArrayLike) -> jax.Array:
         """Model actions `[..., T, A]` as environment actions `[..., T · block, a]`."""
         actions = jnp.asarray(actions)
-        size = len(jnp.atleast_1d(jnp.asarray(self.action_mean)))
+        size = self.action_size
         if actions.ndim < 2 or actions.shape[-1] != self.block * size:
             raise ValueError(
                 f"Normalisation.to_environment: expected [..., T, {self.block} * {size}], got "

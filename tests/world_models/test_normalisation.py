@@ -18,7 +18,8 @@ def test_fitted_actions_are_z_scores_in_blocks_and_come_back():
     np.testing.assert_allclose(model.reshape(-1, 2).mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(model.reshape(-1, 2).std(0), 1, atol=1e-5)
     # The first number of a block is the earliest action's.
-    np.testing.assert_allclose(model[1, 2], (ACTIONS[6, 0] - 1.0) / 0.5, atol=0.3)
+    score = (ACTIONS[6, 0] - ACTIONS[:, 0].mean()) / ACTIONS[:, 0].std()
+    np.testing.assert_allclose(model[1, 2], score, atol=1e-5)
     np.testing.assert_allclose(norm.to_environment(model), ACTIONS, atol=1e-5)
 
 
