@@ -4,9 +4,21 @@ python -m experiments.tables        # the text between the README's <!-- table -
 """
 
 import csv
+import json
 import pathlib
 
 RESULTS = pathlib.Path(__file__).parent / "results"
+
+PAIRS = (
+    ("GRASP", "GD-Adam-x8"),
+    ("GRASP", "iCEM"),
+    ("GRASP", "CEM"),
+    ("GRASP", "MPPI"),
+    ("GRASP-x2", "GD-Adam-x16"),
+    ("GRASP-x2", "iCEM-600"),
+    ("GRASP-x2", "GRASP-sync-only"),
+    ("GRASP-sync-only", "GD-Adam-x16"),
+)
 
 
 def read_summary(name: str) -> list[dict[str, str]]:
@@ -37,6 +49,22 @@ def pusht_state() -> str:
     return "\n".join(lines)
 
 
+def pusht_state_pairs() -> str:
+    """Goals that only the first, and only the second planner solves, of all that both had."""
+    solved: dict[tuple[str, int], dict[int, bool]] = {}
+    with (RESULTS / "pusht_state" / "results.jsonl").open() as file:
+        for record in map(json.loads, file):
+            cell = solved.setdefault((record["planner"], record["horizon"]), {})
+            cell[record["goal"]] = record["success"]
+    horizons = sorted({horizon for _, horizon in solved})
+    header = ["planners", *(f"H = {h}" for h in horizons)]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for first, second in PAIRS:
+        cells = [_wins(solved.get((first, h), {}), solved.get((second, h), {})) for h in horizons]
+        lines.append("| " + " | ".join([f"{first} : {second}", *cells]) + " |")
+    return "\n".join(lines)
+
+
 def ball_navigation() -> str:
     """One row per planner: success on both maps."""
     rows = read_summary("ball_navigation")
@@ -49,6 +77,13 @@ def ball_navigation() -> str:
         shown = [_rate(cells.get((name, m))) for m in maps]
         lines.append("| " + " | ".join([name.replace("_", " "), *shown]) + " |")
     return "\n".join(lines)
+
+
+def _wins(first: dict[int, bool], second: dict[int, bool]) -> str:
+    goals = first.keys() & second.keys()
+    wins = sum(first[g] and not second[g] for g in goals)
+    losses = sum(second[g] and not first[g] for g in goals)
+    return f"{wins} : {losses} of {len(goals)}" if goals else ""
 
 
 def _rate(row: dict[str, str] | None) -> str:
@@ -64,8 +99,8 @@ def _seconds(value: str | None) -> str:
 
 def main() -> None:
     """Prints every table under its name."""
-    for name, table in (("pusht_state", pusht_state()), ("ball_navigation", ball_navigation())):
-        print(f"<!-- table {name} -->\n{table}\n<!-- end -->\n")
+    for table in (pusht_state, pusht_state_pairs, ball_navigation):
+        print(f"<!-- table {table.__name__} -->\n{table()}\n<!-- end -->\n")
 
 
 if __name__ == "__main__":

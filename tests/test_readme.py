@@ -27,7 +27,7 @@ def test_snippet_runs(title: str, code: str) -> None:
     exec(compile(code, f"README: {title}", "exec"), {"__name__": "readme"})
 
 
-@pytest.mark.parametrize("name", ["pusht_state", "ball_navigation"])
+@pytest.mark.parametrize("name", ["pusht_state", "pusht_state_pairs", "ball_navigation"])
 def test_the_tables_are_those_of_the_recorded_results(name: str) -> None:
     from experiments import tables
 
