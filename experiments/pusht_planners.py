@@ -29,6 +29,7 @@ def grasp(
     starts: int = 8,
     cycles: int = 8,
     sync_steps: int = 30,
+    exchange: int | None = None,
 ) -> MultiStart:
     """GRASP from several starts, in cycles that all begin near the best plan's rollout.
 
@@ -44,6 +45,7 @@ def grasp(
       starts: Searches side by side.
       cycles: Syncs of each.
       sync_steps: Gradient steps of a sync.
+      exchange: Cycles after which the worse half of the searches goes on from the better half.
     """
     path = Rollout(noise, Correlated(0.8))
     planner = GRASP(
@@ -59,11 +61,16 @@ def grasp(
         sync_noise_shape=RESTART,
         restart=path,
     )
-    return MultiStart(planner, starts, 0.5, RESTART)
+    every = None if exchange is None else lifted * exchange
+    return MultiStart(planner, starts, 0.5, RESTART, every)
 
 
 def sync_only(
-    starts: int = 8, cycles: int = 8, sync_steps: int = 30, noise: float = 0.5
+    starts: int = 8,
+    cycles: int = 8,
+    sync_steps: int = 30,
+    noise: float = 0.5,
+    exchange: int | None = None,
 ) -> MultiStart:
     """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
     planner = GRASP(
@@ -77,7 +84,7 @@ def sync_only(
         sync_noise_shape=RESTART,
         restart=Rollout(),
     )
-    return MultiStart(planner, starts, 0.5, RESTART)
+    return MultiStart(planner, starts, 0.5, RESTART, exchange)
 
 
 def planners() -> dict[str, Any]:

@@ -118,6 +118,24 @@ def candidates() -> dict[str, dict[str, Any]]:
                 (16, 8, 30),
             ]
         },
+        "exchange": {
+            "GRASP": grasp(),
+            "GRASP, every cycle": grasp(exchange=1),
+            "GRASP, every 2 cycles": grasp(exchange=2),
+            "GRASP, every 4 cycles": grasp(exchange=4),
+            "GRASP, 16 starts of 15 sync steps, every 2 cycles": grasp(
+                starts=16, sync_steps=15, exchange=2
+            ),
+            "sync only": sync_only(),
+            "sync only, every 2 cycles": sync_only(exchange=2),
+            **{
+                f"GD-Adam-x8, noise={noise}, every {every} steps": MultiStart(
+                    GD(0.03, 300, action_noise=noise), 8, 1.0, RESTART, every
+                )
+                for noise in (0.01, 0.03)
+                for every in (50, 100)
+            },
+        },
     }
 
 

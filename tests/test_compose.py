@@ -71,6 +71,46 @@ def test_virtual_states_are_those_of_the_best_start():
     assert_same(found.virtual_states, found.state.planner.planner.states[best, :-1])
 
 
+NOISY = GRASP(6, sync=SGD, sync_every=1, sync_noise=0.3, restart=grasp_jax.Rollout(0.2))
+
+
+def searches(planner: MultiStart, iterations: int) -> Any:
+    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=planner)
+    return grasp_jax.advance(search, iterations).state.planner
+
+
+def test_an_exchange_replaces_the_worse_half_by_the_better_half():
+    apart = searches(MultiStart(NOISY, 5, 0.7), 2)
+    mixed = searches(MultiStart(NOISY, 5, 0.7, exchange_every=2), 2)
+    better = jnp.sort(apart.best_cost)[:2]
+    assert len(jnp.unique(apart.best_cost)) == 5
+    # The middle one of five stays.
+    kept = jnp.concatenate([jnp.sort(apart.best_cost)[:3], better])
+    assert_same(jnp.sort(mixed.best_cost), jnp.sort(kept))
+    assert_same(mixed.key, apart.key)  # keys stay where they are
+    best, worst = jnp.argmin(apart.best_cost), jnp.argmax(apart.best_cost)
+    copies = jnp.where(mixed.best_cost == better[0])[0]
+    assert best in copies and len(copies) == 2
+    assert_same(mixed.planner.states[copies[0]], mixed.planner.states[copies[1]])
+    assert mixed.best_cost[worst] < apart.best_cost[worst]
+
+
+def test_copies_part_again_after_an_exchange():
+    after = searches(MultiStart(NOISY, 4, 0.7, exchange_every=3), 4)
+    assert len(jnp.unique(after.planner.states[:, 0, 0])) == 4
+
+
+def test_copies_of_nested_searches_part_again():
+    inner = MultiStart(NOISY, 2, 0.7)
+    after = searches(MultiStart(inner, 4, exchange_every=2), 3).planner
+    assert len(jnp.unique(after.planner.states[:, :, 0, 0])) == 8
+
+
+def test_an_exchange_count_must_be_positive():
+    with pytest.raises(ValueError, match=r"MultiStart\.exchange_every must be at least 1"):
+        solve(MultiStart(SGD, 3, exchange_every=0))
+
+
 def test_a_chain_of_one_is_the_planner_itself():
     assert_close(solve(Chain(SGD)).actions, solve(SGD).actions, 1e-6)
 

@@ -37,12 +37,16 @@ class MultiStart:
       start_noise: Standard deviation of `noise` added to the starting guess of every start but
         the first, for planners that are deterministic given their guess; None for none.
       noise: Shape of the start noise over time.
+      exchange_every: Every so many iterations the worse half of the searches goes on from copies
+        of the better half, each with a key of its own; for planners that explore by noise of
+        their own. None lets every search go its own way.
     """
 
     planner: Planner
     starts: int = static(8)
     start_noise: Scalar | None = None
     noise: Noise = Correlated()
+    exchange_every: int | None = static(None)
 
     @property
     def iterations(self) -> int:
@@ -52,6 +56,8 @@ class MultiStart:
     def check(self, problem: Problem) -> None:
         """Raises for a count that cannot work; asks the planner too."""
         require_count(self, "starts")
+        if self.exchange_every is not None:
+            require_count(self, "exchange_every")
         require_noise(self)
         require_planner(self.planner, "MultiStart.planner")
         check(self.planner, problem)
@@ -77,7 +83,7 @@ class MultiStart:
 
         state, found = jax.vmap(one)(state)
         best = jnp.argmin(state.best_cost)
-        return state, dataclasses.replace(
+        found = dataclasses.replace(
             _tree.take(found, best),
             actions=state.best_actions[best],
             cost=state.best_cost[best],
@@ -85,6 +91,10 @@ class MultiStart:
             forward=jnp.sum(found.forward),
             backward=jnp.sum(found.backward),
         )
+        if self.exchange_every is None:
+            return state, found
+        due = (progress.iteration + 1) % self.exchange_every == 0
+        return jax.lax.cond(due, self._exchange, lambda s: s, state), found
 
     def actions(self, problem: Problem, state: SearchState) -> jax.Array:
         """The best start's present actions `[T, A]`."""
@@ -95,6 +105,24 @@ class MultiStart:
         """The best start's virtual states, if the planner has any."""
         best = _tree.take(state.planner, jnp.argmin(state.best_cost))
         return virtual_states(self.planner, problem, best)
+
+    def _exchange(self, state: SearchState) -> SearchState:
+        """The worse half of the searches becomes the better half, leaves `[starts, ...]`."""
+        order, half = jnp.argsort(state.best_cost), self.starts // 2
+        parents = jnp.arange(self.starts).at[order[self.starts - half :]].set(order[:half])
+        return _adopt(state, _tree.take(state, parents))
+
+
+def _adopt(own: PyTree, other: PyTree) -> PyTree:
+    """`other`, but every search in it keeps the key of `own`, so that copies part again."""
+
+    def one(mine: Any, theirs: Any) -> Any:
+        if not isinstance(mine, SearchState):
+            return theirs
+        inner = _adopt(mine.planner, theirs.planner)
+        return dataclasses.replace(theirs, planner=inner, key=mine.key)
+
+    return jax.tree.map(one, own, other, is_leaf=lambda x: isinstance(x, SearchState))
 
 
 @jax.tree_util.register_dataclass
