@@ -18,11 +18,11 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments import pusht_summary
-from experiments.pusht_cells import make_cells, run_cells
+from experiments import pusht_runner, summary
+from experiments.cells import make_cells, run_cells
 from experiments.pusht_planners import describe, extra, planners
-from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS
-from experiments.reporting import ResultLog, print_table, write_summary
+from experiments.pusht_runner import KEY_FIELDS
+from experiments.reporting import CEILING, FLOOR, ResultLog, print_table, write_summary
 
 
 def define_flags() -> None:
@@ -141,7 +141,14 @@ def main(argv: list[str]) -> None:
         share=(process, processes),
     )
     if cells:
-        run_cells(cells, log, flags.FLAGS.workers, "Push-T, state", flags.FLAGS.compile_fast)
+        run_cells(
+            pusht_runner.run_cell,
+            cells,
+            log,
+            flags.FLAGS.workers,
+            "Push-T, state",
+            flags.FLAGS.compile_fast,
+        )
     else:
         print(f"Every result is already in {folder}; delete the folder to plan anew.")
     log = ResultLog(folder / mine, KEY_FIELDS, others=sorted(folder.glob("results*.jsonl")))
@@ -160,7 +167,7 @@ def report(
     ]
     order = {name: i for i, name in enumerate(names)}
     records.sort(key=lambda r: (r["horizon"], order[r["planner"]], r["goal"]))
-    rows = pusht_summary.summarise(records)
+    rows = summary.summarise(records)
     write_summary(folder / "summary.csv", rows)
     print_table(
         rows,

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 from experiments import plots, pusht_state_model
 from experiments.environments.pusht import PushT, success
 from experiments.environments.pusht_goals import sample_goals
-from experiments.pusht_runner import CEILING, FLOOR
-from experiments.pusht_summary import undisturbed
+from experiments.reporting import CEILING, FLOOR
+from experiments.summary import undisturbed
 
 Record = dict[str, Any]
 _CELL = 192

@@ -13,8 +13,8 @@ from typing import Any
 import optax
 from absl import app, flags
 
-from experiments import pusht_runner, pusht_summary
-from experiments.pusht_cells import make_cells, run_cells
+from experiments import pusht_runner, summary
+from experiments.cells import make_cells, run_cells
 from experiments.pusht_planners import RESTART, grasp, sync_only
 from experiments.reporting import ResultLog, print_table, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
@@ -154,8 +154,8 @@ def main(argv: list[str]) -> None:
     horizons = [int(h) for h in flags.FLAGS.horizons]
     cells = make_cells(chosen, horizons, flags.FLAGS.goals, 0, log, split="tune", checks=1)
     cells = [dataclasses.replace(c, chunk=flags.FLAGS.goals) for c in cells]
-    run_cells(cells, log, flags.FLAGS.workers, "tuning")
-    rows = pusht_summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
+    run_cells(pusht_runner.run_cell, cells, log, flags.FLAGS.workers, "tuning")
+    rows = summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
     write_summary(folder / "tuning.csv", rows)
     print_table(rows, title="Push-T sweep on tuning goals")
 

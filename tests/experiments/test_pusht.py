@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from experiments import pusht, pusht_cells, pusht_pictures, pusht_runner, pusht_summary
+from experiments import cells, pusht, pusht_pictures, pusht_runner, summary
+from experiments.cells import Cell
 from experiments.pusht_planners import describe, planners
-from experiments.pusht_runner import CEILING, FLOOR, KEY_FIELDS, Cell
-from experiments.reporting import ResultLog
+from experiments.pusht_runner import KEY_FIELDS
+from experiments.reporting import CEILING, FLOOR, ResultLog
 from experiments.workers import run_tasks
 
 TINY = grasp_jax.GD(0.1, iterations=4, start_noise=0.1)
@@ -65,19 +66,21 @@ def test_a_time_budget_stops_the_search_early() -> None:
 def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
     chosen = {FLOOR: None, "tiny": TINY}
     log = ResultLog(tmp_path / "results.jsonl", KEY_FIELDS)
-    cells = pusht_cells.make_cells(chosen, [40], 2, seed=0, log=log, checks=2)
-    pusht_cells.run_cells(cells, log, workers=1, title="test", compile_fast=True)
+    todo = cells.make_cells(chosen, [40], 2, seed=0, log=log, checks=2)
+    cells.run_cells(pusht_runner.run_cell, todo, log, workers=1, title="test", compile_fast=True)
     lines = log.path.read_text().splitlines(keepends=True)
     assert len(lines) == 4
     log.path.write_text("".join(lines[:-1]) + lines[-1][:25])
 
     resumed = ResultLog(log.path, KEY_FIELDS)
-    cells = pusht_cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
-    assert [cell.todo for cell in cells] == [(1,)]
-    pusht_cells.run_cells(cells, resumed, workers=1, title="test", compile_fast=True)
-    assert not pusht_cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
+    todo = cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
+    assert [cell.todo for cell in todo] == [(1,)]
+    cells.run_cells(
+        pusht_runner.run_cell, todo, resumed, workers=1, title="test", compile_fast=True
+    )
+    assert not cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
 
-    rows = pusht_summary.summarise(resumed.records)
+    rows = summary.summarise(resumed.records)
     assert {row["planner"]: row["goals"] for row in rows} == {FLOOR: 2, "tiny": 2}
     pusht_pictures.draw_all(tmp_path, resumed.records, rows)
     for name in ("success_against_horizon.png", "success_against_time.png", "executed_plans.gif"):
@@ -107,7 +110,7 @@ def test_times_are_those_of_the_fastest_chunk() -> None:
     common = {"planner": "p", "horizon": 40, "environment": "e", "observation": "s", "mode": "m"}
     slow = {**common, "success": True, "seconds": 4.0, "seconds_to_success": 2.0}
     fast = {**common, "success": False, "seconds": 1.0, "seconds_to_success": None}
-    row = pusht_summary.summarise([slow, fast])[0]
+    row = summary.summarise([slow, fast])[0]
     assert row["plan_seconds"] == 1.0 and row["median_seconds"] == 0.5
     assert row["success"] == 0.5 and row["goals"] == 2
 
@@ -118,8 +121,8 @@ def test_processes_share_the_goals_and_a_dead_one_is_started_again(tmp_path: pat
     def process(index: int) -> ResultLog:
         files = sorted(tmp_path.glob("results*.jsonl"))
         log = ResultLog(tmp_path / f"results.{index}.jsonl", KEY_FIELDS, others=files)
-        cells = pusht_cells.make_cells(chosen, [40], 5, 0, log, checks=2, share=(index, 2))
-        for cell in cells:
+        todo = cells.make_cells(chosen, [40], 5, 0, log, checks=2, share=(index, 2))
+        for cell in todo:
             for record in run(cell):
                 log.append(record)
         return log
@@ -134,4 +137,4 @@ def test_processes_share_the_goals_and_a_dead_one_is_started_again(tmp_path: pat
     assert sorted((r["planner"], r["goal"]) for r in log.records) == sorted(
         (name, goal) for name in chosen for goal in range(5)
     )
-    assert pusht_summary.summarise(log.records)[0]["goals"] == 5
+    assert summary.summarise(log.records)[0]["goals"] == 5

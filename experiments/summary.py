@@ -1,9 +1,8 @@
-"""Cells of the Push-T table from recorded results."""
+"""Cells of a planning table from recorded results."""
 
 import numpy as np
 
-from experiments.pusht_runner import Record
-from experiments.reporting import wilson_interval
+from experiments.reporting import Record, wilson_interval
 
 
 def undisturbed(records: list[Record]) -> list[Record]:
