@@ -10,14 +10,14 @@ from experiments.workers import Work, run_tasks
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One planner at one horizon, over the goals that are not done yet.
+    """One planner at one horizon (or several), over the goals that are not done yet.
 
     Attributes:
       name: The planner's name in records and tables.
       planner: The planner, or None for the floor and the ceiling.
-      horizon: Environment steps.
+      horizon: Environment steps; the longest of `horizons`.
       goals: Goals of the benchmark; goal `i` is the same for every planner.
-      todo: Which of them to plan.
+      todo: Which of them to plan; with `horizons`, goal `i` of the `k`-th is `k * goals + i`.
       seed: Seed of goals and keys.
       split: `tune` or `report`.
       checks: Reads of a search, at most.
@@ -26,6 +26,8 @@ class Cell:
       timing: `alone` (the time of one goal planned alone on one core) or `batch` (the share of one
         goal in the time of a batch on one core).
       setting: What else the experiment must know; picklable.
+      horizons: Several horizons whose goals share one program, padded to the longest, and its
+        times; empty for one.
     """
 
     name: str
@@ -40,6 +42,27 @@ class Cell:
     time_budget: float | None = None
     timing: str = "batch"
     setting: Any = None
+    horizons: tuple[int, ...] = ()
+
+    def job(self, number: int) -> tuple[int, int]:
+        """The horizon and the goal that an entry of `todo` stands for."""
+        if not self.horizons:
+            return self.horizon, int(number)
+        index, goal = divmod(int(number), self.goals)
+        return self.horizons[index], goal
+
+
+def together(cells: list[Cell]) -> list[Cell]:
+    """One cell for all horizons of a planner, which compiles once: for short runs."""
+    found = [cell for cell in cells if cell.planner is None]
+    for name in dict.fromkeys(cell.name for cell in cells if cell.planner is not None):
+        parts = sorted((c for c in cells if c.name == name), key=lambda c: c.horizon)
+        horizons = tuple(c.horizon for c in parts)
+        todo = tuple(k * c.goals + i for k, c in enumerate(parts) for i in c.todo)
+        found.append(
+            dataclasses.replace(parts[-1], todo=todo, horizons=horizons if len(parts) > 1 else ())
+        )
+    return found
 
 
 def make_cells(

@@ -4,7 +4,7 @@ The protocol is that of `experiments.searches`.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -45,40 +45,49 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
     if cell.planner is None:
         yield _fixed_actions(cell)
         return
-    goals = _goals(cell.goals, cell.horizon, cell.seed, cell.split)
 
-    def execute(goal: int, actions: np.ndarray, predicted: np.ndarray) -> Record:
-        return _execute(goals.start[goal], goals.goal[goal], actions, predicted)
+    def execute(number: int, actions: np.ndarray, predicted: np.ndarray) -> Record:
+        start, goal, _ = _select(cell, [number])
+        return _execute(start[0], goal[0], actions, predicted)
 
     yield from run_searches(
         cell, functools.partial(_search, cell), execute, functools.partial(_identity, cell)
     )
 
 
-def _search(cell: Cell, index: np.ndarray) -> grasp_jax.Search:
-    """A fresh search for the goals `index` `[n]`; goal `i` has the key of `i` everywhere."""
-    goals = _goals(cell.goals, cell.horizon, cell.seed, cell.split)
-    start = jnp.asarray(state_model.encode(goals.start[index]), jnp.float32)
-    goal = jnp.asarray(state_model.encode(goals.goal[index]), jnp.float32)
-    steps = cell.horizon // state_model.FRAMESKIP
+def _select(cell: Cell, numbers: Iterable[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Starts and goals `[n, 10]`, and model steps between them `[n]`, of entries of `todo`."""
+    jobs = [cell.job(number) for number in numbers]
+    sets = [_goals(cell.goals, horizon, cell.seed, cell.split) for horizon, _ in jobs]
+    start = np.stack([goals.start[i] for goals, (_, i) in zip(sets, jobs, strict=True)])
+    goal = np.stack([goals.goal[i] for goals, (_, i) in zip(sets, jobs, strict=True)])
+    return start, goal, np.array([horizon for horizon, _ in jobs]) // state_model.FRAMESKIP
+
+
+def _search(cell: Cell, numbers: np.ndarray) -> grasp_jax.Search:
+    """A fresh search for entries `[n]` of `todo`; goal `i` has the key of `i` everywhere."""
+    start, goal, steps = _select(cell, numbers)
+    index = jnp.asarray([cell.job(number)[1] for number in numbers])
     return grasp_jax.start_batch(
         _model(),
-        start,
-        goal,
-        jnp.zeros((steps, state_model.ACTION_SIZE)),
-        jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(cell.seed), jnp.asarray(index)),
+        jnp.asarray(state_model.encode(start), jnp.float32),
+        jnp.asarray(state_model.encode(goal), jnp.float32),
+        jnp.zeros((cell.horizon // state_model.FRAMESKIP, state_model.ACTION_SIZE)),
+        jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(cell.seed), index),
         planner=cell.planner,
         bounds=(-ACTION_BOUND, ACTION_BOUND),
         objective=OBJECTIVE,
+        length=steps if cell.horizons else None,
     )
 
 
-def _identity(cell: Cell, goal: int) -> Record:
+def _identity(cell: Cell, number: int) -> Record:
+    horizon, goal = cell.job(number)
     return {
         "environment": "pusht",
         "observation": "state",
         "mode": "open_loop",
-        "horizon": cell.horizon,
+        "horizon": horizon,
         "planner": cell.name,
         "goal": goal,
         "seed": cell.seed,

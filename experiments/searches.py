@@ -38,8 +38,14 @@ def run_searches(
     for first in range(0, len(cell.todo), cell.chunk):
         todo = cell.todo[first : first + cell.chunk]
         search = begin(padded(cell, todo))
-        score = _Score(np.asarray(todo), execute, identity)
+        score = _Score(np.asarray(todo), _steps(search), execute, identity)
         yield _plan_chunk(cell, search, score, alone, compile_seconds)
+
+
+def _steps(search: grasp_jax.Search) -> np.ndarray:
+    """`[n]` model steps of each plan; the rest of a padded plan is not executed."""
+    goals, length = len(search.state.best_cost), search.problem.length
+    return np.full(goals, search.horizon) if length is None else np.asarray(length)
 
 
 def padded(cell: Cell, todo: tuple[int, ...]) -> np.ndarray:
@@ -117,8 +123,9 @@ def _plan_chunk(
 class _Score:
     """Executes plans as they are read and remembers the outcomes of some goals."""
 
-    def __init__(self, index: np.ndarray, execute: Execute, identity: Identity):
-        self._index, self._execute, self._identity = index, execute, identity
+    def __init__(self, index: np.ndarray, steps: np.ndarray, execute: Execute, identity: Identity):
+        self._index, self._steps = index, steps
+        self._execute, self._identity = execute, identity
         self._actions: list[np.ndarray | None] = [None] * len(index)
         self._outcome: list[Record] = [{} for _ in index]
         self._seconds: list[float | None] = [None] * len(index)
@@ -128,11 +135,11 @@ class _Score:
         actions = np.asarray(plans.actions)
         final = jax.tree.map(lambda x: np.asarray(x[:, -1]), plans.states)
         for i, goal in enumerate(self._index):
-            before = self._actions[i]
-            if before is None or not np.array_equal(before, actions[i]):
-                self._actions[i] = actions[i]
+            found, before = actions[i, : self._steps[i]], self._actions[i]
+            if before is None or not np.array_equal(before, found):
+                self._actions[i] = found
                 predicted = jax.tree.map(lambda x, row=i: x[row], final)
-                self._outcome[i] = self._execute(int(goal), actions[i], predicted)
+                self._outcome[i] = self._execute(int(goal), found, predicted)
                 self._outcome[i]["cost"] = float(plans.cost[i])
                 self._outcome[i]["status"] = int(plans.status[i])
             if self._seconds[i] is None and self._outcome[i]["success"]:
@@ -140,20 +147,21 @@ class _Score:
 
     def records(self, spent: dict[str, np.ndarray], common: Record) -> list[Record]:
         """One record per goal; `spent` holds a number for each, `common` holds for all."""
+        identities = [self._identity(int(goal)) for goal in self._index]
         return [
             {
-                **self._identity(int(goal)),
+                **identity,
                 **self._outcome[i],
                 "seconds_to_success": self._seconds[i],
                 **common,
                 **{name: float(values[i]) for name, values in spent.items()},
-                **self._film(i),
+                **self._film(i, identity),
             }
-            for i, goal in enumerate(self._index)
+            for i, identity in enumerate(identities)
         ]
 
-    def _film(self, i: int) -> Record:
+    def _film(self, i: int, identity: Record) -> Record:
         """The plan itself, for the first goals only: the GIF needs a few, the log stays small."""
-        if self._index[i] >= FILMED_GOALS:
+        if identity["goal"] >= FILMED_GOALS:
             return {}
         return {"actions": np.round(np.asarray(self._actions[i], np.float64), 4).tolist()}

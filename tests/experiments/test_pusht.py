@@ -57,6 +57,20 @@ def test_a_goal_has_the_same_plan_in_any_chunk_and_after_a_resume() -> None:
     assert np.any(np.asarray(whole[0]["actions"]) != 0)
 
 
+def test_horizons_share_one_program_and_keep_their_plans() -> None:
+    parts = [Cell("tiny", TINY, h, 2, todo, 0, "tune", 2) for h, todo in ((50, (1,)), (40, (0, 1)))]
+    alone = run(parts[1])
+    floor = Cell(FLOOR, None, 40, 2, (0,), 0, "tune")
+    first, mixed = cells.together([*parts, floor])
+    assert first == floor
+    records = run(mixed)
+    assert [(r["horizon"], r["goal"]) for r in records] == [(40, 0), (40, 1), (50, 1)]
+    assert [len(r["actions"]) for r in records] == [8, 8, 10]
+    for a, b in zip(records, alone, strict=False):
+        np.testing.assert_allclose(a["actions"], b["actions"], atol=2e-3)
+        np.testing.assert_allclose(a["cost"], b["cost"], rtol=1e-2, atol=1e-3)
+
+
 def test_a_time_budget_stops_the_search_early() -> None:
     cell = Cell("tiny", TINY, 40, 1, (0,), 0, "tune", checks=4)
     free, short = run(cell), run(dataclasses.replace(cell, time_budget=1e-9))
