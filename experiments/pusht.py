@@ -84,6 +84,8 @@ def check_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     path = folder / "settings.json"
     settings = json.loads(json.dumps(settings))
     held = json.loads(path.read_text()) if path.exists() else {"planners": {}}
+    held["planners"] = {name: _used(planner) for name, planner in held["planners"].items()}
+    settings["planners"] = {name: _used(planner) for name, planner in settings["planners"].items()}
     for name in ("seed", "checks", "time_budget", "timing"):
         if name in held and held[name] != settings[name]:
             raise ValueError(
@@ -99,6 +101,13 @@ def check_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
     settings["planners"] = {**held["planners"], **settings["planners"]}
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def _used(value: Any) -> Any:
+    """A planner's description without what is off, so that new fields change nothing."""
+    if isinstance(value, dict):
+        return {name: _used(v) for name, v in value.items() if v is not None}
+    return [_used(v) for v in value] if isinstance(value, list) else value
 
 
 def main(argv: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The Push-T experiment: cells, keys per goal, resuming, worker processes, summary, pictures."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Iterator
 
@@ -105,6 +106,16 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None
     settings = {"seed": 0, "checks": 10, "planners": {"GD": describe(grasp_jax.GD(0.1))}}
     pusht.check_settings(tmp_path, settings)
     pusht.check_settings(tmp_path, {**settings, "planners": {"CEM": describe(grasp_jax.CEM())}})
+    # A field that is new since the results were recorded, and off.
+    path = tmp_path / "settings.json"
+    held = json.loads(path.read_text())
+    del held["planners"]["GD"]["noise"]
+    path.write_text(json.dumps(held))
+    with pytest.raises(ValueError, match="GD with other settings"):
+        pusht.check_settings(tmp_path, settings)
+    held["planners"]["GD"] = {**settings["planners"]["GD"], "start_noise": None}
+    path.write_text(json.dumps(held))
+    pusht.check_settings(tmp_path, settings)
     with pytest.raises(ValueError, match="GD with other settings"):
         pusht.check_settings(
             tmp_path, {**settings, "planners": {"GD": describe(grasp_jax.GD(0.2))}}
@@ -114,8 +125,6 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None
 
 
 def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:
-    import json
-
     for planner in planners().values():
         assert json.loads(json.dumps(describe(planner)))["kind"]
 
