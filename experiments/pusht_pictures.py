@@ -10,7 +10,7 @@ from experiments import plots, pusht_state_model
 from experiments.environments.pusht import PushT, success
 from experiments.environments.pusht_goals import sample_goals
 from experiments.reporting import CEILING, FLOOR
-from experiments.summary import undisturbed
+from experiments.summary import success_curves
 
 Record = dict[str, Any]
 _CELL = 192
@@ -31,22 +31,6 @@ def draw_all(folder: pathlib.Path, records: list[Record], rows: list[Record]) ->
             f"Push-T, H = {middle}: goals solved within a planning time (one goal, one core)",
         )
     executed_gif(folder / "executed_plans.gif", [r for r in records if r["horizon"] == middle])
-
-
-def success_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each planner, seconds `[n]` and the share of goals `[n]` solved within them."""
-    curves = {}
-    records = undisturbed(records)
-    for name in dict.fromkeys(r["planner"] for r in records):
-        group = [r for r in records if r["planner"] == name and "seconds" in r]
-        if group:
-            solved = sorted(
-                r["seconds_to_success"] for r in group if r["seconds_to_success"] is not None
-            )
-            seconds = np.array([*solved, max(r["seconds"] for r in group)])
-            share = np.array([*range(1, len(solved) + 1), len(solved)]) / len(group)
-            curves[name] = (seconds, share)
-    return curves
 
 
 def executed_gif(path: pathlib.Path, records: list[Record], goals: int = 4) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 
 from experiments.reporting import Record, wilson_interval
 
+_CLOSED_LOOP = ("replan_every", "control_steps", "control_seconds")
+
 
 def undisturbed(records: list[Record]) -> list[Record]:
     """The records with planning times as the cell's fastest chunk of goals had them.
@@ -11,29 +13,32 @@ def undisturbed(records: list[Record]) -> list[Record]:
     Chunks of a cell run the same program; whatever else the machine does only slows them down.
     A goal's time to success keeps its share of its search.
     """
-    fastest: dict[tuple[str, int], float] = {}
+    fastest: dict[tuple[str, str, int], float] = {}
     for r in records:
         if "seconds" in r:
-            cell = (r["planner"], r["horizon"])
-            fastest[cell] = min(r["seconds"], fastest.get(cell, np.inf))
+            fastest[_cell(r)] = min(r["seconds"], fastest.get(_cell(r), np.inf))
     found = []
     for r in records:
         if "seconds" in r:
-            seconds = fastest[r["planner"], r["horizon"]]
-            until = r["seconds_to_success"]
+            seconds = fastest[_cell(r)]
+            until = r.get("seconds_to_success")
             until = None if until is None else until / r["seconds"] * seconds
             r = {**r, "seconds": seconds, "seconds_to_success": until}
         found.append(r)
     return found
 
 
+def _cell(record: Record) -> tuple[str, str, int]:
+    return record["mode"], record["planner"], record["horizon"]
+
+
 def summarise(records: list[Record]) -> list[Record]:
-    """One row per planner and horizon, in the order in which they first appear."""
-    cells: dict[tuple[str, int], list[Record]] = {}
+    """One row per mode, planner and horizon, in the order in which they first appear."""
+    cells: dict[tuple[str, str, int], list[Record]] = {}
     for record in undisturbed(records):
-        cells.setdefault((record["planner"], record["horizon"]), []).append(record)
+        cells.setdefault(_cell(record), []).append(record)
     rows = []
-    for (planner, horizon), group in cells.items():
+    for (_, planner, horizon), group in cells.items():
         wins = sum(r["success"] for r in group)
         low, high = wilson_interval(wins, len(group))
         times = [r["seconds_to_success"] for r in group if r.get("seconds_to_success") is not None]
@@ -53,6 +58,7 @@ def summarise(records: list[Record]) -> list[Record]:
                 "model_backward": _mean(group, "model_backward"),
                 "plan_seconds": _mean(group, "seconds"),
                 "compile_seconds": _mean(group, "compile_seconds"),
+                **{k: _mean(group, k) for k in _CLOSED_LOOP if k in group[0]},
             }
         )
     return rows
@@ -61,3 +67,19 @@ def summarise(records: list[Record]) -> list[Record]:
 def _mean(group: list[Record], field: str) -> float | None:
     values = [r[field] for r in group if r.get(field) is not None]
     return round(float(np.mean(values)), 4) if values else None
+
+
+def success_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each planner, seconds `[n]` and the share of goals `[n]` solved within them."""
+    curves = {}
+    records = undisturbed(records)
+    for name in dict.fromkeys(r["planner"] for r in records):
+        group = [r for r in records if r["planner"] == name and "seconds" in r]
+        if group:
+            solved = sorted(
+                r["seconds_to_success"] for r in group if r["seconds_to_success"] is not None
+            )
+            seconds = np.array([*solved, max(r["seconds"] for r in group)])
+            share = np.array([*range(1, len(solved) + 1), len(solved)]) / len(group)
+            curves[name] = (seconds, share)
+    return curves

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from experiments import cells, pusht, pusht_pictures, pusht_runner, summary
+from experiments import cells, pusht_pictures, pusht_runner, summary, sweeps
 from experiments.cells import Cell
 from experiments.pusht_planners import describe, planners
 from experiments.pusht_runner import KEY_FIELDS
@@ -104,24 +104,24 @@ def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
 
 def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None:
     settings = {"seed": 0, "checks": 10, "planners": {"GD": describe(grasp_jax.GD(0.1))}}
-    pusht.check_settings(tmp_path, settings)
-    pusht.check_settings(tmp_path, {**settings, "planners": {"CEM": describe(grasp_jax.CEM())}})
+    sweeps.check_settings(tmp_path, settings)
+    sweeps.check_settings(tmp_path, {**settings, "planners": {"CEM": describe(grasp_jax.CEM())}})
     # A field that is new since the results were recorded, and off.
     path = tmp_path / "settings.json"
     held = json.loads(path.read_text())
     del held["planners"]["GD"]["noise"]
     path.write_text(json.dumps(held))
     with pytest.raises(ValueError, match="GD with other settings"):
-        pusht.check_settings(tmp_path, settings)
+        sweeps.check_settings(tmp_path, settings)
     held["planners"]["GD"] = {**settings["planners"]["GD"], "start_noise": None}
     path.write_text(json.dumps(held))
-    pusht.check_settings(tmp_path, settings)
+    sweeps.check_settings(tmp_path, settings)
     with pytest.raises(ValueError, match="GD with other settings"):
-        pusht.check_settings(
+        sweeps.check_settings(
             tmp_path, {**settings, "planners": {"GD": describe(grasp_jax.GD(0.2))}}
         )
     with pytest.raises(ValueError, match="seed=0, this run has seed=1"):
-        pusht.check_settings(tmp_path, {**settings, "seed": 1})
+        sweeps.check_settings(tmp_path, {**settings, "seed": 1})
 
 
 def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:

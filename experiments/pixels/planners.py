@@ -1,0 +1,70 @@
+"""The planners of the tables over images, with the settings that `tune_pixels` chose."""
+
+from typing import Any
+
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, Correlated, LatCo, MultiStart, Rollout
+
+STACKED = 5
+SMOOTH = Correlated(0.9, stacked=STACKED)
+
+
+def grasp(
+    starts: int = 4,
+    cycles: int = 6,
+    lifted: int = 6,
+    noise: float = 0.1,
+    sync_noise: float | None = 0.3,
+    sync_rate: float = 0.1,
+    sync_steps: int = 20,
+    start_noise: float = 0.7,
+    action_rate: float = 0.1,
+) -> MultiStart:
+    """GRASP from several starts, in cycles that all begin near the best plan's rollout.
+
+    Args:
+      starts: Searches side by side.
+      cycles: Syncs of each.
+      lifted: Lifted iterations before each sync.
+      noise: Standard deviation of the noise on the virtual states, in latent units.
+      sync_noise: Standard deviation of correlated noise on the actions before a sync, or None.
+      sync_rate: Adam's rate in a sync.
+      sync_steps: Gradient steps of a sync.
+      start_noise: Standard deviation of correlated noise on the first actions of each start.
+      action_rate: Rate of the actions in the lifted iterations.
+    """
+    path = Rollout(noise, Correlated(0.8))
+    planner = GRASP(
+        iterations=lifted * cycles,
+        state_rate=0.03,
+        action_rate=action_rate,
+        goal_weight=0.0,
+        state_noise=None,
+        path=path,
+        sync=GD(sync_rate, sync_steps),
+        sync_every=lifted,
+        sync_noise=sync_noise,
+        sync_noise_shape=SMOOTH,
+        restart=path,
+    )
+    return MultiStart(planner, starts, start_noise, SMOOTH)
+
+
+def table(task: str) -> dict[str, Any]:
+    """Name to planner for an environment (`wall`, `pointmaze`), in the order of the tables."""
+    del task
+    return {
+        "CEM": CEM(100, 10, 15, std=1.0),
+        "iCEM": ICEM(100, 10, 5, 15, std=1.0, noise=Colored(1.0, stacked=STACKED)),
+        "MPPI": MPPI(100, 15, std=0.7, temperature=0.1, noise=SMOOTH),
+        "GD-Adam": GD(0.1, 200),
+        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.7, SMOOTH),
+        "LatCo": LatCo(0.05, 400, multiplier=10.0),
+        "GRASP-author": GRASP.author(),
+        "GRASP": grasp(),
+    }
+
+
+def extra(task: str) -> dict[str, Any]:
+    """More planners, run where they are named."""
+    del task
+    return {}

@@ -1,0 +1,94 @@
+"""Planning tasks over images, as records of functions: one record per environment."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.environments import (
+    pointmaze,
+    pointmaze_frames,
+    pointmaze_goals,
+    wall,
+    wall_goals,
+)
+from experiments.environments.goals import Goals
+from experiments.reporting import Record
+
+States = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What the runner asks of an environment; all functions live in modules, to be picklable.
+
+    Attributes:
+      name: In records and tables.
+      title: In figures.
+      goals: `(count, horizon, seed, split) -> Goals`.
+      render: States `[..., S]` to frames `[..., 64, 64, 3]` uint8.
+      execute: States `[n, S]` and actions `[n, N, A]` to states `[n, N + 1, S]`.
+      success: States `[..., S]` against goals `[..., S]`: `[...]` bool.
+      predicted: The same rule on what the model's probe measures `[..., M]` of a predicted latent.
+      errors: A state `[S]` and a goal `[S]` to named numbers, for records.
+      checkpoint: The shipped model.
+    """
+
+    name: str
+    title: str
+    goals: Callable[[int, int, int, Any], Goals]
+    render: Callable[[States], NDArray[np.uint8]]
+    execute: Callable[[States, NDArray[Any]], States]
+    success: Callable[[Any, Any], NDArray[np.bool_]]
+    predicted: Callable[[Any, Any], NDArray[np.bool_]]
+    errors: Callable[[States, States], Record]
+    checkpoint: str
+
+
+def wall_errors(state: States, goal: States) -> Record:
+    """Distance to the goal, px."""
+    return {"position_error": round(float(wall.position_error(state, goal)), 3)}
+
+
+@functools.cache
+def _pointmaze() -> pointmaze.PointMaze:
+    return pointmaze.PointMaze()
+
+
+def execute_pointmaze(states: States, actions: NDArray[Any]) -> States:
+    """Runs actions `[n, N, 2]` from states `[n, 4]`, one after the other: `[n, N + 1, 4]`."""
+    runs = [_pointmaze().execute(s, a) for s, a in zip(states, actions, strict=True)]
+    return np.stack(runs)
+
+
+def pointmaze_errors(state: States, goal: States) -> Record:
+    """Distance to the goal, m."""
+    return {"position_error": round(float(pointmaze.position_error(state, goal)), 4)}
+
+
+WALL = Task(
+    name="wall",
+    title="Wall",
+    goals=wall_goals.sample_goals,
+    render=wall.render,
+    execute=wall.execute,
+    success=wall.success,
+    predicted=wall.success,
+    errors=wall_errors,
+    checkpoint="wall_pixels",
+)
+
+POINTMAZE = Task(
+    name="pointmaze",
+    title="PointMaze",
+    goals=pointmaze_goals.sample_goals,
+    render=pointmaze_frames.render,
+    execute=execute_pointmaze,
+    success=pointmaze.success,
+    predicted=pointmaze.success,
+    errors=pointmaze_errors,
+    checkpoint="pointmaze_pixels",
+)
