@@ -38,11 +38,13 @@ _RENAMED = (
 )
 
 
-def load_lewm(path: str | pathlib.Path, config: LeWMConfig | None = None) -> LeWM:
+def load_lewm(
+    path: str | pathlib.Path | Mapping[str, Any], config: LeWMConfig | None = None
+) -> LeWM:
     """A LeWM or PLDM from a checkpoint.
 
     Args:
-      path: A file or a run folder, see the module.
+      path: A file or a run folder, see the module; or a `state_dict` at hand, which is copied.
       config: Sizes; read off the weights' shapes where None (64 numbers per attention head are
         assumed), or from the file that `save` wrote.
 
@@ -50,20 +52,32 @@ def load_lewm(path: str | pathlib.Path, config: LeWMConfig | None = None) -> LeW
       ValueError: Names or shapes are not those of the model; the message lists all of them.
       FileNotFoundError, ModuleNotFoundError: There is nothing to read, or nothing to read it with.
     """
-    path = find_weights(path)
-    weights = canonical(read(path))
+    weights, path = _given(path)
     if config is None:
         config = _saved_config(path, LeWMConfig) or _lewm_sizes(weights)
     return LeWM(_checked(weights, config.shapes(), path, "LeWM"), config)
 
 
-def load_dinowm(path: str | pathlib.Path, config: DinoWMConfig | None = None) -> DinoWM:
+def load_dinowm(
+    path: str | pathlib.Path | Mapping[str, Any], config: DinoWMConfig | None = None
+) -> DinoWM:
     """A DINO-WM (PreJEPA) from a checkpoint; arguments and errors as for `load_lewm`."""
-    path = find_weights(path)
-    weights = canonical(read(path))
+    weights, path = _given(path)
     if config is None:
         config = _saved_config(path, DinoWMConfig) or _dinowm_sizes(weights)
     return DinoWM(_checked(weights, config.shapes(), path, "DINO-WM"), config)
+
+
+def _given(
+    source: str | pathlib.Path | Mapping[str, Any],
+) -> tuple[dict[str, np.ndarray], pathlib.Path]:
+    """Arrays by our names, and the file they are from, for messages."""
+    if isinstance(source, Mapping):
+        # Copied: the owner of the tensors may train them further.
+        arrays = {k: np.array(_numpy(x)) for k, x in source.items()}
+        return canonical(arrays), pathlib.Path("the state_dict")
+    path = find_weights(source)
+    return canonical(read(path)), path
 
 
 def save(model: LeWM | DinoWM, path: str | pathlib.Path) -> None:
@@ -119,6 +133,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _numpy(tensor: Any) -> np.ndarray:
+    if not hasattr(tensor, "detach"):
+        return np.asarray(tensor)
     tensor = tensor.detach().cpu()
     # NumPy has no bfloat16.
     return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
@@ -128,7 +144,7 @@ def canonical(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same arrays under transformers 5 names, without wrappers' prefixes and buffers."""
     found = {}
     for name, array in weights.items():
-        name = re.sub(r"^(?:_orig_mod\.|module\.|model\.)+", "", name)
+        name = re.sub(r"^(?:module\.|model\.)+", "", name.replace("_orig_mod.", ""))
         if _DROPPED.search(name):
             continue
         for old, new in _RENAMED:

@@ -1,0 +1,1 @@
+"""Our planners where other packages expect theirs; no such package is imported."""

@@ -1,0 +1,137 @@
+"""stable-worldmodel's models and objectives as ours. Read by their attributes, never imported."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax._tree import PyTree
+from grasp_jax.objectives import Objective, QuadraticActionCost
+from grasp_jax.planners.base import Scalar
+from grasp_jax.world_models import DinoWM, LeWM, load_dinowm, load_lewm
+from grasp_jax.world_models.weights import canonical
+
+Model = LeWM | DinoWM
+
+
+def as_model(given: Any) -> Model:
+    """A JAX world model.
+
+    Args:
+      given: One already; a `state_dict`; a PyTorch LeWM, PLDM or PreJEPA; or stable-worldmodel's
+        evaluator of one. Weights are copied.
+    """
+    if isinstance(given, (LeWM, DinoWM)):
+        return given
+    module = getattr(given, "model", given)
+    if isinstance(module, (LeWM, DinoWM)):
+        return module
+    weights = module if isinstance(module, Mapping) else _state_dict(module)
+    names = canonical(dict.fromkeys(weights))  # pyright: ignore[reportArgumentType]
+    if any(name.startswith("backbone.") for name in names):
+        return load_dinowm(weights)
+    return load_lewm(weights)
+
+
+def _state_dict(module: Any) -> Mapping[str, Any]:
+    method = getattr(module, "state_dict", None)
+    if not callable(method):
+        raise TypeError(
+            "GraspSolver: model must be a grasp_jax.world_models.LeWM or DinoWM, a PyTorch module "
+            f"with the weights of one, or a state_dict, got {type(module).__name__}. Load a "
+            "checkpoint with grasp_jax.world_models.load_lewm or load_dinowm."
+        )
+    return method()  # pyright: ignore[reportReturnType]
+
+
+# Where a state holds what a rollout of theirs calls by this name.
+_PARTS = {
+    "predicted_emb": "",
+    "predicted_pixels_emb": "patches",
+    "predicted_proprio_emb": "proprio",
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GoalDistance:
+    """Squared differences from the goal in one part of the state.
+
+    Attributes:
+      part: Name of a state's leaf; empty where the state is one array.
+      mean: Whether to average, instead of to sum, over the numbers.
+    """
+
+    part: str = dataclasses.field(default="", metadata={"static": True})
+    mean: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    def __call__(self, state: PyTree, goal: PyTree) -> jax.Array:
+        """`[]`."""
+        state, goal = (x[self.part] if self.part else x for x in (state, goal))
+        if self.part == "proprio":
+            # Every patch predicts its own copy; the authors read the first.
+            state, goal = state[0], goal[0]
+        squares = jnp.square(state - goal)
+        return jnp.mean(squares) if self.mean else jnp.sum(squares)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class WeightedSum:
+    """A weighted sum of distances.
+
+    Attributes:
+      weights: Each `[]`, traced.
+      terms: As many distances, `(state, goal) -> []`.
+    """
+
+    weights: tuple[Scalar, ...]
+    terms: tuple[GoalDistance, ...]
+
+    def __call__(self, state: PyTree, goal: PyTree) -> jax.Array:
+        """`[]`."""
+        parts = (w * d(state, goal) for w, d in zip(self.weights, self.terms, strict=True))
+        return sum(parts, start=jnp.zeros(()))
+
+
+def as_objective(given: Any, model: Model) -> Objective:
+    """An objective of ours.
+
+    Args:
+      given: One already; or stable-worldmodel's, made of goal distances and control penalties.
+      model: The model whose states it reads.
+
+    Raises:
+      TypeError: It holds a term that has no counterpart here.
+    """
+    if isinstance(given, Objective):
+        return given
+    pairs = _flatten(given, 1.0)
+    penalty = sum(w for w, term in pairs if hasattr(term, "action_key"))
+    goals = [(w, term) for w, term in pairs if not hasattr(term, "action_key")]
+    terms = tuple(_goal_distance(term, model) for _, term in goals)
+    action_cost = QuadraticActionCost(penalty) if penalty else None
+    return Objective(WeightedSum(tuple(w for w, _ in goals), terms), action_cost)
+
+
+def _flatten(term: Any, weight: float) -> list[tuple[float, Any]]:
+    """`(weight, term)` of every term of a nested weighted sum."""
+    if not (hasattr(term, "weights") and hasattr(term, "objectives")):
+        return [(weight, term)]
+    inner = zip(term.weights, term.objectives, strict=True)
+    return [pair for w, t in inner for pair in _flatten(t, weight * float(w))]
+
+
+def _goal_distance(term: Any, model: Model) -> GoalDistance:
+    part = _PARTS.get(getattr(term, "pred_key", None) or type(term).__name__)
+    reads_parts = isinstance(model, DinoWM)
+    if part is None or bool(part) != reads_parts or term.reduction not in ("sum", "mean"):
+        key = getattr(term, "pred_key", None)
+        raise TypeError(
+            f"GraspSolver: the objective {type(term).__name__} on {key!r} has no counterpart for a "
+            f"{type(model).__name__}. Pass objective=grasp_jax.Objective(distance=...), a function "
+            "of a state and a goal of the model, or model.objective, its authors' goal cost."
+        )
+    return GoalDistance(part, term.reduction == "mean")
