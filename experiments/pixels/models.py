@@ -1,0 +1,188 @@
+"""A visual world model: frames in, latents out, one model step, a goal distance, a probe to look.
+
+model = load_model("pusht_pixels")
+start, goal = model.encode(frames)                     # uint8 [2, 64, 64, 3]
+grasp_jax.plan(model, start, goal, actions, key, context=..., objective=model.objective)
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike, NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import grasp_jax
+from experiments.pixels.dynamics import Dynamics
+from experiments.pixels.encoder import Encoder, encode
+from experiments.pixels.sprites import Kind, Scene, Sprite
+
+CHECKPOINTS = pathlib.Path(__file__).parents[1] / "checkpoints"
+_BATCH = 16  # frames encoded side by side
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What the arrays of a model do not tell.
+
+    Attributes:
+        kinds: the scene's objects.
+        size: pixels along one side of a frame.
+        frameskip: environment steps in a model step.
+        action_std: standard deviation of environment actions, the unit of planning actions.
+        action_signs: of the actions along the frame's axes, where `y` points down.
+        measured: numbers that the probe measures.
+        width: of the dynamics' networks.
+    """
+
+    kinds: tuple[Kind, ...]
+    size: int = 64
+    frameskip: int = 5
+    action_std: float = 1.0
+    action_signs: tuple[int, int] = (1, 1)
+    measured: int = 2
+    width: int = 96
+
+
+class VisualModel(eqx.Module):
+    """A world model over frames; itself the dynamics that `grasp_jax.plan` takes, with a context.
+
+    Attributes:
+        scene: what frames are made of.
+        encoder: the first guess of a frame's latent.
+        dynamics: how objects move.
+        probe: [M, L + 1] from latents to simulator units, fitted after training, only to measure.
+        config: sizes.
+    """
+
+    scene: Scene
+    encoder: Encoder
+    dynamics: Dynamics
+    probe: Array
+    config: Config = eqx.field(static=True)
+
+    @property
+    def frameskip(self) -> int:
+        """Environment steps in a model step."""
+        return self.config.frameskip
+
+    @property
+    def history(self) -> int:
+        """Frames in a window."""
+        return 2
+
+    @property
+    def action_size(self) -> int:
+        """`P`, numbers in a planning action."""
+        return 2 * self.config.frameskip
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of planning actions; environment actions lie in [-1, 1]."""
+        return -1 / self.config.action_std, 1 / self.config.action_std
+
+    @property
+    def objective(self) -> grasp_jax.Objective:
+        """The mean squared displacement of the objects' points, summed over objects."""
+        return grasp_jax.Objective()
+
+    def encode(self, frames: Array) -> Array:
+        """Latents [n, L] of frames [n, S, S, 3] uint8."""
+
+        def one(frame: Array) -> Array:
+            return encode(self.scene, self.encoder, frame.astype(jnp.float32) / 255)
+
+        return jax.lax.map(one, frames, batch_size=_BATCH)
+
+    def __call__(self, states: Array, actions: Array) -> Array:
+        """The next latent [L], from a window of latents [2, L] and planning actions [2, P]."""
+        return self.steps(states, actions)[-1]
+
+    def steps(self, states: Array, actions: Array) -> Array:
+        """The latents [frameskip, L] after each environment step of a model step."""
+        scale = self.config.action_std * jnp.array(self.config.action_signs)
+        taken = scale * actions.reshape(2, self.frameskip, 2)
+        return self.dynamics.steps(self.scene, states, taken)
+
+    def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
+        """Planning actions [..., T, P] to environment actions [..., T * frameskip, 2]."""
+        actions = np.asarray(actions, np.float32) * self.config.action_std
+        return np.clip(actions.reshape(*actions.shape[:-2], -1, 2), -1, 1)
+
+    def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
+        """The inverse of `to_environment`."""
+        actions = np.asarray(actions, np.float32) / self.config.action_std
+        return actions.reshape(*actions.shape[:-2], -1, self.action_size)
+
+    def measure(self, latents: Array) -> Array:
+        """Simulator quantities [..., M] of latents [..., L], as the probe reads them."""
+        return latents @ self.probe[:, :-1].T + self.probe[:, -1]
+
+
+def blank(config: Config) -> VisualModel:
+    """A model of the right shapes."""
+    key = jax.random.key(0)
+    scene = Scene(
+        jnp.zeros((config.size, config.size, 3)),
+        tuple(Sprite.random(key, kind) for kind in config.kinds),
+    )
+    drive = jnp.zeros((config.frameskip, 1 + 2 * config.frameskip))
+    dynamics = Dynamics.random(key, scene, drive, config.width)
+    probe = jnp.zeros((config.measured, scene.latent_size + 1))
+    return VisualModel(scene, Encoder.random(key, scene), dynamics, probe, config)
+
+
+def checkpoint_path(name: str) -> pathlib.Path:
+    """Where the shipped checkpoint of that name lies."""
+    return CHECKPOINTS / f"{name}.safetensors"
+
+
+def save_model(model: VisualModel, path: pathlib.Path | str) -> None:
+    """Writes arrays and config to a safetensors file."""
+    config = json.dumps(dataclasses.asdict(model.config))
+    save_file(_named(model), str(path), metadata={"config": config})
+
+
+def load_model(name: str | pathlib.Path) -> VisualModel:
+    """Reads a model: the name of a shipped checkpoint, or a path.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a checkpoint of such a model; the message names the tensor.
+    """
+    path = pathlib.Path(name)
+    if path.suffix != ".safetensors":
+        path = checkpoint_path(str(name))
+    if not path.is_file():
+        raise FileNotFoundError(f"no visual model at {path}")
+    with safe_open(str(path), "np") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        config = (file.metadata() or {}).get("config")
+    if config is None:
+        raise ValueError(f"{path} has no config among its metadata: not a visual model")
+    values = json.loads(config)
+    values["kinds"] = tuple(Kind(**kind) for kind in values["kinds"])
+    values["action_signs"] = tuple(values["action_signs"])
+    model = blank(Config(**values))
+    expected = {key: value.shape for key, value in _named(model).items()}
+    held = {key: value.shape for key, value in tensors.items()}
+    if wrong := sorted(key for key in expected | held if expected.get(key) != held.get(key)):
+        detail = ", ".join(f"{k}: {held.get(k)}, expected {expected.get(k)}" for k in wrong)
+        raise ValueError(f"{path} does not fit its config: {detail}")
+    leaves, structure = jax.tree_util.tree_flatten_with_path(model)
+    return jax.tree.unflatten(structure, [jnp.asarray(tensors[_name(p)]) for p, _ in leaves])
+
+
+def _name(path: tuple[object, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _named(model: VisualModel) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_leaves_with_path(model)
+    return {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}

@@ -1,0 +1,231 @@
+r"""Trains a visual world model from frames and actions alone, then measures it.
+
+    python -m experiments.collect_pusht --output=data/pusht
+    python -m experiments.train_visual --environment=pusht
+
+Stages, each kept in --work, so that the same command continues after a kill: sprites from a few
+hundred frames; an encoder from the sprites' own renderings; the latents of all frames, drawn from
+recorded states as they are needed; the motion of the objects in open-loop rollouts of growing
+length; a probe and a report, for which alone the simulator's states are read.
+"""
+
+import json
+import pathlib
+import time
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from experiments.pixels import encoder as encoders
+from experiments.pixels import training
+from experiments.pixels.discover import discover
+from experiments.pixels.dynamics import Dynamics, fit_drive
+from experiments.pixels.encoder import Encoder
+from experiments.pixels.models import Config, VisualModel, blank, checkpoint_path, save_model
+from experiments.pixels.report import write_report
+from experiments.pixels.sources import SOURCES, Source
+from experiments.pixels.sprites import Scene
+from experiments.pixels.training import Data, Stage, TrainState
+
+DISCOVERY_FRAMES = 192
+SHARD = 100  # trajectories encoded between two writes
+SNAPSHOT_CHUNKS = 20
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_enum("environment", "pusht", sorted(SOURCES), "What to model.")
+    flags.DEFINE_integer("trajectories", 1500, "Trajectories to encode.", lower_bound=20)
+    flags.DEFINE_integer("seed", 0, "Seed of frames, weights and batches.")
+    flags.DEFINE_integer("encoder_updates", 2000, "Updates of the encoder.")
+    flags.DEFINE_list(
+        "stages",
+        ["1:512:8000:3e-3", "4:128:6000:1e-3", "10:64:4000:5e-4"],
+        "Stages of the dynamics as model steps:batch size:updates:peak learning rate.",
+    )
+    flags.DEFINE_integer("width", 96, "Width of the dynamics' networks.")
+    flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_pixels by default.")
+    flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
+
+
+def write_arrays(path: pathlib.Path, tree: Any) -> None:
+    """Writes a pytree's leaves; a kill during the write leaves the previous file."""
+    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    temporary = path.with_suffix(".tmp")
+    save_file(leaves, str(temporary))
+    temporary.replace(path)
+
+
+def read_arrays(path: pathlib.Path, like: Any) -> Any:
+    """Reads what `write_arrays` wrote of a pytree with the structure and shapes of `like`."""
+    held = load_file(str(path))
+    leaves, structure = jax.tree.flatten(like)
+    found = [held.get(f"{i:04d}") for i in range(len(leaves))]
+    shapes = [None if x is None else x.shape for x in found]
+    if len(held) != len(leaves) or shapes != [np.shape(x) for x in leaves]:
+        raise ValueError(f"{path} belongs to a run with other flags: remove it or change --work")
+    return jax.tree.unflatten(structure, [jnp.asarray(x) for x in found])
+
+
+def learn_scene(source: Source, states: np.ndarray, seed: int, path: pathlib.Path) -> Scene:
+    """Sprites, from frames of random moments."""
+    like = blank(Config(source.kinds)).scene
+    if path.exists():
+        return read_arrays(path, like)
+    rng = np.random.default_rng(seed)
+    flat = states.reshape(-1, states.shape[-1])
+    frames = source.render(flat[rng.choice(len(flat), DISCOVERY_FRAMES, replace=False)])
+    found = discover(
+        jnp.asarray(frames, jnp.float32) / 255,
+        source.kinds,
+        jax.random.key(seed),
+        lambda stage, error: print(f"sprites: {stage}: error {error:.6f}", flush=True),
+    )
+    write_arrays(path, found.scene)
+    return found.scene
+
+
+def learn_encoder(scene: Scene, updates: int, seed: int, path: pathlib.Path) -> Encoder:
+    """The first guess, from the scene's own renderings."""
+    encoder: Any = Encoder.random(jax.random.key(seed), scene)
+    if path.exists():
+        return read_arrays(path, encoder)
+    optimizer = encoders.make_optimizer(1.5e-3, updates)
+    state = optimizer.init(encoder)
+    key = jax.random.key(seed + 1)
+    with tqdm(total=updates, desc="encoder", unit="update") as bar:
+        for chunk in range(updates // encoders.CHUNK):
+            encoder, state, loss = encoders.train_chunk(
+                encoder, state, scene, jax.random.fold_in(key, chunk), optimizer, 64
+            )
+            bar.update(encoders.CHUNK)
+            bar.set_postfix(loss=f"{float(loss):.4f}")
+    write_arrays(path, encoder)
+    return encoder
+
+
+def encode_all(
+    source: Source, model: VisualModel, states: np.ndarray, folder: pathlib.Path
+) -> np.ndarray:
+    """Latents [n, T + 1, L] of the frames of states [n, T + 1, S], written shard by shard."""
+    encode = jax.jit(VisualModel.encode)
+    parts = []
+    with tqdm(total=len(states) * states.shape[1], desc="latents", unit="frame") as bar:
+        for low in range(0, len(states), SHARD):
+            path = folder / f"latents_{low:06d}.npy"
+            part = states[low : low + SHARD]
+            if not path.exists():
+                rows = []
+                for trajectory in part:
+                    frames = jnp.asarray(source.render(trajectory))
+                    rows.append(np.asarray(encode(model, frames)))
+                    bar.update(len(trajectory))
+                np.save(path.with_suffix(".tmp.npy"), np.stack(rows))
+                path.with_suffix(".tmp.npy").replace(path)
+            parts.append(np.load(path))
+    return np.concatenate(parts)
+
+
+def learn_dynamics(
+    scene: Scene,
+    data: Data,
+    stages: tuple[Stage, ...],
+    width: int,
+    every: int,
+    seed: int,
+    work: pathlib.Path,
+) -> Dynamics:
+    """Runs or resumes the training of the motion."""
+    drive = fit_drive(np.asarray(data.latents), np.asarray(data.actions), every)
+    fresh: Any = Dynamics.random(
+        jax.random.key(seed + 2), scene, jnp.asarray(drive, jnp.float32), width
+    )
+    optimizer = training.make_optimizer(stages)
+    state, done = TrainState(fresh, fresh, optimizer.init(fresh)), 0
+    snapshot, log = work / "dynamics.safetensors", work / "curve.jsonl"
+    if snapshot.exists():
+        state, count = read_arrays(snapshot, (state, jnp.zeros((), jnp.int32)))
+        done = int(count)
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.write_text("".join(f"{x}\n" for x in lines if json.loads(x)["update"] <= done))
+    data = Data(*map(jnp.asarray, data))
+    end, began, key = 0, time.monotonic(), jax.random.key(seed + 3)
+    with tqdm(total=sum(s.updates for s in stages), initial=done, desc="dynamics") as bar:
+        for stage in stages:
+            end += stage.updates
+            starts = training.segment_starts(scene, data, stage, every) if done < end else None
+            while done < end:
+                first = jnp.asarray(done, jnp.int32)
+                assert starts is not None
+                state, loss = training.train_chunk(
+                    state, scene, data, starts, key, first, optimizer, stage, every
+                )
+                done += training.CHUNK
+                bar.update(training.CHUNK)
+                bar.set_postfix(loss=f"{float(loss):.5f}", steps=stage.steps)
+                if (done // training.CHUNK) % SNAPSHOT_CHUNKS == 0 or done == end:
+                    row = {"update": done, "steps": stage.steps, "loss": float(loss)}
+                    row["seconds"] = round(time.monotonic() - began, 1)
+                    with log.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+                    write_arrays(snapshot, (state, jnp.asarray(done, jnp.int32)))
+    return state.average
+
+
+def main(argv: list[str]) -> None:
+    """Trains, then writes the checkpoint and its report."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    values = flags.FLAGS
+    source = SOURCES[values.environment]
+    work = pathlib.Path(values.work or f"data/{source.name}_pixels")
+    work.mkdir(parents=True, exist_ok=True)
+    stages = tuple(training.parse_stage(text) for text in values.stages)
+    states, actions = source.trajectories(values.trajectories, values.seed)
+    held_out = max(4, len(states) // 20)
+
+    scene = learn_scene(source, states[:-held_out], values.seed, work / "scene.safetensors")
+    encoder = learn_encoder(
+        scene, values.encoder_updates, values.seed, work / "encoder.safetensors"
+    )
+    std = float(np.std(actions))
+    measured = source.measured(states[:1]).shape[-1]
+    size = scene.size
+    config = Config(
+        source.kinds, size, source.frameskip, std, source.action_signs, measured, values.width
+    )
+    model = eqx.tree_at(lambda m: (m.scene, m.encoder), blank(config), (scene, encoder))
+    latents = encode_all(source, model, states, work)
+    moves = np.asarray(actions, np.float32) * np.asarray(source.action_signs, np.float32)
+    dynamics = learn_dynamics(
+        scene,
+        Data(latents[:-held_out], moves[:-held_out]),
+        stages,
+        values.width,
+        source.frameskip,
+        values.seed,
+        work,
+    )
+    model = eqx.tree_at(lambda m: m.dynamics, model, dynamics)
+    output = pathlib.Path(values.output or checkpoint_path(f"{source.name}_pixels"))
+    command = (
+        f"python -m experiments.train_visual --environment={source.name} --seed={values.seed}"
+        f" --trajectories={values.trajectories} --encoder_updates={values.encoder_updates}"
+        f" --width={values.width} --stages={','.join(values.stages)}"
+    )
+    model = write_report(
+        model, source, Data(latents, moves), states, held_out, command, output, work / "curve.jsonl"
+    )
+    save_model(model, output)
+    print(f"Wrote {output} and its report.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
