@@ -15,8 +15,9 @@ import grasp_jax
 from experiments import pusht_state_model as state_model
 from experiments.cells import Cell
 from experiments.environments import pusht
+from experiments.environments.goals import Goals
 from experiments.environments.pusht_fast import FastPushT
-from experiments.environments.pusht_goals import Goals, sample_goals
+from experiments.environments.pusht_goals import sample_goals
 from experiments.reporting import FLOOR, Record
 from experiments.searches import run_searches
 

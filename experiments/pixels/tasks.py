@@ -12,6 +12,10 @@ from experiments.environments import (
     pointmaze,
     pointmaze_frames,
     pointmaze_goals,
+    pusht,
+    pusht_fast,
+    pusht_frames,
+    pusht_goals,
     wall,
     wall_goals,
 )
@@ -68,6 +72,47 @@ def pointmaze_errors(state: States, goal: States) -> Record:
     """Distance to the goal, m."""
     return {"position_error": round(float(pointmaze.position_error(state, goal)), 4)}
 
+
+@functools.cache
+def _pusht() -> pusht_fast.FastPushT:
+    return pusht_fast.FastPushT()
+
+
+def execute_pusht(states: States, actions: NDArray[Any]) -> States:
+    """Runs actions `[n, N, 2]` from states `[n, 10]`, one after the other: `[n, N + 1, 10]`."""
+    runs = [_pusht().execute(s, a) for s, a in zip(states, actions, strict=True)]
+    return np.stack(runs)
+
+
+def pusht_predicted(measured: Any, goal: Any) -> NDArray[np.bool_]:
+    """Push-T's rule on agent and block position, cosine and sine of the angle `[..., 6]`."""
+    measured, goal = np.asarray(measured, np.float64), np.asarray(goal, np.float64)
+    state = np.zeros((*measured.shape[:-1], pusht.STATE_SIZE))
+    state[..., pusht.AGENT_POSITION] = measured[..., 0:2]
+    state[..., pusht.BLOCK_POSITION] = measured[..., 2:4]
+    state[..., pusht.BLOCK_ANGLE] = np.arctan2(measured[..., 5], measured[..., 4])
+    return pusht.success(state, goal)
+
+
+def pusht_errors(state: States, goal: States) -> Record:
+    """Joint position error (px) and angle error (rad)."""
+    return {
+        "position_error": round(float(pusht.position_error(state, goal)), 3),
+        "angle_error": round(float(pusht.angle_error(state, goal)), 4),
+    }
+
+
+PUSHT = Task(
+    name="pusht",
+    title="Push-T",
+    goals=pusht_goals.sample_goals,
+    render=pusht_frames.render,
+    execute=execute_pusht,
+    success=pusht.success,
+    predicted=pusht_predicted,
+    errors=pusht_errors,
+    checkpoint="pusht_pixels",
+)
 
 WALL = Task(
     name="wall",

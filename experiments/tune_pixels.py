@@ -1,0 +1,128 @@
+"""The sweep that chose the settings of a table over images, on other goals than the table's.
+
+    python -m experiments.tune_pixels --task=wall    # experiments/results/wall_pixels/tuning.csv
+
+Every planner family gets its sweep on the `tune` split; the best setting of each (success in the
+simulator, ties to the faster one) is what `experiments.pixels.planners` holds.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from absl import app, flags
+
+from experiments import summary
+from experiments.cells import make_cells, run_cells
+from experiments.pixels import runner, tasks
+from experiments.pixels.planners import SMOOTH, STACKED, grasp, sync_only
+from experiments.reporting import ResultLog, print_table, write_summary
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
+
+_TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
+_SHAPES = {"white": White(), "smooth": SMOOTH}
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_enum("task", "wall", list(_TASKS), "The environment.")
+    flags.DEFINE_integer("goals", 50, "Goals per setting.", lower_bound=1)
+    flags.DEFINE_list("horizons", ["50"], "Environment steps.")
+    flags.DEFINE_list("families", [], "Planner families to sweep; all by default.")
+    flags.DEFINE_string("checkpoint", None, "The visual model; the task's own by default.")
+    flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+    flags.DEFINE_string("output", None, "Folder; experiments/results/<task>_pixels by default.")
+
+
+def candidates() -> dict[str, dict[str, Any]]:
+    """Family to (label to planner)."""
+    return {
+        "CEM": {
+            f"{shape} std={std}": CEM(100, 10, 15, std=std, noise=noise)
+            for shape, noise in _SHAPES.items()
+            for std in (0.5, 1.0, 2.0)
+        },
+        "iCEM": {
+            f"beta={beta} std={std}": ICEM(
+                100, 10, 5, 15, std=std, noise=Colored(beta, stacked=STACKED)
+            )
+            for beta in (1.0, 2.0)
+            for std in (0.5, 1.0, 2.0)
+        },
+        "MPPI": {
+            f"smooth std={std} temperature={temperature}": MPPI(
+                100, 15, std=std, temperature=temperature, noise=SMOOTH
+            )
+            for std in (0.5, 1.0, 2.0)
+            for temperature in (0.03, 0.1)
+        },
+        "GD-Adam": {f"rate={rate}": GD(rate, 200) for rate in (0.03, 0.1, 0.3, 1.0)},
+        "GD-Adam-x8": {
+            f"rate={rate} start={start}": MultiStart(GD(rate, 100), 8, start, SMOOTH)
+            for rate in (0.03, 0.1, 0.3)
+            for start in (0.5, 1.0, 2.0)
+        },
+        "LatCo": {
+            f"rate={rate} multiplier={multiplier}": LatCo(rate, 400, multiplier=multiplier)
+            for rate in (0.02, 0.05, 0.1)
+            for multiplier in (1.0, 10.0, 100.0)
+        },
+        "GRASP-plain": {
+            f"sync rate={rate} steps={steps}": dataclasses.replace(
+                GRASP.author(), iterations=300, sync=GD(rate, steps)
+            )
+            for rate, steps in [(0.05, 10), (0.1, 30), (0.3, 30)]
+        },
+        "GRASP": {
+            "sync only": sync_only(),
+            "sync only noise=1.0": sync_only(noise=1.0),
+            "plain": grasp(),
+            "sync noise=0.6": grasp(sync_noise=0.6),
+            "start noise=1.5": grasp(start_noise=1.5),
+            "start noise=1.5 sync noise=0.6": grasp(start_noise=1.5, sync_noise=0.6),
+            "noise=0.3": grasp(noise=0.3),
+            "8 starts, 3 cycles": grasp(starts=8, cycles=3),
+            "8 starts, 3 cycles, start noise=1.5": grasp(starts=8, cycles=3, start_noise=1.5),
+            "sync rate=0.3": grasp(sync_rate=0.3),
+            "sync rate=0.3, start noise=1.5, sync noise=0.6": grasp(
+                sync_rate=0.3, start_noise=1.5, sync_noise=0.6
+            ),
+        },
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Sweeps, prints, writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    task = _TASKS[flags.FLAGS.task]
+    folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
+    log = ResultLog(folder / "tuning.jsonl", runner.KEY_FIELDS)
+    chosen = {
+        f"{family}: {label}": planner
+        for family, settings in candidates().items()
+        if not flags.FLAGS.families or family in flags.FLAGS.families
+        for label, planner in settings.items()
+    }
+    setting = runner.Setting(task, flags.FLAGS.checkpoint or task.checkpoint)
+    cells = make_cells(
+        chosen,
+        [int(h) for h in flags.FLAGS.horizons],
+        flags.FLAGS.goals,
+        0,
+        log,
+        split="tune",
+        checks=1,
+        setting=setting,
+        identity={"mode": setting.mode},
+    )
+    cells = [dataclasses.replace(c, chunk=flags.FLAGS.goals) for c in cells]
+    run_cells(runner.run_cell, cells, log, flags.FLAGS.workers, f"tuning, {task.title}")
+    rows = summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
+    write_summary(folder / "tuning.csv", rows)
+    print_table(rows, title=f"{task.title} from pixels: sweep on tuning goals")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
