@@ -1,6 +1,7 @@
 """stable-worldmodel's models and objectives as ours. Read by their attributes, never imported."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from grasp_jax._tree import PyTree
 from grasp_jax.objectives import Objective, QuadraticActionCost
 from grasp_jax.planners.base import Scalar
 from grasp_jax.world_models import DinoWM, LeWM, load_dinowm, load_lewm
-from grasp_jax.world_models.weights import canonical
+from grasp_jax.world_models.weights import canonical, find_weights, read
 
 Model = LeWM | DinoWM
 
@@ -20,19 +21,36 @@ def as_model(given: Any) -> Model:
     """A JAX world model.
 
     Args:
-      given: One already; a `state_dict`; a PyTorch LeWM, PLDM or PreJEPA; or stable-worldmodel's
-        evaluator of one. Weights are copied.
+      given: One already; the path of a checkpoint; a `state_dict`; a PyTorch LeWM, PLDM or PreJEPA;
+        or stable-worldmodel's evaluator of one. Weights are copied.
     """
     if isinstance(given, (LeWM, DinoWM)):
         return given
+    if isinstance(given, (str, pathlib.Path)):
+        return load_dinowm(given) if _is_dinowm(read(find_weights(given))) else load_lewm(given)
+    if getattr(given, "constraints", None):
+        raise TypeError("GraspSolver: plans under constraints are not supported; drop them.")
     module = getattr(given, "model", given)
     if isinstance(module, (LeWM, DinoWM)):
         return module
     weights = module if isinstance(module, Mapping) else _state_dict(module)
-    names = canonical(dict.fromkeys(weights))  # pyright: ignore[reportArgumentType]
-    if any(name.startswith("backbone.") for name in names):
-        return load_dinowm(weights)
-    return load_lewm(weights)
+    dino = _is_dinowm(weights)
+    model = load_dinowm(weights) if dino else load_lewm(weights)
+    return _with_encoder_of(module, "backbone" if dino else "encoder", model)
+
+
+def _is_dinowm(weights: Mapping[str, Any]) -> bool:
+    return any(name.startswith("backbone.") for name in canonical(weights))
+
+
+def _with_encoder_of(module: Any, name: str, model: Model) -> Model:
+    """`model` with what the weights of a PyTorch encoder do not tell: its heads, its epsilon."""
+    sizes = getattr(getattr(module, name, None), "config", None)
+    if not (hasattr(sizes, "num_attention_heads") and hasattr(sizes, "layer_norm_eps")):
+        return model
+    heads, eps = sizes.num_attention_heads, sizes.layer_norm_eps
+    encoder = dataclasses.replace(model.config.encoder, heads=heads, eps=eps)
+    return type(model)(model.weights, dataclasses.replace(model.config, encoder=encoder))  # pyright: ignore
 
 
 def _state_dict(module: Any) -> Mapping[str, Any]:

@@ -35,12 +35,14 @@ def pad_rows(x: Tensor, rows: int) -> Tensor:
     return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
 
 
-def to_jax(x: Tensor, device: Any) -> jax.Array:
-    """`x` on a JAX device, sharing its memory where that is possible.
+def to_jax(x: Tensor, sharding: jax.sharding.Sharding) -> jax.Array:
+    """`x` where a sharding says, sharing its memory where that is possible.
 
     The array must be consumed before anybody writes to the tensor.
     """
-    return jax.device_put(jax.dlpack.from_dlpack(x.detach().contiguous()), device)
+    if all(d.platform == "cpu" for d in sharding.device_set):
+        x = x.cpu()
+    return jax.device_put(jax.dlpack.from_dlpack(x.detach().contiguous()), sharding)
 
 
 def to_torch(x: jax.Array) -> Tensor:

@@ -1,6 +1,6 @@
 """A solver for stable-worldmodel's planning policy: its environments and evaluation, our planners.
 
-    solver = GraspSolver(world_models.load_lewm(path))
+    solver = GraspSolver("runs/lewm/weights.pt")
     policy = swm.policy.WorldModelPolicy(solver, swm.PlanConfig(horizon=5, receding_horizon=5, ...))
 
 It serves the released package and the later one, whose policy also hands over past frames; neither
@@ -50,8 +50,8 @@ class GraspSolver:
         """Says how to plan; `configure` says what for.
 
         Args:
-          model: A `LeWM` or `DinoWM`; or the PyTorch model itself (LeWM, PLDM, PreJEPA) or its
-            `state_dict`, converted.
+          model: A `LeWM` or `DinoWM`; the path of a checkpoint; or the PyTorch model itself (LeWM,
+            PLDM, PreJEPA) or its `state_dict`, converted.
           cost: Instead of `model`: stable-worldmodel's evaluator, whose model and objective are
             converted.
           planner: `GRASP()` by default.
