@@ -170,7 +170,8 @@ class DinoWM:
         if actions.ndim == 1:
             states, actions = jax.tree.map(lambda x: x[None], (states, actions))
         patches, config = self.config.patches, self.config
-        there = jnp.all(jnp.isfinite(states["patches"]), axis=(1, 2))
+        # The present frame is always there: broken numbers in it must not look like a plan.
+        there = jnp.all(jnp.isfinite(states["patches"]), axis=(1, 2)).at[-1].set(True)
         tiled = jnp.broadcast_to(
             actions[:, None], (*states["patches"].shape[:2], actions.shape[-1])
         )

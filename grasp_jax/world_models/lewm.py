@@ -169,7 +169,8 @@ class LeWM:
         """The next latent `[D]` from latents `[h, D]` and prepared actions `[h, depth, 6, D]`."""
         if states.ndim == 1:
             states, conditions = states[None], conditions[None]
-        there = jnp.all(jnp.isfinite(states), axis=-1)
+        # The present frame is always there: broken numbers in it must not look like a plan.
+        there = jnp.all(jnp.isfinite(states), axis=-1).at[-1].set(True)
         # Positions count the frames that are there, the oldest of them first.
         position = jnp.maximum(jnp.cumsum(there) - 1, 0)
         x = (

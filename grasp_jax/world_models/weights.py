@@ -8,6 +8,7 @@ pickled code.
 import dataclasses
 import json
 import pathlib
+import pickle
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -55,6 +56,7 @@ def load_lewm(
     weights, path = _given(path)
     if config is None:
         config = _saved_config(path, LeWMConfig) or _lewm_sizes(weights)
+        _check_run(path, config)
     return LeWM(_checked(weights, config.shapes(), path, "LeWM"), config)
 
 
@@ -65,6 +67,7 @@ def load_dinowm(
     weights, path = _given(path)
     if config is None:
         config = _saved_config(path, DinoWMConfig) or _dinowm_sizes(weights)
+        _check_run(path, config)
     return DinoWM(_checked(weights, config.shapes(), path, "DINO-WM"), config)
 
 
@@ -122,8 +125,13 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
             "reading a PyTorch checkpoint needs PyTorch: pip install 'grasp_jax[interop]', or "
             "convert the checkpoint to safetensors where PyTorch is installed."
         ) from error
-    # weights_only refuses pickled code.
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path.name} holds more than weights: pickled objects, whose code is never run here. "
+            "Where its package is installed, load it and torch.save(model.state_dict(), path)."
+        ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
@@ -186,6 +194,20 @@ def _saved_config(path: pathlib.Path, kind: type[_Config]) -> _Config | None:
     if "encoder" not in sizes:
         return None
     return kind(**{**sizes, "encoder": ViTConfig(**sizes["encoder"])})
+
+
+def _check_run(path: pathlib.Path, config: LeWMConfig | DinoWMConfig) -> None:
+    """Raises ValueError where a run's `config.json` tells of sizes that shapes do not show."""
+    beside = path.parent / "config.json"
+    run = json.loads(beside.read_text()) if beside.exists() else {}
+    predictor = run.get("model", run).get("predictor") or {}
+    for name, mine in (("heads", config.heads), ("dim_head", 64), ("num_frames", config.frames)):
+        if predictor.get(name, mine) != mine:
+            raise ValueError(
+                f"{beside.name} beside {path.name} says {name}={predictor[name]} of the predictor, "
+                f"its weights were read as {name}={mine}. Pass config= with the right sizes; "
+                "attention heads are of 64 numbers here."
+            )
 
 
 def _shape(weights: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:

@@ -27,13 +27,17 @@ def why_not() -> str | None:
 
 def modules() -> tuple[Any, Any, Any, Any]:
     """`lewm.lewm`, `lewm.module`, `prejepa.prejepa` and `prejepa.module` of stable-worldmodel."""
-    spec = importlib.util.find_spec("stable_worldmodel")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("stable-worldmodel is not installed")
-    root = pathlib.Path(spec.origin).parent / "wm"
+    root = _root()
     names = ["lewm.module", "lewm.lewm", "prejepa.module", "prejepa.prejepa"]
     found = {name: _load(root, name) for name in names}
     return found[names[1]], found[names[0]], found[names[3]], found[names[2]]
+
+
+def _root() -> pathlib.Path:
+    spec = importlib.util.find_spec("stable_worldmodel")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("stable-worldmodel is not installed")
+    return pathlib.Path(spec.origin).parent / "wm"
 
 
 def _load(root: pathlib.Path, name: str) -> Any:
@@ -54,10 +58,21 @@ def _load(root: pathlib.Path, name: str) -> Any:
 
 def lewm(config: Any) -> Any:
     """stable-worldmodel's LeWM with random weights, in evaluation mode; `config` is ours."""
+    model, parts, _, _ = modules()
+    return _lewm(config, model.LeWM, parts)
+
+
+def pldm(config: Any) -> Any:
+    """The same of its PLDM."""
+    root = _root()
+    parts = _load(root, "pldm.module")
+    return _lewm(config, _load(root, "pldm.pldm").PLDM, parts)
+
+
+def _lewm(config: Any, kind: Any, parts: Any) -> Any:
     import torch
     from transformers import ViTConfig, ViTModel
 
-    model, parts, _, _ = modules()
     torch.manual_seed(0)
     sizes, d = config.encoder, config.latent
     encoder = ViTModel(
@@ -73,7 +88,7 @@ def lewm(config: Any) -> Any:
     )
     mlp = {"input_dim": d, "output_dim": d, "hidden_dim": config.hidden}
     predictor = getattr(parts, "ARPredictor", None) or parts.Predictor
-    found = model.LeWM(
+    found = kind(
         encoder,
         predictor(
             num_frames=config.frames,

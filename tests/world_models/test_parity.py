@@ -54,7 +54,8 @@ def pair(kind: str, config: Any, precision: str, folder: pathlib.Path) -> tuple[
 
     theirs = getattr(reference, kind)(config)
     torch.save(theirs.state_dict(), folder / "weights.pt")
-    ours = getattr(weights, f"load_{kind}")(folder / "weights.pt", config)
+    load = weights.load_dinowm if kind == "dinowm" else weights.load_lewm
+    ours = load(folder / "weights.pt", config)
     if precision == "float64":
         ours = type(ours)({k: x.astype(jnp.float64) for k, x in ours.weights.items()}, config)
     return theirs.to(getattr(torch, precision)), ours
@@ -141,6 +142,24 @@ def test_lewm_rollout_and_goal_cost(config: LeWMConfig, precision: str, tmp_path
         check(states, z, precision)
         relative = abs(float(ours_cost) / cost.item() - 1)
         assert relative <= TOLERANCE[precision], relative
+
+
+@pytest.mark.parametrize("kind", ["lewm", "pldm"])
+def test_their_goal_cost_from_pixels_to_plans(kind: str, tmp_path: pathlib.Path):
+    import torch
+
+    pixels = random(2, 3, LEWM.encoder.image, LEWM.encoder.image)
+    plans = random(4, 16, LEWM.action_size, seed=1)
+    theirs, ours = pair(kind, LEWM, "float32", tmp_path)
+    frames, candidates = tensors("float32", pixels, plans[None])
+    # Problems, samples, frames: every sample sees the same start and goal.
+    start, goal = (x.expand(1, 4, 1, *x.shape) for x in frames)
+    given = {"pixels": start, "goal": goal, "action": torch.zeros(1, 4, 1, LEWM.action_size)}
+    with torch.no_grad():
+        expected = theirs.get_cost(given, candidates)[0]
+    start, goal = ours.encode(jnp.asarray(pixels, jnp.float32))
+    _, costs = jax.vmap(lambda a: rollout(ours, start, goal, a))(jnp.asarray(plans, jnp.float32))
+    np.testing.assert_allclose(costs, expected, rtol=1e-5)
 
 
 def _append(frames: Any, frame: Any) -> Any:

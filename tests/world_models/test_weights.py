@@ -1,5 +1,6 @@
 """Importing weights: stored outputs of the PyTorch models, names, shapes, files."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -159,7 +160,7 @@ def test_pytorch_files_need_torch_and_never_run_code(tmp_path: pathlib.Path, mon
             return pathlib.Path.touch, (tmp_path / "exploded",)
 
     torch.save({"bomb": Bomb()}, tmp_path / "weights.pt")
-    with pytest.raises(Exception, match=r"[Ww]eights.only"):
+    with pytest.raises(ValueError, match=r"pickled objects.*torch\.save\(model\.state_dict"):
         weights.load_lewm(tmp_path / "weights.pt")
     assert not (tmp_path / "exploded").exists()
 
@@ -174,6 +175,34 @@ def test_a_run_folder_holds_its_newest_weights(tmp_path: pathlib.Path):
     model = weights.load_lewm(tmp_path, golden.LEWM)
     name = "predictor.transformer.norm.weight"
     assert np.allclose(model.weights[name], 2 * arrays[name])
+
+
+@KINDS
+def test_a_runs_config_contradicts_what_shapes_do_not_show(kind: str, tmp_path: pathlib.Path):
+    stored(kind, tmp_path).rename(tmp_path / "weights.safetensors")
+    config = tmp_path / "config.json"
+    predictor = {"heads": golden.CONFIGS[kind].heads, "dim_head": 64, "num_frames": 3}
+    for wrapped in ({"predictor": predictor}, {"model": {"predictor": predictor}}, {}):
+        config.write_text(json.dumps(wrapped))
+        LOAD[kind](tmp_path)
+    for name, value in (("heads", 2), ("dim_head", 32), ("num_frames", 4)):
+        config.write_text(json.dumps({"predictor": {**predictor, name: value}}))
+        with pytest.raises(ValueError, match=rf"config\.json.*says {name}={value}"):
+            LOAD[kind](tmp_path)
+
+
+@KINDS
+def test_only_earlier_frames_may_be_missing(kind: str, tmp_path: pathlib.Path):
+    """Broken numbers in the present frame must show, not pass for a frame that is not there."""
+    model = LOAD[kind](stored(kind, tmp_path), golden.CONFIGS[kind])
+    past = model.no_context()
+    states = jax.tree.map(lambda x: jnp.concatenate([x, jnp.ones_like(x[:1])]), past.states)
+    actions = jnp.zeros((3, past.actions.shape[1]))
+    assert _tree.all_finite(model(states, actions))
+    broken = jax.tree.map(lambda x: x.at[-1, ..., 0].set(jnp.nan), states)
+    for seen in (broken, _tree.take(broken, slice(-1, None))):
+        found = model(seen, actions[-len(jax.tree.leaves(seen)[0]) :])
+        assert not any(jnp.isfinite(x).any() for x in jax.tree.leaves(found))
 
 
 def test_planning_needs_windows_of_the_right_size(tmp_path: pathlib.Path):
