@@ -121,7 +121,7 @@ def their_gradient(case: Case, horizon: int) -> Record:
         )
         configure(solver, horizon).solve(dict(case.info))
 
-    return extended(run, 1, 3, STEPS)
+    return extended(run, 1, 4, STEPS)
 
 
 def their_solvers() -> Any:
@@ -164,7 +164,7 @@ def textbook(loss: str, frames: int) -> Callable[[Case, int], Record]:
             for _ in range(times):
                 book.sync_step(model, moved, adam, case.start, case.goal, settings)
 
-        one, two = extended(lifted, 2, 8, ITERATIONS), extended(sync, 1, 4, SYNCS * SYNC_STEPS)
+        one, two = extended(lifted, 4, 24, ITERATIONS), extended(sync, 2, 10, SYNCS * SYNC_STEPS)
         return {
             "seconds": one["seconds"] + two["seconds"],
             "measured": f"{one['measured']} lifted, {two['measured']} sync",
@@ -203,14 +203,14 @@ def planners() -> dict[str, tuple[Callable[[Case, int], Record], tuple[int, ...]
 
     return {
         "GRASP": (ours(GRASP.author, 3), (15,)),
-        "GRASP, present frame": (ours(GRASP.author, 1), (15,)),
+        "GRASP-h1": (ours(GRASP.author, 1), (15,)),
         "CEM": (ours(cem, 3), (5, 15)),
         "GD": (ours(gradient, 3), (5, 15)),
-        "GRASP in PyTorch, loop": (textbook("loop_loss", 3), (15,)),
-        "GRASP in PyTorch, loop, author's frames": (textbook("loop_loss", 1), (15,)),
-        "GRASP in PyTorch, batched": (textbook("batched_loss", 3), (15,)),
-        "stable-worldmodel CEM": (their_cem, (5, 15)),
-        "stable-worldmodel gradient": (their_gradient, (5, 15)),
+        "textbook-loop": (textbook("loop_loss", 3), (15,)),
+        "textbook-loop-author": (textbook("loop_loss", 1), (15,)),
+        "textbook-batched": (textbook("batched_loss", 3), (15,)),
+        "swm-CEM": (their_cem, (5, 15)),
+        "swm-GD": (their_gradient, (5, 15)),
     }
 
 
@@ -255,7 +255,29 @@ def main(argv: list[str]) -> None:
                 bar(1, f"{name}, T = {horizon}: {found['seconds']:.1f} s")
     rows = summary(log.records)
     write_summary(folder / "summary.csv", rows)
+    picture(rows, folder / "seconds.png")
     print_table(rows, "one plan, one core")
+
+
+def picture(rows: list[Record], path: pathlib.Path) -> None:
+    """A bar per planner at the longest horizon, ours and others' in two colours."""
+    from experiments import plots
+
+    longest = max(r["horizon"] for r in rows)
+    shown = [r for r in rows if r["horizon"] == longest][::-1]
+    figure, axes = plots.new_axes()
+    for kind, tone in (("grasp_jax", "GRASP"), ("PyTorch", "GD")):
+        own = [
+            r
+            for r in shown
+            if r["planner"].startswith(("swm", "textbook")) == (kind != "grasp_jax")
+        ]
+        values = [r["median_seconds"] for r in own]
+        bars = axes.barh([r["planner"] for r in own], values, color=plots.color(tone), label=kind)
+        axes.bar_label(bars, fmt=" %.0f s")
+    axes.set_xlabel(f"seconds per plan through LeWM, T = {longest}, one core")
+    axes.legend()
+    plots.save_figure(figure, path)
 
 
 def machine() -> Record:

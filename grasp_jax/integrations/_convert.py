@@ -46,9 +46,9 @@ def _is_dinowm(weights: Mapping[str, Any]) -> bool:
 def _with_encoder_of(module: Any, name: str, model: Model) -> Model:
     """`model` with what the weights of a PyTorch encoder do not tell: its heads, its epsilon."""
     sizes = getattr(getattr(module, name, None), "config", None)
-    if not (hasattr(sizes, "num_attention_heads") and hasattr(sizes, "layer_norm_eps")):
+    heads, eps = (getattr(sizes, k, None) for k in ("num_attention_heads", "layer_norm_eps"))
+    if heads is None or eps is None:
         return model
-    heads, eps = sizes.num_attention_heads, sizes.layer_norm_eps
     encoder = dataclasses.replace(model.config.encoder, heads=heads, eps=eps)
     return type(model)(model.weights, dataclasses.replace(model.config, encoder=encoder))  # pyright: ignore
 
