@@ -1,5 +1,6 @@
 """Our planners as a solver of stable-worldmodel: its protocol, its costs, its habits."""
 
+import inspect
 import types
 from typing import Any
 
@@ -114,6 +115,8 @@ def test_it_is_plan_batch_on_the_encoded_frames(lewm: LeWM):
 def test_costs_are_those_of_the_pytorch_model(kind: str, frames: int):
     """Its `get_cost` on our plan; the released one takes the past blocks in front of the plan's."""
     theirs = getattr(reference, kind)({"lewm": LEWM, "dinowm": DINOWM}[kind])
+    if not hasattr(theirs, "get_cost"):
+        pytest.skip("the later package keeps costs apart from its models")
     info = observed(ENVS, frames, proprio=kind == "dinowm")
     found = configured(theirs, history=3).solve(info)
     past = info.get("action_history", torch.zeros(ENVS, 0, A))
@@ -301,6 +304,33 @@ def test_their_policy_executes_our_plans(lewm: LeWM):
     stacked = np.stack(executed, 1)[[0, 2, 3]].reshape(3, 2, A)
     np.testing.assert_allclose(stacked, expected["actions"][:, :2], atol=1e-5)
     assert np.isnan(executed[0][1]).all()
+
+
+@needs_package
+def test_their_policy_hands_over_the_past_where_it_keeps_one(lewm: LeWM):
+    swm = package.whole()
+    if "history_keys" not in inspect.signature(swm.policy.WorldModelPolicy).parameters:
+        pytest.skip("the released policy keeps no past frames")
+    single, space = Box(-1, 1, (A // BLOCK,)), Box(-1, 1, (ENVS, A // BLOCK))
+    env = types.SimpleNamespace(num_envs=ENVS, action_space=space, single_action_space=single)
+    plans = swm.PlanConfig(horizon=HORIZON, receding_horizon=1, action_block=BLOCK, history_len=3)
+    policy = swm.policy.WorldModelPolicy(GraspSolver(lewm, planner=QUICK), plans)
+    policy.set_env(env)
+    seen, solve = [], policy.solver.solve
+
+    def recorded(info: dict, init_action: Any = None) -> dict:
+        seen.append((info["pixels"].shape[1], info["action_history"].shape[1]))
+        return solve(info, init_action)
+
+    policy.solver.solve = recorded
+    action = np.full((ENVS, 1, A // BLOCK), np.nan, np.float32)
+    for step in range(4 * BLOCK):
+        drawn = observed(ENVS, seed=step)
+        info = {"pixels": drawn["pixels"], "goal": drawn["goal"], "action": action}
+        executed = policy.get_action(info)
+        assert np.isfinite(executed).all()
+        action = executed[:, None].astype(np.float32)
+    assert seen == [(1, 0), (2, 1), (3, 2), (3, 2)]
 
 
 def without(name: str) -> dict[str, Any]:
