@@ -11,21 +11,32 @@ with --process=0 --processes=4 and so on: each plans its goals, the last one to 
 run) sums up all of them, and a process that died is started again.
 """
 
-from absl import app
+from absl import app, flags
 
 from experiments import pusht_pictures, pusht_runner, sweeps
+from experiments.pixels import binary, tasks
 from experiments.pusht_planners import extra, planners
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     sweeps.define_flags((40, 50, 60, 70, 80), goals=10, output="runs/pusht")
+    binary.define_pixel_flags(tasks.PUSHT.checkpoint)
+    flags.DEFINE_enum(
+        "observation",
+        "state",
+        ["state", "pixels"],
+        "What the planner sees of start and goal: the simulator's state, or a frame.",
+    )
 
 
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    if flags.FLAGS.observation == "pixels":
+        binary.run(tasks.PUSHT, argv)
+        return
     sweeps.run(
         sweeps.Sweep(
             title="Push-T through a learned state model, open loop, scored in the simulator",

@@ -1,7 +1,11 @@
 """The planners of the tables over images, with the settings that `tune_pixels` chose."""
 
+import dataclasses
 from typing import Any
 
+import optax
+
+from experiments import pusht_planners
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, Correlated, LatCo, MultiStart, Rollout
 
 STACKED = 5
@@ -49,9 +53,35 @@ def grasp(
     return MultiStart(planner, starts, start_noise, SMOOTH)
 
 
+def sync_only(
+    starts: int = 4, cycles: int = 6, sync_steps: int = 20, noise: float = 0.5
+) -> MultiStart:
+    """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
+    planner = GRASP(
+        iterations=cycles,
+        state_rate=0.0,
+        action_rate=0.0,
+        state_noise=None,
+        sync=GD(0.1, sync_steps),
+        sync_every=1,
+        sync_noise=noise,
+        sync_noise_shape=SMOOTH,
+        restart=Rollout(),
+    )
+    return MultiStart(planner, starts, 0.7, SMOOTH)
+
+
 def table(task: str) -> dict[str, Any]:
-    """Name to planner for an environment (`wall`, `pointmaze`), in the order of the tables."""
-    del task
+    """Name to planner for an environment, in the order of the tables.
+
+    Push-T's are those of its state table, in the units of frames: there 1 is 100 px, here 256 px.
+    """
+    if task == "pusht":
+        return {
+            **pusht_planners.planners(),
+            "GD-SGD": GD(6.5, 500, optax.sgd),
+            "GRASP": pusht_planners.grasp(noise=0.08),
+        }
     return {
         "CEM": CEM(100, 10, 15, std=1.0),
         "iCEM": ICEM(100, 10, 5, 15, std=1.0, noise=Colored(1.0, stacked=STACKED)),
@@ -65,6 +95,13 @@ def table(task: str) -> dict[str, Any]:
 
 
 def extra(task: str) -> dict[str, Any]:
-    """More planners, run where they are named."""
-    del task
-    return {}
+    """More planners, run where they are named: GRASP without one of its parts, on Push-T."""
+    if task != "pusht":
+        return {}
+    full = pusht_planners.grasp(noise=0.08)
+    assert isinstance(full.planner, GRASP)
+    through_states = dataclasses.replace(full.planner, stop_state_gradient=False)
+    return {
+        "GRASP-state-gradient": dataclasses.replace(full, planner=through_states),
+        "GRASP-sync-only": pusht_planners.sync_only(),
+    }
