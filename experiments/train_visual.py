@@ -25,7 +25,7 @@ from tqdm import tqdm
 from experiments.pixels import encoder as encoders
 from experiments.pixels import training
 from experiments.pixels.discover import discover
-from experiments.pixels.dynamics import Dynamics, fit_drive
+from experiments.pixels.dynamics import Dynamics, fit_coasting, fit_drive
 from experiments.pixels.encoder import Encoder
 from experiments.pixels.models import Config, VisualModel, blank, checkpoint_path, save_model
 from experiments.pixels.report import write_report
@@ -142,7 +142,8 @@ def learn_dynamics(
     work: pathlib.Path,
 ) -> Dynamics:
     """Runs or resumes the training of the motion."""
-    drive = fit_drive(np.asarray(data.latents), np.asarray(data.actions), every)
+    fit = fit_coasting if scene.sprites[-1].kind.coasts else fit_drive
+    drive = fit(np.asarray(data.latents), np.asarray(data.actions), every)
     fresh: Any = Dynamics.random(
         jax.random.key(seed + 2), scene, jnp.asarray(drive, jnp.float32), width
     )

@@ -34,13 +34,13 @@ _MARGIN = 0.12  # m from a wall at which states are drawn; the ball's own radius
 
 
 def position_error(state: ArrayLike, goal: ArrayLike) -> NDArray[np.float64]:
-    """Distance of the positions of states `[..., 4]` and goals `[..., 4]`: `[...]` m."""
-    difference = np.asarray(state, np.float64) - np.asarray(goal, np.float64)
-    return np.linalg.norm(difference[..., :2], axis=-1)
+    """Distance of positions, the first two of states `[..., 2+]` and goals: `[...]` m."""
+    places = [np.asarray(x, np.float64)[..., :2] for x in (state, goal)]
+    return np.linalg.norm(places[0] - places[1], axis=-1)
 
 
 def success(state: ArrayLike, goal: ArrayLike) -> NDArray[np.bool_]:
-    """Whether states `[..., 4]` are less than 0.5 m from goals `[..., 4]`: `[...]` bool."""
+    """Whether states `[..., 2+]` are less than 0.5 m from goals `[..., 2+]`: `[...]` bool."""
     return position_error(state, goal) < TOLERANCE
 
 

@@ -57,11 +57,14 @@ class Dynamics(eqx.Module):
             in its last displacement, the last N actions and the next N.
         correction: network for the driven object.
         push: one network per turning object.
+        onset: network for what the window's last displacement does not tell of the velocity of a
+            driven object that coasts, as after a collision; None for one that does not.
     """
 
     drive: Array
     correction: Perceptron
     push: list[Perceptron]
+    onset: Perceptron | None = None
 
     @staticmethod
     def random(key: Array, scene: Scene, drive: Array, width: int = 96) -> "Dynamics":
@@ -72,7 +75,12 @@ class Dynamics(eqx.Module):
             for k, s in zip(others, scene.sprites, strict=True)
             if s.kind.turns
         ]
-        return Dynamics(drive, Perceptron.random(first, (8, width, width, 2)), push)
+        onset = None
+        if scene.sprites[-1].kind.coasts:
+            inputs = 4 + 2 * len(drive)
+            onset = Perceptron.random(jax.random.fold_in(key, 1), (inputs, width, width, 2))
+        inputs = 8 + 4 * scene.sprites[-1].kind.octaves
+        return Dynamics(drive, Perceptron.random(first, (inputs, width, width, 2)), push, onset)
 
     def steps(self, scene: Scene, states: Array, actions: Array) -> Array:
         """The latents after each environment step.
@@ -91,10 +99,15 @@ class Dynamics(eqx.Module):
         planned = self.drive @ inputs
 
         def step(carry, move):
-            position, last, others = carry
+            position, last, drift, others = carry
             displacement, action = move
-            seen = jnp.concatenate([position, 10 * displacement, 10 * last, action])
-            displacement = displacement + 0.1 * self.correction(seen)
+            displacement = displacement + drift
+            place = waves(position, scene.sprites[-1].kind.octaves)
+            seen = jnp.concatenate([position, place, 10 * displacement, 10 * last, action])
+            kick = 0.1 * self.correction(seen)
+            displacement = displacement + kick
+            if self.onset is not None:
+                drift = drift + kick
             moved = position + displacement
             path = jnp.stack([position, position + displacement / 2, moved])
             networks = iter(self.push)
@@ -103,9 +116,13 @@ class Dynamics(eqx.Module):
                 for sprite, pose in zip(scene.sprites, others, strict=False)
             ]
             latent = scene.join([*others, (moved, facing)])
-            return (moved, displacement, others), latent
+            return (moved, displacement, drift, others), latent
 
-        first = (position, (position - before) / len(actions[1]), others)
+        drift = jnp.zeros(2)
+        if self.onset is not None:
+            window = [position, 2 * (position - before), actions[0].reshape(-1)]
+            drift = 0.1 * self.onset(jnp.concatenate(window))
+        first = (position, (position - before) / len(actions[1]), drift, others)
         return jax.lax.scan(jax.checkpoint(step), first, (planned, actions[1]))[1]
 
     def _pushed(
@@ -138,6 +155,12 @@ class Dynamics(eqx.Module):
         return position + rotate(facing, twist[:2]), rotate(turn, facing)
 
 
+def waves(position: Array, octaves: int) -> Array:
+    """A place [2] as sines and cosines [4 * octaves], the longest one period over the frame."""
+    phases = (jnp.pi * 2.0 ** jnp.arange(octaves) * position[:, None]).reshape(-1)
+    return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)])
+
+
 def fit_drive(latents: np.ndarray, actions: np.ndarray, every: int) -> np.ndarray:
     """Least squares for `Dynamics.drive`, alike along both axes of the frame.
 
@@ -163,3 +186,30 @@ def fit_drive(latents: np.ndarray, actions: np.ndarray, every: int) -> np.ndarra
         solution = np.linalg.lstsq(x.astype(np.float64), y.astype(np.float64), rcond=None)[0]
         rows.append(np.concatenate([solution, np.zeros(1 + 2 * every - used)]))
     return np.stack(rows)
+
+
+def fit_coasting(latents: np.ndarray, actions: np.ndarray, every: int) -> np.ndarray:
+    """`fit_drive` for an object that coasts and collides: its free motion alone.
+
+    Within a window it often meets something, within one environment step seldom: the step
+    `d' = r d + b a + c a_before` of its displacement is fitted to the steps that it fits best, and
+    the window's motion follows from it, with the velocity that explains the last displacement.
+    """
+    position = latents[..., -2:].astype(np.float64)
+    moved = np.diff(position, axis=1)
+    x = np.stack([moved[:, :-1], actions[:, 1:], actions[:, :-1]], axis=-1).reshape(-1, 3)
+    y = moved[:, 1:].reshape(-1)
+    kept = np.ones(len(y), bool)
+    for _ in range(20):
+        step = np.linalg.lstsq(x[kept], y[kept], rcond=None)[0]
+        errors = np.abs(x @ step - y)
+        kept = errors <= np.quantile(errors, 0.7)
+    # Rows: displacements as linear in the one before the window and in the window's actions.
+    taken = np.eye(1 + 2 * every)[1:]
+    rows = [np.eye(1 + 2 * every)[0]]
+    for k in range(2 * every):
+        before = taken[k - 1] if k else 0 * taken[0]
+        rows.append(step[0] * rows[-1] + step[1] * taken[k] + step[2] * before)
+    past, future = np.sum(rows[1 : every + 1], axis=0), np.stack(rows[every + 1 :])
+    share = future[:, :1] / past[0]
+    return np.concatenate([share, future[:, 1:] - share * past[1:]], axis=1)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -230,7 +231,7 @@ def _fixed_actions(cell: Cell) -> list[Record]:
     ]
 
 
-@jax.jit
+@eqx.filter_jit
 def _control_step(
     controller: grasp_jax.MPC, memory: grasp_jax.MPCState, frames: jax.Array, goal: jax.Array
 ) -> tuple[jax.Array, grasp_jax.MPCState]:

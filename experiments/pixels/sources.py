@@ -107,7 +107,7 @@ def position(states: States) -> NDArray[np.float64]:
 
 WALL = Source(
     name="wall",
-    kinds=(Kind(blobs=3, extent=0.15, turns=False),),
+    kinds=(Kind(blobs=3, extent=0.15, turns=False, octaves=5),),
     trajectories=wall_trajectories,
     render=wall.render,
     measured=position,
@@ -115,7 +115,7 @@ WALL = Source(
 
 POINTMAZE = Source(
     name="pointmaze",
-    kinds=(Kind(blobs=4, extent=0.15, turns=False),),
+    kinds=(Kind(blobs=4, extent=0.15, turns=False, coasts=True, octaves=4),),
     trajectories=pointmaze_trajectories,
     render=pointmaze_frames.render,
     measured=position,

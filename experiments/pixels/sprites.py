@@ -27,11 +27,15 @@ class Kind:
         blobs: how many Gaussians its shape may use.
         extent: largest distance of a blob from the object's centre, in frame coordinates.
         turns: whether it has an angle.
+        coasts: whether it keeps its velocity while nothing acts on it.
+        octaves: of waves in which its place is read, where scenery with sharp edges stops it.
     """
 
     blobs: int
     extent: float
     turns: bool
+    coasts: bool = False
+    octaves: int = 0
 
 
 class Sprite(eqx.Module):

@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,7 +117,7 @@ def segment_starts(scene: Scene, data: Data, stage: Stage, every: int) -> tuple[
     starts = np.arange(every, last + 1)
     count = total[:, starts + stage.steps * every] - total[:, starts]
     busy = rows[count >= max(1, stage.steps * every // 6)]
-    return jnp.asarray(rows.reshape(-1)), jnp.asarray(busy)
+    return jnp.asarray(rows.reshape(-1)), jnp.asarray(busy if len(busy) else rows.reshape(-1))
 
 
 def batch_loss(
@@ -167,7 +168,7 @@ def train_chunk(
         change, inner = optimizer.update(gradient, state.optimizer, state.dynamics)
         # The linear part is fitted, not trained.
         dynamics = optax.apply_updates(state.dynamics, change)
-        dynamics = Dynamics(state.dynamics.drive, dynamics.correction, dynamics.push)
+        dynamics = eqx.tree_at(lambda d: d.drive, dynamics, state.dynamics.drive)
         average = optax.incremental_update(dynamics, state.average, 0.002)
         return TrainState(dynamics, average, inner), loss
 
