@@ -1,0 +1,200 @@
+"""Looks into a visual world model: does it predict, is its distance a guide, what does GRASP do?
+
+    python -m experiments.visual_diagnostics --environment=pusht
+
+Writes to experiments/results/<environment>_pixels: open-loop errors against environment steps
+(`open_loop.png`), the model's imagination of recorded actions beside the true frames
+(`rollouts.png`), the latent distance to the goal along trajectories that reach it
+(`distance_to_goal.png`), GRASP's virtual states over its iterations, drawn, beside the true rollout
+of its actions (`virtual_states.png`, `virtual_states.gif`), and the figures (`diagnostics.json`).
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from PIL import Image
+
+import grasp_jax
+from experiments import plots
+from experiments.pixels import runner, tasks
+from experiments.pixels.models import VisualModel
+from experiments.pixels.sources import SOURCES
+from experiments.pixels.tasks import Task
+from experiments.pixels.training import rollout
+
+TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
+_SHOWN = 8  # frames in a strip
+_SCALE = 2
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_enum("environment", "pusht", sorted(TASKS), "Which model.")
+    flags.DEFINE_integer("goals", 100, "Held-out segments to measure on.", lower_bound=4)
+    flags.DEFINE_integer("horizon", 60, "Environment steps of a segment.", lower_bound=10)
+    flags.DEFINE_string("output", None, "Folder; experiments/results/<environment>_pixels.")
+
+
+class Segments:
+    """Recorded segments as the simulator and the model see them, leaves `[n, ...]`."""
+
+    def __init__(self, task: Task, model: VisualModel, count: int, horizon: int):
+        goals = task.goals(count, horizon, 0, "tune")
+        self.states = task.execute(goals.start, goals.actions)
+        every = model.frameskip
+        before = runner.encode_states(model, task, goals.past_states[:, -every])
+        flat = self.states.reshape(-1, self.states.shape[-1])
+        self.latents = runner.encode_states(model, task, flat).reshape(count, horizon + 1, -1)
+        self.before = np.asarray(before)
+        signs = np.asarray(model.config.action_signs, np.float32)
+        past = goals.past_actions[:, -every:]
+        self.actions = np.concatenate([past, goals.actions], axis=1) * signs
+        first = np.stack([self.before, self.latents[:, 0]], axis=1)
+        self.imagined = np.asarray(
+            jax.jit(jax.vmap(lambda f, a: rollout(model.scene, model.dynamics, f, a, every)))(
+                jnp.asarray(first), jnp.asarray(self.actions)
+            )
+        )
+
+
+def drawn(model: VisualModel, latents: Any) -> np.ndarray:
+    """Frames `[n, S, S, 3]` uint8 of latents `[n, L]`."""
+    frames = jax.vmap(model.scene.render)(jnp.asarray(latents))
+    return np.asarray(jnp.round(255 * jnp.clip(frames, 0, 1)).astype(jnp.uint8))
+
+
+def strip(frames: np.ndarray) -> np.ndarray:
+    """Some of the frames `[n, S, S, 3]` side by side, with a line between them."""
+    chosen = frames[np.linspace(0, len(frames) - 1, _SHOWN).round().astype(int)]
+    bordered = np.pad(chosen, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=90)
+    return np.concatenate(list(bordered), axis=1)
+
+
+def enlarge(picture: np.ndarray) -> np.ndarray:
+    """The picture, `_SCALE` times as large."""
+    return picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
+
+
+def open_loop_errors(
+    model: VisualModel, source_measured: Any, segments: Segments, folder: pathlib.Path
+) -> dict[str, Any]:
+    """Errors of the imagined positions in simulator units, by environment step."""
+    seen = np.asarray(model.measure(jnp.asarray(segments.imagined)))
+    error = np.abs(seen - source_measured(segments.states[:, 1:]))
+    pairs = error.reshape(*error.shape[:2], -1, 2)[:, :, : 2 if error.shape[-1] > 2 else 1]
+    distance = np.linalg.norm(pairs, axis=-1)
+    names = ("driven object", "pushed object")[: distance.shape[-1]]
+    figure, axes = plots.new_axes()
+    steps = np.arange(1, distance.shape[1] + 1)
+    for index, name in enumerate(names):
+        low, middle, high = np.quantile(distance[..., index], [0.1, 0.5, 0.9], axis=0)
+        line = axes.plot(steps, middle, label=f"{name}: median")[0]
+        axes.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), label="10–90%")
+    axes.set(xlabel="environment steps imagined", ylabel="position error (simulator units)")
+    axes.set_title(f"Open-loop prediction from one frame and its past, {len(distance)} segments")
+    axes.legend(frameon=False)
+    plots.save_figure(figure, folder / "open_loop.png")
+    last = {n: round(float(np.median(distance[:, -1, i])), 4) for i, n in enumerate(names)}
+    return {"median_position_error_at_the_end": last}
+
+
+def distance_to_goal(segments: Segments, folder: pathlib.Path) -> dict[str, Any]:
+    """Whether the latent distance falls along trajectories that reach the goal."""
+    gaps = np.linalg.norm(segments.latents - segments.latents[:, -1:], axis=-1)
+    share = gaps / np.maximum(gaps[:, :1], 1e-6)
+    figure, axes = plots.new_axes()
+    axes.plot(share[:20].T, color="#999999", linewidth=0.7, alpha=0.7)
+    axes.plot(np.median(share, axis=0), color="#d62728", label="median")
+    axes.set(xlabel="environment steps", ylabel="latent distance to the goal (1 at the start)")
+    axes.set_title("Latent distance to the goal along recorded trajectories that reach it")
+    axes.set_ylim(0, 3)
+    axes.legend(frameon=False)
+    plots.save_figure(figure, folder / "distance_to_goal.png")
+    rises = np.mean(np.diff(gaps, axis=1) > 1e-3)
+    beyond = np.mean(share.max(axis=1) > 1.05)
+    return {
+        "share_of_steps_away_from_the_goal": round(float(rises), 4),
+        "share_of_trajectories_that_first_leave_it": round(float(beyond), 4),
+    }
+
+
+def rollouts(task: Task, model: VisualModel, segments: Segments, folder: pathlib.Path) -> None:
+    """True frames above imagined ones, for a few segments."""
+    rows = []
+    for i in range(3):
+        rows.append(strip(task.render(segments.states[i])))
+        imagined = np.concatenate([segments.latents[i, :1], segments.imagined[i]])
+        rows.append(strip(drawn(model, imagined)))
+    Image.fromarray(enlarge(np.concatenate(rows))).save(folder / "rollouts.png")
+
+
+def virtual_states(
+    model: VisualModel, segments: Segments, folder: pathlib.Path, iterations: int = 120
+) -> None:
+    """GRASP's virtual states (above) and the true rollout of its actions (below), drawn."""
+    every, goal = model.frameskip, 0
+    steps = segments.states.shape[1] // every
+    start, end = segments.latents[goal, 0], segments.latents[goal, -1]
+    signs = np.asarray(model.config.action_signs, np.float32)
+    past = model.from_environment(segments.actions[goal : goal + 1, :every] * signs)[0]
+    search = grasp_jax.start(
+        model,
+        jnp.asarray(start),
+        jnp.asarray(end),
+        jnp.zeros((steps, model.action_size)),
+        jax.random.key(0),
+        planner=grasp_jax.GRASP(
+            state_noise=0.005, sync=grasp_jax.GD(0.05, 10), sync_every=20, iterations=iterations
+        ),
+        bounds=model.bounds,
+        context=grasp_jax.Context(jnp.asarray(segments.before[goal][None]), jnp.asarray(past)),
+    )
+    film = []
+    for _ in range(iterations // 4):
+        search = grasp_jax.advance(search, 4)
+        found = grasp_jax.read(search)
+        virtual = np.concatenate([start[None], np.asarray(found.virtual_states), end[None]])
+        both = (virtual, np.asarray(found.states))
+        film.append(np.concatenate([strip(drawn(model, z)) for z in both]))
+    plots.save_gif([enlarge(picture) for picture in film], folder / "virtual_states.gif", fps=5)
+    chosen = np.linspace(0, len(film) - 1, 4).round().astype(int)
+    Image.fromarray(enlarge(np.concatenate([film[i] for i in chosen]))).save(
+        folder / "virtual_states.png"
+    )
+
+
+def main(argv: list[str]) -> None:
+    """Measures, draws, writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    task = TASKS[flags.FLAGS.environment]
+    source = SOURCES[task.name]
+    folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
+    folder.mkdir(parents=True, exist_ok=True)
+    model = runner.model_of(task.checkpoint)
+    segments = Segments(task, model, flags.FLAGS.goals, flags.FLAGS.horizon)
+    seen = np.asarray(model.measure(jnp.asarray(segments.imagined[:, -1])))
+    figures = {
+        "environment": task.name,
+        "segments": flags.FLAGS.goals,
+        "horizon": flags.FLAGS.horizon,
+        **open_loop_errors(model, source.measured, segments, folder),
+        **distance_to_goal(segments, folder),
+        "agrees_that_true_actions_succeed": round(
+            float(np.mean(task.predicted(seen, segments.states[:, -1]))), 4
+        ),
+    }
+    virtual_states(model, segments, folder)
+    rollouts(task, model, segments, folder)
+    (folder / "diagnostics.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
