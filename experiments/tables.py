@@ -79,6 +79,23 @@ def ball_navigation() -> str:
     return "\n".join(lines)
 
 
+def swm_timings() -> str:
+    """One row per planner: seconds per plan at each horizon, and what was timed."""
+    rows = read_summary("swm_timings")
+    horizons = sorted({int(row["horizon"]) for row in rows})
+    cells = {(row["planner"], int(row["horizon"])): row for row in rows}
+    header = ["planner", *(f"T = {h}" for h in horizons), "compilation", "iterations timed"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    longest = [row for row in rows if int(row["horizon"]) == horizons[-1]]
+    for row in longest:
+        name, compilation = row["planner"], row["compile_seconds"]
+        found = (cells.get((name, h), {}).get("median_seconds") for h in horizons)
+        shown = [f"{float(x):.1f} s" if x else "" for x in found]
+        shown += [f"{float(compilation):.0f} s" if compilation else "", row["measured_iterations"]]
+        lines.append("| " + " | ".join([name, *shown]) + " |")
+    return "\n".join(lines)
+
+
 def _wins(first: dict[int, bool], second: dict[int, bool]) -> str:
     goals = first.keys() & second.keys()
     wins = sum(first[g] and not second[g] for g in goals)
@@ -99,7 +116,7 @@ def _seconds(value: str | None) -> str:
 
 def main() -> None:
     """Prints every table under its name."""
-    for table in (pusht_state, pusht_state_pairs, ball_navigation):
+    for table in (pusht_state, pusht_state_pairs, ball_navigation, swm_timings):
         print(f"<!-- table {table.__name__} -->\n{table()}\n<!-- end -->\n")
 
 
