@@ -4,6 +4,7 @@ from grasp_jax.world_models.dinowm import DinoWM, DinoWMConfig, PatchDistance
 from grasp_jax.world_models.ensemble import MeanEnsemble, WorstCaseEnsemble, worst_case
 from grasp_jax.world_models.lewm import LeWM, LeWMConfig
 from grasp_jax.world_models.normalisation import Normalisation
+from grasp_jax.world_models.precision import LowPrecision
 from grasp_jax.world_models.repeat import ActionRepeat, StackedActions
 from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig
 from grasp_jax.world_models.weights import load_dinowm, load_lewm, save
@@ -15,6 +16,7 @@ __all__ = [
     "DinoWMConfig",
     "LeWM",
     "LeWMConfig",
+    "LowPrecision",
     "MeanEnsemble",
     "Normalisation",
     "PatchDistance",

@@ -1,0 +1,190 @@
+r"""How fast planning is: every planner's iteration beside the bare model, whole plans, memory.
+
+    python -m experiments.benchmark                             # a small MLP, two minutes
+    python -m experiments.benchmark --models=lewm --planners=GRASP --horizons=8,32,128
+    python -m experiments.benchmark --compare=torch --models=   # beside textbook PyTorch
+    python -m experiments.benchmark --models=dinowm --planners=GRASP --horizons=16 --goals=1 \
+        --time_chunk=1 --loops=1 --repeats=1                    # 75,264 numbers per state
+
+`ratio` is an iteration's time over that of its model calls alone, all of them side by side (one
+batched forward and one action-VJP for GRASP and GD, forwards for the samplers), timed in the same
+run. It runs on one core of a CPU (--cores), or on whatever device JAX finds. Results are written as
+they finish; the same command resumes.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import platform
+import sys
+import time
+from typing import Any
+
+import jax
+from absl import app, flags
+
+import grasp_jax
+from experiments import benchmark_models, benchmark_timing
+from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
+
+KEY_FIELDS = ("device", "model", "horizon", "goals", "planner")
+_LOOPS = {"mlp": 64, "lewm": 2, "dinowm": 1}
+_COLUMNS = (
+    "model",
+    "horizon",
+    "goals",
+    "planner",
+    "iteration_ms",
+    "forward_ms",
+    "forward_vjp_ms",
+    "ratio",
+    "sync_step_ms",
+    "plan_seconds",
+    "plans_per_second",
+    "compile_seconds",
+    "temporary_mb",
+    "serial_depth",
+    "model_forward",
+    "model_backward",
+)
+
+
+def planners() -> dict[str, Any]:
+    """The planners that are timed, at the settings their papers or authors give."""
+    return {
+        "GRASP": grasp_jax.GRASP.author(),
+        "GD": grasp_jax.GD(0.1, iterations=150),
+        "CEM": grasp_jax.CEM(),
+        "iCEM": grasp_jax.ICEM(),
+        "MPPI": grasp_jax.MPPI(),
+        "LatCo": grasp_jax.LatCo(),
+    }
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_list("models", ["mlp"], "Of mlp, mlp:SIZE, lewm, dinowm.")
+    flags.DEFINE_list("horizons", ["8", "64"], "T, model steps.")
+    flags.DEFINE_list("goals", ["1", "16"], "Goals planned together.")
+    flags.DEFINE_list("planners", ["GRASP", "GD", "CEM"], f"Of {', '.join(planners())}.")
+    flags.DEFINE_integer("repeats", 7, "Interleaved repeats; medians are reported.", lower_bound=1)
+    flags.DEFINE_integer("loops", None, "Iterations per timed call; by default by model.")
+    flags.DEFINE_float("plan_limit", 3.0, "Run whole plans up to this many seconds.")
+    flags.DEFINE_bool("whole_plans", True, "Compile whole plans; LeWM's take half a minute each.")
+    flags.DEFINE_integer("time_chunk", None, "GRASP's time_chunk, to bound memory.")
+    flags.DEFINE_enum("compare", "none", ["none", "torch"], "Time textbook PyTorch beside ours.")
+    flags.DEFINE_list("compare_horizons", ["5", "15", "30", "60"], "T of --compare.")
+    flags.DEFINE_integer("cores", 1, "CPU cores to use; 0 for all.", lower_bound=0)
+    flags.DEFINE_string("output", "runs/benchmark", "Folder for results and pictures.")
+
+
+def use_cores(count: int) -> None:
+    """Keeps this process to `count` cores; call it before JAX computes anything."""
+    if count and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def machine() -> Record:
+    """What a time depends on."""
+    device = jax.devices()[0]
+    name = device.device_kind
+    if device.platform == "cpu" and pathlib.Path("/proc/cpuinfo").exists():
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        name = names[0] if names else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "device": f"{device.platform}: {name}",
+        "cores": cores,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
+def run_cells(log: ResultLog, computer: Record) -> None:
+    """Times every cell that the log does not hold yet."""
+    available = planners()
+    cells = [
+        {"model": m, "horizon": int(t), "goals": int(b), "planner": p}
+        for m in flags.FLAGS.models
+        for t in flags.FLAGS.horizons
+        for b in flags.FLAGS.goals
+        for p in flags.FLAGS.planners
+    ]
+    cells = [c for c in cells if not log.done(device=computer["device"], **c)]
+
+    @functools.lru_cache(maxsize=1)
+    def bare(model: str, horizon: int, goals: int, loops: int) -> tuple[Any, Any]:
+        setting = benchmark_models.make_setting(model, goals)
+        return setting, benchmark_timing.roofline(setting, horizon, loops)
+
+    with progress(len(cells), "benchmark") as bar:
+        for cell in cells:
+            loops = flags.FLAGS.loops or _LOOPS[cell["model"].split(":")[0]]
+            planner = available[cell["planner"]]
+            if flags.FLAGS.time_chunk and hasattr(planner, "time_chunk"):
+                planner = dataclasses.replace(planner, time_chunk=flags.FLAGS.time_chunk)
+            setting, model = bare(cell["model"], cell["horizon"], cell["goals"], loops)
+            found = benchmark_timing.measure(
+                setting,
+                cell["horizon"],
+                planner,
+                model,
+                flags.FLAGS.repeats,
+                loops,
+                flags.FLAGS.plan_limit if flags.FLAGS.whole_plans else None,
+            )
+            log.append({**cell, "state_size": setting.state_size, **found, **computer})
+            bar(latest=f"{cell['model']} T={cell['horizon']} {cell['planner']}")
+
+
+def report(folder: pathlib.Path, log: ResultLog) -> None:
+    """Table, summary and pictures from the recorded results alone."""
+    from experiments import benchmark_pictures
+
+    # The latest record of a cell counts.
+    rows = list({tuple(r[f] for f in KEY_FIELDS): r for r in log.records}.values())
+    if not rows:
+        return
+    shown = ("device", "cores", *_COLUMNS, "state_size", "plan_measured", "process_peak_mb")
+    # `goals` is a column of every summary.csv.
+    write_summary(folder / "summary.csv", [{k: r.get(k) for k in shown} for r in rows])
+    print_table(rows, title=f"One plan or batch, {rows[-1]['device']}", columns=_COLUMNS)
+    benchmark_pictures.ratio_against_horizon(rows, folder / "ratio_against_horizon.png")
+    benchmark_pictures.throughput_against_goals(rows, folder / "throughput_against_goals.png")
+
+
+def main(argv: list[str]) -> None:
+    """Measures, prints, draws."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    unknown = [n for n in flags.FLAGS.planners if n not in planners()]
+    if unknown:
+        raise app.UsageError(f"--planners: no {unknown[0]!r}; there are {', '.join(planners())}.")
+    wrong = [n for n in flags.FLAGS.models if n.split(":")[0] not in benchmark_models.NAMES]
+    if wrong:
+        raise app.UsageError(
+            f"--models: no {wrong[0]!r}; there are {', '.join(benchmark_models.NAMES)}."
+        )
+    began = time.perf_counter()
+    use_cores(flags.FLAGS.cores)
+    folder = pathlib.Path(flags.FLAGS.output)
+    computer = machine()
+    log = ResultLog(folder / "results.jsonl", KEY_FIELDS)
+    if flags.FLAGS.models != [""]:
+        run_cells(log, computer)
+    report(folder, log)
+    if flags.FLAGS.compare == "torch":
+        from experiments import benchmark_torch
+
+        benchmark_torch.compare(
+            folder, [int(t) for t in flags.FLAGS.compare_horizons], flags.FLAGS.repeats, computer
+        )
+    print(f"Finished in {time.perf_counter() - began:.0f} s. Results and pictures: {folder}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

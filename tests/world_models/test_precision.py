@@ -1,0 +1,85 @@
+"""bfloat16 models: float32 outside, near the model inside, and plans as good on the true model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import grasp_jax
+from grasp_jax import world_models
+from grasp_jax.world_models import LowPrecision
+
+SIZES = world_models.LeWMConfig(
+    latent=32,
+    depth=1,
+    heads=2,
+    hidden=64,
+    encoder=world_models.ViTConfig(width=32, depth=1, heads=1, hidden=32, image=28, table=2),
+)
+MODEL = world_models.LeWM.random(jax.random.key(0), SIZES)
+STATES = jax.random.normal(jax.random.key(1), (3, 32))
+ACTIONS = jax.random.normal(jax.random.key(2), (3, 10))
+
+
+def test_weights_are_short_and_predictions_float32() -> None:
+    low = LowPrecision.of(MODEL)
+    assert {x.dtype for x in jax.tree.leaves(low)} == {jnp.dtype(jnp.bfloat16)}
+    found, exact = low(STATES, ACTIONS), MODEL(STATES, ACTIONS)
+    assert found.dtype == jnp.float32
+    error = jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact)
+    assert 1e-6 < error < 0.03
+
+
+def test_prepared_steps_are_the_model() -> None:
+    low = LowPrecision.of(MODEL)
+    prepared = low.prepare_actions(ACTIONS)
+    np.testing.assert_array_equal(low.step_prepared(STATES, prepared), low(STATES, ACTIONS))
+
+
+def test_a_model_without_prepared_actions() -> None:
+    gain = jax.tree_util.Partial(lambda w, s, a: s + w * a, jnp.array(0.1))
+    low = LowPrecision.of(gain)
+    state, action = jnp.array([1.0, 2.0]), jnp.array([1.0, -1.0])
+    np.testing.assert_allclose(low(state, action), gain(state, action), rtol=1e-2)
+    np.testing.assert_array_equal(low.step_prepared(state, low.prepare_actions(action)),
+                                  low(state, action))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        grasp_jax.GRASP(iterations=20, sync_every=10, sync=grasp_jax.GD(0.1, iterations=10)),
+        grasp_jax.GD(0.1, iterations=40),
+    ],
+    ids=["GRASP", "GD"],
+)
+def test_plans_are_nearly_as_good_on_the_true_model(planner: grasp_jax.Planner) -> None:
+    def plan(model: object) -> grasp_jax.Plan:
+        return grasp_jax.plan(
+            model, STATES[0], MODEL(STATES, ACTIONS), jnp.zeros((4, 10)), jax.random.key(3),
+            planner=planner, context=MODEL.no_context(),
+        )  # fmt: skip
+
+    low, exact = plan(LowPrecision.of(MODEL)), plan(MODEL)
+    assert {x.dtype for x in jax.tree.leaves((low.actions, low.states, low.virtual_states))} == {
+        jnp.dtype(jnp.float32)
+    }
+    first = grasp_jax.rollout.rollout_cost
+    problem = low_cost_problem()
+    start_cost, low_cost = first(problem, jnp.zeros((4, 10))), first(problem, low.actions)
+    assert exact.cost < start_cost
+    assert start_cost - low_cost > 0.8 * (start_cost - exact.cost)
+
+
+def low_cost_problem():
+    from grasp_jax.planning import open_problem
+
+    return open_problem(
+        MODEL, STATES[0], MODEL(STATES, ACTIONS), jnp.zeros((4, 10)), jax.random.key(0),
+        None, None, None, MODEL.no_context(), None, None,
+    )[0]  # fmt: skip
+
+
+def test_only_floats() -> None:
+    with pytest.raises(TypeError, match="floating type"):
+        LowPrecision.of(MODEL, jnp.int8)
