@@ -68,13 +68,13 @@ def rows() -> dict[str, Row]:
     return {
         "plain": Row(GRASP.author(), 50, Plain),
         "prepared actions": Row(GRASP.author(), 50),
-        "sync rate 0.2": Row(GRASP(sync=GD(0.2, iterations=10)), 50),
-        "sync rate 0.2, every 10": Row(fast, 10),
-        "sync rate 0.2, 20 steps every 20": Row(
+        "rate 0.2": Row(GRASP(sync=GD(0.2, iterations=10)), 50),
+        "rate 0.2 every 10": Row(fast, 10),
+        "rate 0.2 20 steps every 20": Row(
             GRASP(iterations=500, sync_every=20, sync=GD(0.2, iterations=20)), 20
         ),
-        "the same in bfloat16": Row(fast, 10, LowPrecision.of),
-        "GD alone, rate 0.2": Row(GD(0.2, iterations=150), 10),
+        "rate 0.2 every 10 in bfloat16": Row(fast, 10, LowPrecision.of),
+        "GD alone at rate 0.2": Row(GD(0.2, iterations=150), 10),
     }
 
 
