@@ -55,7 +55,8 @@ def predict(
       problem: One goal; its context, if any, fills the windows that reach before `s_0`.
       states: Virtual states `s_1..s_T`, leaves `[T, ...]`; the last row is not read.
       actions: `[T, A]`.
-      time_chunk: Evaluate this many terms at a time, to bound memory; None for all at once.
+      time_chunk: Evaluate this many terms at a time, to bound memory; a derivative then evaluates
+        the model a second time. None for all at once.
 
     Returns:
       Leaves `[T, ...]`.
@@ -70,7 +71,9 @@ def predict(
     inputs, windows = problem.split((inputs, problem.windows(actions)), "time")
     if time_chunk is None or time_chunk >= problem.horizon:
         return jax.vmap(problem.step)(inputs, windows)
-    return jax.lax.map(lambda x: problem.step(*x), (inputs, windows), batch_size=time_chunk)
+    # Otherwise the derivative would keep what the model computed in all chunks.
+    step = jax.checkpoint(lambda x: problem.step(*x))
+    return jax.lax.map(step, (inputs, windows), batch_size=time_chunk)
 
 
 def lifted_gradient(

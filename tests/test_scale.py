@@ -1,0 +1,56 @@
+"""One program whatever the horizon and the iterations; memory linear in time, or bounded."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import grasp_jax
+from grasp_jax import programs
+from grasp_jax.planning import open_problem
+
+SIZE, HIDDEN = 8, 512
+
+
+def model(weights: tuple[jax.Array, jax.Array], state: jax.Array, action: jax.Array) -> jax.Array:
+    """Hidden layers far wider than the state, whose memory `time_chunk` is there to bound."""
+    first, last = weights
+    hidden = jnp.tanh(jnp.concatenate([state, action]) @ first)
+    return state + jnp.tanh(jnp.sin(hidden) * hidden) @ last
+
+
+def lowered(horizon: int, iterations: int = 10, **settings: Any) -> Any:
+    weights = jnp.ones((SIZE + 2, HIDDEN)), jnp.ones((HIDDEN, SIZE))
+    chosen = {"sync": grasp_jax.GD(0.1, iterations=3), **settings}
+    planner = grasp_jax.GRASP(iterations=iterations, sync_every=5, **chosen)
+    problem, frozen = open_problem(
+        jax.tree_util.Partial(model, weights), jnp.zeros(SIZE), jnp.ones(SIZE),
+        jnp.zeros((horizon, 2)), jax.random.key(0), planner, None, None, None, None, None,
+    )  # fmt: skip
+    return programs.run.lower(problem, frozen, jax.random.key(0), None)
+
+
+def temporary(horizon: int, **settings: Any) -> int:
+    return lowered(horizon, **settings).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_the_program_does_not_grow_with_horizon_or_iterations():
+    def operations(*arguments: Any) -> int:
+        return lowered(*arguments).as_text().count("\n")
+
+    assert operations(8) == operations(128) == operations(8, 1000)
+
+
+@pytest.mark.parametrize("settings", [{}, {"sync": None}, {"time_chunk": 4}], ids=str)
+def test_memory_grows_linearly_with_the_horizon(settings: dict[str, Any]):
+    first, second, third = (temporary(horizon, **settings) for horizon in (32, 64, 128))
+    assert third - second <= 2.2 * (second - first) + 4096
+    # A few copies of the hidden layers and of the state per step, no more.
+    assert third <= 128 * 4 * (8 * HIDDEN + 64 * SIZE)
+
+
+def test_time_chunks_bound_the_memory_of_lifted_iterations():
+    whole = temporary(128, sync=None)
+    chunked = temporary(128, sync=None, time_chunk=4)
+    assert chunked < 0.6 * whole
