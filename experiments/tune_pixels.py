@@ -1,9 +1,9 @@
-"""The sweep that chose the settings of a table over images, on other goals than the table's.
+"""A sweep over the settings of a table over images, on other goals than the table's.
 
     python -m experiments.tune_pixels --task=wall    # experiments/results/wall_pixels/tuning.csv
 
 Every planner family gets its sweep on the `tune` split; the best setting of each (success in the
-simulator, ties to the faster one) is what `experiments.pixels.planners` holds.
+simulator, ties to the faster one) belongs into `experiments.pixels.planners`.
 """
 
 import dataclasses

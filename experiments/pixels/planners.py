@@ -1,4 +1,8 @@
-"""The planners of the tables over images, with the settings that `tune_pixels` chose."""
+"""The planners of the tables over images.
+
+Push-T's settings are those tuned on its states; Wall's and PointMaze's are first guesses: the sweep
+`experiments.tune_pixels` has not been run on the shipped models.
+"""
 
 import dataclasses
 from typing import Any
