@@ -1,8 +1,10 @@
 r"""The main job: plan Push-T through a learned world model, score every plan in the simulator.
 
     python -m experiments.pusht                        # a few minutes on 2 cores
-    python -m experiments.pusht --goals=500 --nocompile_fast \
-        --output=experiments/results/pusht_state       # the recorded table: an hour
+    python -m experiments.pusht --observation=state --goals=500 --nocompile_fast \
+        --output=experiments/results/pusht_state       # the recorded table: 80 minutes
+    python -m experiments.pusht --observation=pixels --horizons=40,60,80 --goals=50 \
+        --nocompile_fast --output=experiments/results/pusht_pixels
 
 Prints and writes the table of success, planning time and model evaluations for each planner and
 horizon, between the zero-action floor and the ground-truth ceiling; two plots and a GIF. Results
@@ -15,7 +17,10 @@ from absl import app, flags
 
 from experiments import pusht_pictures, pusht_runner, sweeps
 from experiments.pixels import binary, tasks
+from experiments.pixels import planners as pixel_planners
 from experiments.pusht_planners import extra, planners
+
+SHOWN_FROM_PIXELS = ("iCEM", "GD-Adam-x8", "GRASP")
 
 
 def define_flags() -> None:
@@ -24,9 +29,10 @@ def define_flags() -> None:
     binary.define_pixel_flags(tasks.PUSHT.checkpoint)
     flags.DEFINE_enum(
         "observation",
-        "state",
-        ["state", "pixels"],
-        "What the planner sees of start and goal: the simulator's state, or a frame.",
+        "both",
+        ["state", "pixels", "both"],
+        "What the planner sees of start and goal: the simulator's state, or a frame. `both` plans "
+        "from states, then from frames with a few planners at two horizons.",
     )
 
 
@@ -34,9 +40,19 @@ def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
-    if flags.FLAGS.observation == "pixels":
+    if flags.FLAGS.observation != "pixels":
+        run_state()
+    if flags.FLAGS.observation == "both":
+        flags.FLAGS.output += "_pixels"
+        known = [n for n in flags.FLAGS.planners if n in pixel_planners.table("pusht")]
+        flags.FLAGS.planners = known or list(SHOWN_FROM_PIXELS)
+        flags.FLAGS.horizons = [h for h in flags.FLAGS.horizons if int(h) in (40, 60)] or ["40"]
+    if flags.FLAGS.observation != "state":
         binary.run(tasks.PUSHT, argv)
-        return
+
+
+def run_state() -> None:
+    """Plans from states."""
     sweeps.run(
         sweeps.Sweep(
             title="Push-T through a learned state model, open loop, scored in the simulator",

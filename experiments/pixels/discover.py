@@ -8,7 +8,7 @@ frames at once ends in shapes with a symmetry that the object does not have.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -139,7 +139,7 @@ def _optimizer() -> optax.GradientTransformation:
 
 
 @jax.jit
-def _descend(found: Found, optimizer: optax.OptState, frames: Array, weights: Array):
+def _descend(found: Any, optimizer: optax.OptState, frames: Array, weights: Array):
     """STEPS steps; returns found, optimiser state and the error before the last one []."""
 
     def step(carry, _):
@@ -175,7 +175,7 @@ def _best_angles(found: Found, frames: Array, index: int) -> Array:
 
 
 def _learn(
-    found: Found, frames: Array, used: int, rounds: int, search: bool = True
+    found: Any, frames: Array, used: int, rounds: int, search: bool = True
 ) -> tuple[Found, float]:
     """Descends on the first `used` frames, looking for better angles of the newest object."""
     weights = (jnp.arange(len(frames)) < used).astype(frames.dtype)

@@ -262,19 +262,17 @@ def _control(cell: Cell, todo: tuple[int, ...]) -> list[Record]:
         objective=model.objective,
     )
     guess = jnp.zeros((len(index), steps, model.action_size))
-    context = jax.tree.map(jnp.asarray, rows.context)
+    goal, context = jnp.asarray(rows.goal), jax.tree.map(jnp.asarray, rows.context)
     memory = grasp_jax.MPCState(guess, context, jnp.zeros((), jnp.int32), _keys(cell, index))
     states, spent = [np.stack([start for start, _ in ends])], []
     began = time.perf_counter()
     frames = jnp.asarray(task.render(states[-1]))
-    jax.block_until_ready(_control_step(controller, memory, frames, rows.goal))
+    jax.block_until_ready(_control_step(controller, memory, frames, goal))
     compile_seconds = time.perf_counter() - began
     for _ in range(math.ceil(setting.budget * steps)):
         frames = jnp.asarray(task.render(states[-1]))
         began = time.perf_counter()
-        actions, memory = jax.block_until_ready(
-            _control_step(controller, memory, frames, rows.goal)
-        )
+        actions, memory = jax.block_until_ready(_control_step(controller, memory, frames, goal))
         spent.append((time.perf_counter() - began) / len(index))
         commands = np.asarray(model.to_environment(np.asarray(actions)[:, None]))
         states += list(np.moveaxis(task.execute(states[-1], commands)[:, 1:], 1, 0))
