@@ -26,19 +26,7 @@ from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, MultiStart
 from grasp_jax.integrations.stable_worldmodel import GraspSolver
 from grasp_jax.world_models import LeWM, LeWMConfig, Normalisation, ViTConfig
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "LeWM, PLDM or DINO-WM weights; or none.")
-_OUTPUT = flags.DEFINE_string("output", "runs/swm_evaluate", "Where results and videos go.")
-_EPISODES = flags.DEFINE_integer("episodes", 4, "Starts and goals, one environment each.")
-_OFFSET = flags.DEFINE_integer("goal_offset", 25, "Environment steps from a start to its goal.")
-_BUDGET = flags.DEFINE_integer("budget", 50, "Environment steps that a plan may take.")
-_HORIZON = flags.DEFINE_integer("horizon", 5, "Model steps per plan.")
-_RECEDING = flags.DEFINE_integer("receding_horizon", 5, "Model steps executed before the next.")
-_BLOCK = flags.DEFINE_integer("action_block", 5, "Environment steps per model step.")
-_PLANNER = flags.DEFINE_enum(
-    "planner", "GRASP", ["GRASP", "CEM", "ICEM", "MPPI", "GD"], "How to plan."
-)
-_ITERATIONS = flags.DEFINE_integer("iterations", 0, "Of the planner; 0 for its default.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of episodes and plans.")
+_FLAGS = flags.FLAGS
 
 SMALL = LeWMConfig(
     latent=32,
@@ -103,6 +91,23 @@ class Scaler:
         return x * self.std + self.mean
 
 
+def define_flags() -> None:
+    """Defined when run, so that tests may import this file beside other binaries."""
+    flags.DEFINE_string("checkpoint", "", "LeWM, PLDM or DINO-WM weights; or none.")
+    _OUTPUT = flags.DEFINE_string("output", "runs/swm_evaluate", "Where results and videos go.")
+    _EPISODES = flags.DEFINE_integer("episodes", 4, "Starts and goals, one environment each.")
+    _OFFSET = flags.DEFINE_integer("goal_offset", 25, "Environment steps from a start to its goal.")
+    _BUDGET = flags.DEFINE_integer("budget", 50, "Environment steps that a plan may take.")
+    _HORIZON = flags.DEFINE_integer("horizon", 5, "Model steps per plan.")
+    _RECEDING = flags.DEFINE_integer("receding_horizon", 5, "Model steps executed before the next.")
+    _BLOCK = flags.DEFINE_integer("action_block", 5, "Environment steps per model step.")
+    _PLANNER = flags.DEFINE_enum(
+        "planner", "GRASP", ["GRASP", "CEM", "ICEM", "MPPI", "GD"], "How to plan."
+    )
+    _ITERATIONS = flags.DEFINE_integer("iterations", 0, "Of the planner; 0 for its default.")
+    _SEED = flags.DEFINE_integer("seed", 0, "Of episodes and plans.")
+
+
 def package() -> Any:
     """stable-worldmodel, or a message that says how to get it."""
     try:
@@ -145,7 +150,7 @@ def planner(name: str, iterations: int) -> Any:
 
 def evaluate(world: Any, policy: Any, data: Recording, seed: int, video: pathlib.Path) -> Record:
     """One run of the package's evaluation loop, each environment from one recorded episode."""
-    count, offset = world.num_envs, _OFFSET.value
+    count, offset = world.num_envs, _FLAGS.goal_offset
     random = np.random.default_rng(seed)
     longest = [max(1, len(ep["state"]) - offset) for ep in data.episodes[:count]]
     world.set_policy(policy)
@@ -155,7 +160,7 @@ def evaluate(world: Any, policy: Any, data: Recording, seed: int, video: pathlib
         episodes_idx=list(range(count)),
         start_steps=[int(random.integers(n)) for n in longest],
         goal_offset=offset,
-        eval_budget=_BUDGET.value,
+        eval_budget=_FLAGS.budget,
         callables=[
             {"method": "_set_state", "args": {"state": {"value": "state"}}},
             {"method": "_set_goal_state", "args": {"goal_state": {"value": "goal_state"}}},
@@ -181,39 +186,41 @@ def main(argv: list[str]) -> None:
     """Evaluates our planner and the random policy, and writes the table."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    swm, seed = package(), _SEED.value
-    given = _CHECKPOINT.value or LeWM.random(jax.random.key(seed), SMALL)
+    swm, seed = package(), _FLAGS.seed
+    given = _FLAGS.checkpoint or LeWM.random(jax.random.key(seed), SMALL)
     model = GraspSolver(given).model
-    size, count = model.config.encoder.image, _EPISODES.value
+    size, count = model.config.encoder.image, _FLAGS.episodes
     world = swm.World(
         "swm/PushT-v1",
         num_envs=count,
         image_shape=(size, size),
-        max_episode_steps=max(2 * _BUDGET.value, 2 * _OFFSET.value),
+        max_episode_steps=max(2 * _FLAGS.budget, 2 * _FLAGS.goal_offset),
     )
     data = record(world, swm, count, seed)
     columns = {k: np.concatenate([ep[k] for ep in data.episodes]) for k in ("action", "proprio")}
     solver = GraspSolver(
         model,
-        planner=planner(_PLANNER.value, _ITERATIONS.value),
-        normalisation=Normalisation.fit(columns["action"], _BLOCK.value),
+        planner=planner(_FLAGS.planner, _FLAGS.iterations),
+        normalisation=Normalisation.fit(columns["action"], _FLAGS.action_block),
         seed=seed,
     )
     scalers = {k: Scaler.fit(x) for k, x in columns.items()}
     plans = swm.PlanConfig(
-        horizon=_HORIZON.value, receding_horizon=_RECEDING.value, action_block=_BLOCK.value
+        horizon=_FLAGS.horizon,
+        receding_horizon=_FLAGS.receding_horizon,
+        action_block=_FLAGS.action_block,
     )
     process = {**scalers, "goal_proprio": scalers["proprio"]}
     policies = {
-        _PLANNER.value: swm.policy.WorldModelPolicy(solver, plans, process=process),
+        _FLAGS.planner: swm.policy.WorldModelPolicy(solver, plans, process=process),
         "random": swm.policy.RandomPolicy(seed=seed),
     }
-    folder = pathlib.Path(_OUTPUT.value)
+    folder = pathlib.Path(_FLAGS.output)
     log = ResultLog(folder / "results.jsonl", ("planner", "checkpoint", "goals", "seed"))
     rows = []
     for name, policy in policies.items():
         found = evaluate(world, policy, data, seed, folder / name)
-        checkpoint = _CHECKPOINT.value or "random weights"
+        checkpoint = _FLAGS.checkpoint or "random weights"
         rows.append({"planner": name, "checkpoint": checkpoint, "seed": seed, **found})
         log.append(rows[-1])
     write_summary(folder / "summary.csv", rows)
@@ -222,4 +229,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

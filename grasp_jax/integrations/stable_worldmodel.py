@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from grasp_jax.driver import Plan
@@ -83,7 +84,7 @@ class GraspSolver:
         self.callbacks = list(callbacks)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"GraspSolver: batch_size must be positive, got {batch_size}.")
-        weight = next(iter(self.model.weights.values()))
+        weight = jnp.asarray(next(iter(self.model.weights.values())))
         self._dtype, self._sharding = weight.dtype, weight.sharding
         self._key, self._calls = jax.random.key(seed), 0
         self._n_envs = self._config = None
