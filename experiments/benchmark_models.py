@@ -100,6 +100,7 @@ def make_setting(name: str, goals: int, seed: int = 0) -> Setting:
     if isinstance(model, MLP):
         like: Any = jnp.zeros(model.weights[2].shape[1])
     else:
+        assert context is not None
         like = jax.tree.map(lambda x: x[0], context.states)
     leaves, treedef = jax.tree.flatten(like)
     keys = jax.random.split(jax.random.key(seed + 1), 2 * len(leaves)).reshape(2, -1)

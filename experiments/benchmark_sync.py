@@ -151,6 +151,8 @@ def summarise(records: list[Record]) -> list[Record]:
 
 def draw(records: list[Record], path: pathlib.Path) -> None:
     """Best cost against seconds, a panel per seed."""
+    from matplotlib.lines import Line2D
+
     from experiments.plots import plt, save_figure
 
     seeds = sorted({r["seed"] for r in records})
@@ -170,7 +172,7 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
         axes.set(xlabel="seconds, one core", title=f"weights and goal {seed}", yscale="log")
         axes.grid(alpha=0.25)
     panels[0][0].set_ylabel("cost of the best rollout")
-    handles = [plt.Line2D([], [], color=f"C{i}", label=n) for i, n in enumerate(names)]
+    handles = [Line2D([], [], color=f"C{i}", label=n) for i, n in enumerate(names)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     save_figure(figure, path)
 

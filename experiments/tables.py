@@ -28,11 +28,31 @@ def read_summary(name: str) -> list[dict[str, str]]:
 
 
 def pusht_state() -> str:
-    """One row per planner: success in the simulator with its 95% interval at each horizon.
+    """Push-T through the state model."""
+    return _success("pusht_state")
+
+
+def pusht_pixels() -> str:
+    """Push-T through the visual model."""
+    return _success("pusht_pixels")
+
+
+def wall_pixels() -> str:
+    """Wall through its visual model."""
+    return _success("wall_pixels")
+
+
+def pointmaze_pixels() -> str:
+    """PointMaze through its visual model."""
+    return _success("pointmaze_pixels")
+
+
+def _success(name: str) -> str:
+    """One row per planner: success in the simulator, open loop, with its 95% interval.
 
     Cells with fewer goals than the others are left to `summary.csv`.
     """
-    rows = read_summary("pusht_state")
+    rows = [row for row in read_summary(name) if row["mode"] == "open_loop"]
     most = max(int(row["goals"]) for row in rows)
     rows = [row for row in rows if int(row["goals"]) == most]
     horizons = sorted({int(row["horizon"]) for row in rows})
@@ -41,11 +61,11 @@ def pusht_state() -> str:
     header = ["planner", *(f"H = {h}" for h in horizons), "s to success", "s per plan"]
     middle = horizons[len(horizons) // 2]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    for name in names:
-        shown = [_rate(cells.get((name, h))) for h in horizons]
-        row = cells.get((name, middle), {})
+    for planner in names:
+        shown = [_rate(cells.get((planner, h))) for h in horizons]
+        row = cells.get((planner, middle), {})
         times = [_seconds(row.get("median_seconds")), _seconds(row.get("plan_seconds"))]
-        lines.append("| " + " | ".join([name.replace("_", " "), *shown, *times]) + " |")
+        lines.append("| " + " | ".join([planner.replace("_", " "), *shown, *times]) + " |")
     return "\n".join(lines)
 
 
@@ -116,7 +136,15 @@ def _seconds(value: str | None) -> str:
 
 def main() -> None:
     """Prints every table under its name."""
-    for table in (pusht_state, pusht_state_pairs, ball_navigation, swm_timings):
+    for table in (
+        pusht_state,
+        pusht_state_pairs,
+        pusht_pixels,
+        wall_pixels,
+        pointmaze_pixels,
+        ball_navigation,
+        swm_timings,
+    ):
         print(f"<!-- table {table.__name__} -->\n{table()}\n<!-- end -->\n")
 
 
