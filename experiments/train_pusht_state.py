@@ -31,23 +31,26 @@ from experiments.pusht_segments import Data, Stage, load_data, sample_batch, seg
 from experiments.pusht_state_features import COG, rotate
 from experiments.pusht_state_report import open_loop_report, plot_curves, speed_report
 
-_DATA = flags.DEFINE_string("data", "data/pusht", "Directory of the collected shards.")
-_WORK = flags.DEFINE_string("work", "data/pusht_state", "Directory of snapshots and curves.")
-_OUTPUT = flags.DEFINE_string("output", str(psm.DEFAULT_CHECKPOINT), "Checkpoint to write.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.")
-_WIDTHS = flags.DEFINE_list("widths", ["64", "64", "64", "64"], "Hidden widths of the MLP.")
-_STAGES = flags.DEFINE_list(
-    "stages",
-    ["1:1024:60000:4e-3", "10:128:80000:1.5e-3", "30:64:30000:7e-4"],
-    "Stages as environment steps:batch size:updates:peak learning rate.",
-)
-
 CHUNK = 100  # updates per compiled call
 SNAPSHOT_CHUNKS = 50
 EMA_DECAY = 0.999
 ROBUST = 5.0  # px at which an error starts to count logarithmically: jams at walls are chaotic
 GRADIENT_CLIP = 1.0
 VALIDATION = (256, 60)  # held-out trajectories, environment steps
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_string("data", "data/pusht", "Directory of the collected shards.")
+    flags.DEFINE_string("work", "data/pusht_state", "Directory of snapshots and curves.")
+    flags.DEFINE_string("output", str(psm.DEFAULT_CHECKPOINT), "Checkpoint to write.")
+    flags.DEFINE_integer("seed", 0, "Seed of the initial weights and of the batches.")
+    flags.DEFINE_list("widths", ["64", "64", "64", "64"], "Hidden widths of the MLP.")
+    flags.DEFINE_list(
+        "stages",
+        ["1:1024:60000:4e-3", "10:128:80000:1.5e-3", "30:64:30000:7e-4"],
+        "Stages as environment steps:batch size:updates:peak learning rate.",
+    )
 
 
 class TrainState(NamedTuple):
@@ -221,16 +224,16 @@ def train(
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint, its report and the curve."""
     del argv
-    data, held_out = load_data(_DATA.value)
-    work, output = pathlib.Path(_WORK.value), pathlib.Path(_OUTPUT.value)
-    stages = [parse_stage(text) for text in _STAGES.value]
-    widths = tuple(int(width) for width in _WIDTHS.value)
-    model = train(data, held_out, stages, widths, _SEED.value, work)
+    data, held_out = load_data(flags.FLAGS.data)
+    work, output = pathlib.Path(flags.FLAGS.work), pathlib.Path(flags.FLAGS.output)
+    stages = [parse_stage(text) for text in flags.FLAGS.stages]
+    widths = tuple(int(width) for width in flags.FLAGS.widths)
+    model = train(data, held_out, stages, widths, flags.FLAGS.seed, work)
     psm.save_model(model, output)
     report = {
         "command": "python -m experiments.train_pusht_state --data=data/pusht"
-        f" --seed={_SEED.value} --widths={','.join(_WIDTHS.value)}"
-        f" --stages={','.join(_STAGES.value)}",
+        f" --seed={flags.FLAGS.seed} --widths={','.join(flags.FLAGS.widths)}"
+        f" --stages={','.join(flags.FLAGS.stages)}",
         "data": f"{len(data.states)} training and {len(held_out.states)} held-out trajectories",
         "open_loop": open_loop_report(model, held_out.states, held_out.actions),
         "speed": speed_report(model),
@@ -241,4 +244,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -36,7 +36,7 @@ def plan(
 
     Compiled once per combination of shapes, planner structure and dynamics function; new states,
     goals, keys, weights and numeric settings reuse the program. Works inside a caller's `jit`,
-    `vmap`, `scan` and `shard_map`.
+    `vmap`, `scan` and `shard_map` (there with `check_vma=False`).
 
     Args:
       dynamics: `F(state, action) -> next_state`, one step of one trajectory: unbatched, pure,

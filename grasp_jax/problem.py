@@ -125,13 +125,13 @@ class Problem:
         return _tree.take(known, times)
 
     def _prepare(self, actions: jax.Array) -> PyTree:
-        prepare = getattr(self.dynamics.thaw(), "prepare_actions", None)
-        return actions if prepare is None else prepare(actions)
+        model = self.dynamics.thaw()
+        return model.prepare_actions(actions) if _prepares(model) else actions
 
     def step(self, states: PyTree, window: PyTree) -> PyTree:
         """One prediction from a state, or a window of them, and one row of `windows`."""
         model = self.dynamics.thaw()
-        return getattr(model, "step_prepared", model)(states, window)
+        return (model.step_prepared if _prepares(model) else model)(states, window)
 
     def split(self, tree: PyTree, axis: str) -> PyTree:
         """`tree` with its leading axis split over the mesh axis of that name, if there is one."""
@@ -140,6 +140,11 @@ class Problem:
     def starting_from(self, actions: jax.Array) -> "Problem":
         """The same problem with another starting guess."""
         return dataclasses.replace(self, actions=actions)
+
+
+def _prepares(model: Any) -> bool:
+    """Whether a model offers both halves of `Problem.windows`; one alone means something else."""
+    return hasattr(model, "prepare_actions") and hasattr(model, "step_prepared")
 
 
 def make_problem(

@@ -57,7 +57,7 @@ PLANNERS: dict[str, Any] = {
     "MPPI": MPPI(samples=8, iterations=ITERATIONS),
     "LatCo": LatCo(iterations=ITERATIONS, multiplier_every=2, evaluate_every=3),
     "LatCoGN": LatCoGN(iterations=ITERATIONS),
-    "MultiStart GRASP": MultiStart(_grasp, starts=3, exchange_every=2),
+    "MultiStart GRASP": MultiStart(_grasp, starts=3),
     "MultiStart GD": MultiStart(GD(0.1, ITERATIONS), starts=3, start_noise=0.3),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(0.1, iterations=2)),
 }

@@ -434,6 +434,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         TypeError,
         ["GRASP.noise must be callable", "deviation to 0", "None"],
     ),
+    "the class of a noise instead of a noise": (
+        {"planner": GRASP(noise=Correlated, iterations=50)},
+        TypeError,
+        ["GRASP.noise must be callable", "the class Correlated itself", "Correlated(...)"],
+    ),
     "stacked noise that does not fit": (
         {"planner": CEM(noise=Correlated(0.9, stacked=3))},
         ValueError,

@@ -202,3 +202,17 @@ def test_gradients_too_large_to_square_need_an_optimiser_that_clips():
     assert jnp.all(found.actions[:, 0] < 0.5)
     stuck = grasp_jax.plan(steep, START, START, guess, key(), planner=GD(0.1, 40))
     assert_same(stuck.actions[:, 0], guess[:, 0])
+
+
+def test_adam_in_half_precision_does_not_break_on_a_gradient_of_zero():
+    # The second action does nothing: its gradient is exactly 0, and float16 has no 1e-8.
+    half = jnp.float16
+    found = grasp_jax.plan(
+        lambda s, a: s + a[:1],
+        jnp.zeros(1, half),
+        jnp.ones(1, half),
+        jnp.zeros((3, 2), half),
+        jax.random.key(0),
+        planner=grasp_jax.GD(0.1, 10),
+    )
+    assert jnp.isfinite(found.actions).all() and found.cost < 0.5

@@ -95,6 +95,25 @@ def test_an_exchange_replaces_the_worse_half_by_the_better_half():
     assert mixed.best_cost[worst] < apart.best_cost[worst]
 
 
+def test_an_exchange_before_any_evaluation_changes_nothing():
+    grasp = GRASP(6, sync=SGD, sync_every=6, path=grasp_jax.ViaPoints(2, 1.0))
+    apart = searches(MultiStart(grasp, 4), 2)
+    assert_same(searches(MultiStart(grasp, 4, exchange_every=2), 2), apart)
+
+
+def test_exchanges_are_the_same_in_a_batch_and_in_pieces():
+    planner = MultiStart(NOISY, 4, 0.7, exchange_every=2)
+    goals = jnp.stack([GOAL, -GOAL])
+    arguments = (step, jnp.stack([START, START]), goals, GUESS)
+    together = grasp_jax.plan_batch(*arguments, key(), planner=planner)
+    for i in range(2):
+        alone = solve(planner, goal=goals[i], key=jax.random.fold_in(key(), i))
+        assert_close(together.actions[i], alone.actions, 1e-4)
+    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=planner)
+    pieces = grasp_jax.advance(grasp_jax.advance(search, 2), 4)
+    assert_close(grasp_jax.read(pieces).cost, solve(planner).cost, 1e-4)
+
+
 def test_copies_part_again_after_an_exchange():
     after = searches(MultiStart(NOISY, 4, 0.7, exchange_every=3), 4)
     assert len(jnp.unique(after.planner.states[:, 0, 0])) == 4

@@ -114,3 +114,16 @@ def test_weights_can_be_swept_with_vmap():
     together = jax.tree.map(lambda *x: jnp.stack(x), *models)
     costs = jax.vmap(lambda m: solve(m).cost)(together)
     assert_close(costs, jnp.stack([solve(m).cost for m in models]))
+
+
+def test_half_of_the_prepared_interface_means_something_else():
+    class Model(eqx.Module):
+        def prepare_actions(self, actions: jax.Array) -> jax.Array:
+            return 7 * actions
+
+        def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+            return state + 0.3 * inputs(state[:1], action)
+
+    found = solve(Model())
+    expected = solve(lambda s, a: s + 0.3 * inputs(s[:1], a))
+    assert_close(found.states, expected.states)

@@ -166,10 +166,13 @@ def require_planner(planner: Any, name: str) -> None:
 def require_callable(planner: Any, field: str, expected: str) -> None:
     """Raises TypeError unless `field` can be called; `expected` says what it should be."""
     value = getattr(planner, field)
+    name = f"{type(planner).__name__}.{field}"
     if not callable(value):
+        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {value!r:.60}.")
+    if isinstance(value, type) and field != "optimizer":
         raise TypeError(
-            f"{type(planner).__name__}.{field} must be {expected}, got "
-            f"{type(value).__name__}: {value!r:.60}."
+            f"{name} must be {expected}, got the class {value.__name__} itself: "
+            f"call it, {value.__name__}(...)."
         )
 
 
@@ -203,5 +206,13 @@ def require_count(planner: Any, field: str, minimum: int = 1) -> None:
 
 
 def add(values: PyTree, updates: PyTree) -> PyTree:
-    """`values + updates`, leaf by leaf, in the dtype of `values`."""
-    return jax.tree.map(lambda x, u: x + u.astype(x.dtype), values, updates)
+    """`values + updates`, leaf by leaf, in the dtype of `values`.
+
+    Updates that are not finite move nothing: in float16 Adam divides a gradient of 0 by 0.
+    """
+
+    def one(x: jax.Array, u: jax.Array) -> jax.Array:
+        u = u.astype(x.dtype)
+        return x + jnp.where(jnp.isfinite(u), u, 0)
+
+    return jax.tree.map(one, values, updates)

@@ -109,7 +109,10 @@ class MultiStart:
     def _exchange(self, state: SearchState) -> SearchState:
         """The worse half of the searches becomes the better half, leaves `[starts, ...]`."""
         order, half = jnp.argsort(state.best_cost), self.starts // 2
-        parents = jnp.arange(self.starts).at[order[self.starts - half :]].set(order[:half])
+        worse, better = order[self.starts - half :], order[:half]
+        # Before anything was evaluated all searches are equally good, and different.
+        ahead = state.best_cost[better] < state.best_cost[worse]
+        parents = jnp.arange(self.starts).at[worse].set(jnp.where(ahead, better, worse))
         return _adopt(state, _tree.take(state, parents))
 
 
