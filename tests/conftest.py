@@ -12,3 +12,19 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
 os.environ.setdefault("XLA_FLAGS", " ".join(_FLAGS))
 # Devices to shard over, simulated.
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
+
+from collections.abc import Iterator  # noqa: E402
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs() -> Iterator[None]:
+    """Frees a module's compiled programs.
+
+    Each holds memory maps; a process that kept all of the suite's ran out of them, and XLA's
+    compiler crashed.
+    """
+    yield
+    jax.clear_caches()
