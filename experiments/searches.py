@@ -110,11 +110,9 @@ def _plan_chunk(
         score.update(grasp_jax.read(search), seconds)
         if cell.time_budget is not None and seconds >= cell.time_budget:
             break
-    metrics = search.metrics
-    assert metrics is not None
     spent_on_model = {
-        "model_forward": np.asarray(metrics.forward.sum(axis=1)),
-        "model_backward": np.asarray(metrics.backward.sum(axis=1)),
+        "model_forward": sum(np.asarray(rows.forward).sum(axis=1) for rows in search.metrics),
+        "model_backward": sum(np.asarray(rows.backward).sum(axis=1) for rows in search.metrics),
     }
     common = {"seconds": round(seconds, 5), "compile_seconds": round(compile_seconds, 2)}
     return score.records(spent_on_model, common)
@@ -145,7 +143,7 @@ class _Score:
             if self._seconds[i] is None and self._outcome[i]["success"]:
                 self._seconds[i] = seconds
 
-    def records(self, spent: dict[str, np.ndarray], common: Record) -> list[Record]:
+    def records(self, spent: dict[str, Any], common: Record) -> list[Record]:
         """One record per goal; `spent` holds a number for each, `common` holds for all."""
         identities = [self._identity(int(goal)) for goal in self._index]
         return [

@@ -94,6 +94,11 @@ def _node_types(treedef: Any) -> Hashable:
     return data and data[0], tuple(_node_types(child) for child in treedef.children())
 
 
+def cost_dtype(dtype: Any) -> Any:
+    """The dtype of costs beside numbers of `dtype`: float32 at least, whose range sums need."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 def all_finite(tree: PyTree) -> jax.Array:
     """`[]` bool: whether every number in `tree` is finite."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

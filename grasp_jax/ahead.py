@@ -4,15 +4,16 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from grasp_jax import programs
 from grasp_jax._tree import Frozen, PyTree, describe, freeze
+from grasp_jax._weights import with_visible_weights
+from grasp_jax.checks import check_key
 from grasp_jax.driver import Plan
 from grasp_jax.objectives import Objective
 from grasp_jax.planners.base import Planner
 from grasp_jax.planning import open_problem
-from grasp_jax.problem import Context, Problem
+from grasp_jax.problem import Context, Problem, as_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,22 +57,25 @@ class CompiledPlan:
 
         Raises:
           TypeError: An argument has another structure, shape or dtype than the compiled one.
+          ValueError: The length is not in `1..T`.
         """
+        check_key(key)
         changes: dict[str, Any] = {"start": state, "goal": goal, "actions": actions}
         if dynamics is not None:
-            changes["dynamics"] = freeze(dynamics, "dynamics")
+            changes["dynamics"] = freeze(with_visible_weights(dynamics), "dynamics")
         if context is not None:
             changes["context"] = context
         if length is not None:
-            changes["length"] = jnp.asarray(length, jnp.int32)
+            changes["length"] = as_length(length, self.problem.horizon)
         problem = dataclasses.replace(self.problem, **changes)
         try:
             return self.program(problem, self.planner, key, None)
         except TypeError as error:
             compiled = {name: getattr(self.problem, name) for name in changes}
             raise TypeError(
-                f"a compiled plan takes {describe(compiled)}, got {describe(changes)}. Compile "
-                "another one for other shapes, or call grasp_jax.plan, which does so itself."
+                f"a compiled plan takes {describe(compiled)}, got {describe(changes)} and a key "
+                f"{describe(key)}. Compile another one for other shapes or kinds of keys, or call "
+                f"grasp_jax.plan, which does so itself and works under vmap. JAX says: {error}"
             ) from error
 
 

@@ -41,7 +41,8 @@ def check_problem(problem: Problem, planner: Planner) -> None:
     """Raises TypeError or ValueError for a call that cannot work. Reads shapes and dtypes only."""
     _check_actions(problem.actions)
     _check_floating(problem.start, "state")
-    _check_floating(problem.goal, "goal")
+    if _compares_leaves(problem):
+        _check_floating(problem.goal, "goal")
     _check_context(problem)
     if problem.length is not None and problem.length.ndim:
         raise ValueError(
@@ -135,12 +136,13 @@ def _check_dynamics(problem: Problem) -> None:
         )
 
 
+def _compares_leaves(problem: Problem) -> bool:
+    """Whether the distance is one of ours, which want a goal that looks like a state."""
+    return problem.objective.thaw().distance in (squared_distance, mean_squared_distance)
+
+
 def _check_objective(problem: Problem) -> None:
-    compares_leaves = problem.objective.thaw().distance in (
-        squared_distance,
-        mean_squared_distance,
-    )
-    if compares_leaves and _signature(problem.goal) != _signature(problem.start):
+    if _compares_leaves(problem) and _signature(problem.goal) != _signature(problem.start):
         raise ValueError(
             f"goal must look like state: got goal {describe(problem.goal)}, state "
             f"{describe(problem.start)}. For a goal on a part of the state pass "

@@ -108,14 +108,15 @@ def initialise(
       key: A typed random key.
       evaluate: False leaves the evaluation of the starting guess to the first iteration.
     """
-    problem = problem.starting_from(problem.clip(problem.actions))
+    guess = _tree.finite_or_zero(problem.actions)
+    problem = problem.starting_from(problem.clip(guess))
     init_key, run_key = jax.random.split(key)
     cost = rollout_cost(problem, problem.actions) if evaluate else jnp.asarray(jnp.inf)
     finite = jnp.isfinite(cost)
     return SearchState(
         planner=planner.init(problem, init_key),
         best_actions=problem.actions,
-        best_cost=jnp.where(finite, cost, jnp.inf).astype(problem.actions.dtype),
+        best_cost=jnp.where(finite, cost, jnp.inf).astype(_tree.cost_dtype(problem.actions.dtype)),
         finite=finite | (not evaluate),
         iteration=jnp.zeros((), jnp.int32),
         key=jax.random.bits(run_key, (2,), jnp.uint32),

@@ -144,4 +144,4 @@ def _per_step(weights: jax.Array, like: jax.Array) -> jax.Array:
 
 
 def _sum_of_squares(x: jax.Array) -> jax.Array:
-    return jnp.sum(jnp.square(x))
+    return jnp.sum(jnp.square(x.astype(_tree.cost_dtype(x.dtype))))

@@ -3,12 +3,14 @@
     controller = MPC(dynamics, GRASP(...), replan_every=5)
     state = controller.init(jnp.zeros((T, A)), key)
     while True:
-        action, state, cost = step(state, observation, goal)    # step = jax.jit(controller.step)
+        action, state, cost = controller.step(state, observation, goal)
         observation = world(action)
 
-`step` is pure, so that an episode in a JAX world is one `lax.scan`. To `vmap` over episodes leave
-`MPCState.taken` unbatched (`in_axes=(MPCState(0, 0, None, 0), 0, 0)`, the same in `out_axes`):
-then steps that only follow their plans plan nothing.
+`step` is pure, so that an episode in a JAX world is one `lax.scan`. Outside `jit` it plans by one
+compiled program; `jax.jit(controller.step)` saves the dispatch of the rest, and takes the model's
+weights as they are then. To `vmap` over episodes leave `MPCState.taken` unbatched
+(`in_axes=(MPCState(0, 0, None, 0, 0), 0, 0)`, the same in `out_axes`): then steps that only follow
+their plans plan nothing.
 """
 
 import dataclasses
@@ -16,8 +18,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from grasp_jax._tree import PyTree
+from grasp_jax.checks import check_key
 from grasp_jax.driver import Plan
 from grasp_jax.objectives import Objective
 from grasp_jax.planners.base import Planner, require, static
@@ -34,12 +38,14 @@ class MPCState(NamedTuple):
       context: The frames and actions before now, or None.
       taken: `[]` int32, control steps so far.
       key: One random key.
+      status: `[]` int32, the `grasp_jax.Status` of the present plan.
     """
 
     actions: jax.Array
     context: Context | None
     taken: jax.Array
     key: jax.Array
+    status: jax.Array
 
 
 def shift(actions: jax.Array, steps: int | jax.Array = 1) -> jax.Array:
@@ -98,17 +104,24 @@ class MPC:
           context: For models that read a window, see `grasp_jax.Context.repeat`.
 
         Raises:
-          ValueError: `replan_every` or `shortest` do not fit the horizon.
+          ValueError: `actions` is not `[T, A]`; `replan_every` or `shortest` do not fit `T`.
+          TypeError: `key` is not one random key.
         """
         actions = jnp.asarray(actions)
-        horizon = actions.shape[0] if actions.ndim else 0
+        check_key(key)
+        require(
+            actions.ndim == 2,
+            f"MPC.init: actions must have shape [T, A], got {list(actions.shape)}.",
+        )
+        horizon = actions.shape[0]
         for name in ("replan_every", "shortest"):
             value = getattr(self, name)
             require(
                 1 <= value <= horizon,
                 f"MPC.{name} is {value}, but a plan has {horizon} steps: choose 1..{horizon}.",
             )
-        return MPCState(actions, context, jnp.zeros((), jnp.int32), key)
+        zero = jnp.zeros((), jnp.int32)
+        return MPCState(actions, context, zero, key, zero)
 
     def step(
         self, state: MPCState, observation: PyTree, goal: PyTree
@@ -122,22 +135,30 @@ class MPC:
 
         Returns:
           The action to take now `[A]`, the memory for the next step, and the predicted cost of
-          the plan if this step made one, `nan` if it followed the last one.
+          the plan if this step made one, `nan` if it followed the last one (or if its plan failed:
+          see the memory's status).
         """
 
-        def replan(state: MPCState) -> tuple[jax.Array, jax.Array]:
+        def replan(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
             found = self.plan(state, observation, goal)
-            return found.actions, found.cost
+            return found.actions, found.cost, found.status
 
-        def follow(state: MPCState) -> tuple[jax.Array, jax.Array]:
-            return state.actions, jnp.full_like(jax.eval_shape(replan, state)[1], jnp.nan)
+        def follow(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
+            return state.actions, jnp.full((), jnp.nan, cost_dtype), state.status
 
         due = state.taken % self.replan_every == 0
-        actions, cost = jax.lax.cond(due, replan, follow, state)
+        if isinstance(due, Tracer):
+            cost_dtype = jax.eval_shape(replan, state)[1].dtype
+            actions, cost, status = jax.lax.cond(due, replan, follow, state)
+        else:
+            # A `cond` would be compiled anew at every call.
+            cost_dtype = jnp.float32
+            actions, cost, status = (replan if due else follow)(state)
         context = state.context
         if context is not None:
             context = push(context, observation, actions[0])
-        return actions[0], MPCState(shift(actions), context, state.taken + 1, state.key), cost
+        memory = MPCState(shift(actions), context, state.taken + 1, state.key, status)
+        return actions[0], memory, cost
 
     def plan(self, state: MPCState, observation: PyTree, goal: PyTree) -> Plan:
         """The plan a control step would make now, whole."""

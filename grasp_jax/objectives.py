@@ -12,28 +12,35 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._tree import PyTree
+from grasp_jax._tree import PyTree, cost_dtype
 
 Distance = Callable[[PyTree, PyTree], jax.Array]
 ActionCost = Callable[[jax.Array], jax.Array]
 
 
 def squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
-    """`||state - goal||²`, summed over every leaf: the paper's goal distance. Returns `[]`."""
-    terms = jax.tree.map(lambda s, g: jnp.sum(jnp.square(s - g)), state, goal)
+    """`||state - goal||²`, summed over every leaf: the paper's goal distance. Returns `[]`.
+
+    Half-precision differences are squared and summed in float32.
+    """
+    terms = jax.tree.map(lambda s, g: jnp.sum(_squares(s - g)), state, goal)
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
 
 
 def mean_squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
     """Mean of the squared differences within each leaf, summed over leaves. Returns `[]`."""
-    terms = jax.tree.map(lambda s, g: jnp.mean(jnp.square(s - g)), state, goal)
+    terms = jax.tree.map(lambda s, g: jnp.mean(_squares(s - g)), state, goal)
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
+
+
+def _squares(x: jax.Array) -> jax.Array:
+    return jnp.square(x.astype(cost_dtype(x.dtype)))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class QuadraticActionCost:
-    """`weight · Σ_t ||a_t||²`, a smoothness and effort penalty.
+    """`weight · Σ_t ||a_t||²`, a penalty on effort.
 
     Attributes:
       weight: `[]` or `[A]`, traced.
@@ -43,7 +50,7 @@ class QuadraticActionCost:
 
     def __call__(self, actions: jax.Array) -> jax.Array:
         """`[T, A]` actions to a `[]` cost."""
-        return jnp.sum(self.weight * jnp.square(actions))
+        return jnp.sum(self.weight * _squares(actions))
 
 
 @jax.tree_util.register_dataclass
@@ -68,5 +75,5 @@ class Objective:
     def penalty(self, actions: jax.Array) -> jax.Array:
         """The action cost alone: `[T, A] -> []`, zero when there is none."""
         if self.action_cost is None:
-            return jnp.zeros((), actions.dtype)
+            return jnp.zeros((), cost_dtype(actions.dtype))
         return self.action_cost(actions)

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.sharding import Mesh
 
 from grasp_jax import checks, programs, sharding
@@ -201,26 +203,40 @@ def advance(search: Search, iterations: int) -> Search:
     """The same search after `iterations` more iterations; each new count compiles once.
 
     Advancing by n and then by m equals advancing by n+m, and equals `plan` with n+m iterations.
+
+    Raises:
+      TypeError: `search` was not made by `start` or `start_batch`.
+      ValueError: `iterations` is not a positive int.
     """
+    programs.check_search(search)
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
         raise ValueError(f"iterations must be a positive int, got {iterations!r:.40}.")
-    state, rows = programs.advance(dataclasses.replace(search, metrics=None), iterations)
-    before = search.metrics
-    axis = int(search.batched)
-    metrics = rows if before is None else _join(before, rows, axis)
-    return dataclasses.replace(search, state=state, metrics=metrics)
+    state, rows = programs.advance(dataclasses.replace(search, metrics=()), iterations)
+    return dataclasses.replace(search, state=state, metrics=(*search.metrics, rows))
 
 
 def read(search: Search) -> Plan:
-    """The plan a search would return now; the search itself is unchanged."""
-    metrics = search.metrics
-    found = programs.read(dataclasses.replace(search, metrics=None))
+    """The plan a search would return now; the search itself is unchanged.
+
+    Raises:
+      TypeError: `search` was not made by `start` or `start_batch`.
+    """
+    programs.check_search(search)
+    found = programs.read(dataclasses.replace(search, metrics=()))
     found = sharding.cut_time(found, search.horizon, axis=int(search.batched))
-    return found if metrics is None else dataclasses.replace(found, metrics=metrics)
+    if not search.metrics:
+        return found
+    return dataclasses.replace(found, metrics=_join(search.metrics, axis=int(search.batched)))
 
 
-def _join(a: Metrics, b: Metrics, axis: int) -> Metrics:
-    return jax.tree.map(lambda x, y: jnp.concatenate([x, y], axis), a, b)
+def _join(blocks: tuple[Metrics, ...], axis: int) -> Metrics:
+    """One block; joined by NumPy where it can be, because JAX would compile every new length."""
+
+    def join(*rows: jax.Array) -> jax.Array:
+        here = all(not isinstance(x, Tracer) and x.is_fully_addressable for x in rows)
+        return jnp.asarray(np.concatenate(rows, axis)) if here else jnp.concatenate(rows, axis)
+
+    return blocks[0] if len(blocks) == 1 else jax.tree.map(join, *blocks)
 
 
 def open_problem(

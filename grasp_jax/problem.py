@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from grasp_jax import _tree
 from grasp_jax._tree import Frozen, PyTree, freeze, is_number
+from grasp_jax._weights import with_visible_weights
 from grasp_jax.objectives import Objective
 
 
@@ -182,7 +183,7 @@ def make_problem(
             f"context must be a grasp_jax.Context(states, actions), got {type(context).__name__}."
         )
     return Problem(
-        dynamics=freeze(dynamics, "dynamics"),
+        dynamics=freeze(with_visible_weights(dynamics), "dynamics"),
         start=jax.tree.map(lambda x: _as_array(x, "state"), state),
         goal=jax.tree.map(lambda x: _as_array(x, "goal"), goal),
         actions=actions,
@@ -190,15 +191,16 @@ def make_problem(
         high=high,
         objective=freeze(objective or Objective(), "objective", is_number),
         context=jax.tree.map(lambda x: _as_array(x, "context"), context),
-        length=None if length is None else _length(length, actions),
+        length=None
+        if length is None
+        else as_length(length, actions.shape[-2] if actions.ndim >= 2 else 0),
         mesh=mesh,
     )
 
 
-def _length(length: Any, actions: jax.Array) -> jax.Array:
+def as_length(length: Any, horizon: int) -> jax.Array:
     """`[]` or `[B]` int32; raises for other types, and for values outside `1..T`."""
     array = _as_array(length, "length")
-    horizon = actions.shape[-2] if actions.ndim >= 2 else 0
     fix = f"It is the step, 1..{horizon}, at which the goal is to be reached."
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"length must be an integer, got {array.dtype}. {fix}")

@@ -32,7 +32,7 @@ class Search:
       problem: What is planned.
       planner: How, split into traced numbers and structure.
       state: What the search has found so far.
-      metrics: One row per iteration so far.
+      metrics: Rows of the iterations so far, one block per `advance`; `read` joins them.
       horizon: `T`; the problem's own may be padded for a mesh.
       batched: Whether problem and state have a leading axis of goals.
     """
@@ -40,9 +40,23 @@ class Search:
     problem: Problem
     planner: Frozen
     state: SearchState
-    metrics: Metrics | None = None
+    metrics: tuple[Metrics, ...] = ()
     horizon: int = dataclasses.field(default=0, metadata={"static": True})
     batched: bool = dataclasses.field(default=False, metadata={"static": True})
+
+
+def check_search(search: Any) -> None:
+    """Raises TypeError unless `search` was made by `start` or `start_batch`."""
+    if not isinstance(search, Search):
+        hint = (
+            " To go on from a plan pass resume=plan.state to grasp_jax.plan."
+            if isinstance(search, Plan)
+            else ""
+        )
+        raise TypeError(
+            "search must be a Search made by grasp_jax.start or start_batch, got "
+            f"{type(search).__name__}.{hint}"
+        )
 
 
 def _search(

@@ -216,3 +216,25 @@ def test_adam_in_half_precision_does_not_break_on_a_gradient_of_zero():
         planner=grasp_jax.GD(0.1, 10),
     )
     assert jnp.isfinite(found.actions).all() and found.cost < 0.5
+
+
+@pytest.mark.parametrize("name", ["GD", "GRASP", "CEM", "LatCo", "LatCoGN", "Chain"])
+def test_costs_beyond_the_range_of_half_precision_are_costs(name: str):
+    # 400² is infinite in float16: costs are float32 beside half-precision states.
+    half = jnp.float16
+    found = grasp_jax.plan(
+        lambda s, a: s + a.astype(half),
+        jnp.zeros(2, half),
+        jnp.full(2, 400, half),
+        jnp.zeros((3, 2)),
+        jax.random.key(0),
+        planner=PLANNERS[name],
+    )
+    assert found.status == Status.OK and found.cost.dtype == jnp.float32
+    assert found.states.dtype == half and 1e5 < found.cost < 2 * 400**2
+
+
+def test_a_starting_guess_of_nan_starts_from_zero():
+    broken = GUESS.at[1].set(jnp.nan)
+    found, clean = (solve("GD", model(), actions=a) for a in (broken, GUESS.at[1].set(0)))
+    assert_same(found.actions, clean.actions)

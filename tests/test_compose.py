@@ -135,10 +135,11 @@ def test_a_chain_of_one_is_the_planner_itself():
 
 
 def test_a_chain_hands_the_best_plan_on():
-    # A second descent starts where the best evaluated actions of the first were.
+    # A second descent starts where the last step of the first led: here that is the best.
     first = solve(SGD)
     chain = solve(Chain(SGD, SGD))
-    again = solve(SGD, actions=first.state.best_actions)
+    assert first.cost < first.state.best_cost
+    again = solve(SGD, actions=first.actions)
     assert_close(chain.actions, again.actions, 1e-6)
     assert_close(chain.metrics.cost[4:], again.metrics.cost, 1e-6)
 
@@ -147,14 +148,15 @@ def test_each_planner_has_its_turn():
     chain = Chain(CEM(8, 3, 2), GD(0.1, 3), GRASP(2, sync=None))
     assert chain.iterations == 7
     metrics = solve(chain).metrics
-    assert metrics.forward.tolist() == [8 * T] * 2 + [T] * 5
+    # A turn that begins rolls out what the planner before left behind.
+    assert metrics.forward.tolist() == [8 * T] * 2 + [2 * T, T, T, 2 * T, T]
     assert metrics.backward.tolist() == [0] * 2 + [T] * 5
     assert (metrics.residual > 0).tolist() == [False] * 5 + [True] * 2
 
 
 def test_the_last_planner_goes_on_past_its_own_count():
     search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=Chain(CEM(8, 3, 2), SGD))
-    metrics = grasp_jax.advance(search, 9).metrics
+    metrics = grasp_jax.read(grasp_jax.advance(search, 9)).metrics
     assert metrics.backward.tolist() == [0] * 2 + [T] * 7
 
 
@@ -162,7 +164,44 @@ def test_a_later_grasp_lifts_from_the_plan_it_was_handed():
     # With frozen actions and no sync the second planner shows which actions it starts from.
     still = GRASP(1, action_rate=0.0, sync=None)
     found = solve(Chain(SGD, still))
-    assert_close(found.state.planner[1].actions, found.state.best_actions, 1e-6)
+    assert_close(found.state.planner.planners[1].actions, found.state.best_actions, 1e-6)
+
+
+UNEVALUATED = GRASP(30, action_rate=0.1, state_noise=None, sync=None)
+"""Evaluates no rollout: what it finds is in its present actions alone."""
+
+
+def test_a_chain_hands_on_what_was_never_rolled_out():
+    alone, still = solve(UNEVALUATED), GD(0.0, 2)
+    guess = solve(GD(0.0, 1)).cost
+    assert alone.cost < 0.5 * guess
+    chain = solve(Chain(UNEVALUATED, still))
+    assert_close(chain.cost, alone.cost, 1e-6)
+    assert_close(chain.metrics.best_cost[30], alone.cost, 1e-6)
+
+
+def test_a_chain_is_read_in_the_middle_of_a_turn():
+    planner = Chain(UNEVALUATED, GD(0.1, 5))
+    search = grasp_jax.advance(
+        grasp_jax.start(step, START, GOAL, GUESS, key(), planner=planner), 30
+    )
+    assert_close(grasp_jax.read(search).cost, solve(UNEVALUATED).cost, 1e-6)
+
+
+def test_the_best_start_is_found_among_present_actions():
+    planner = MultiStart(dataclasses.replace(UNEVALUATED, iterations=3), 6, 1.5, White())
+    found = solve(planner)
+    present = found.state.planner.planner.actions
+    costs = [jnp.sum((rolled(a)[-1] - GOAL) ** 2) for a in present]
+    assert jnp.argmin(jnp.stack(costs)) != 0
+    assert_close(found.cost, min(costs), 1e-5)
+
+
+def rolled(actions: jax.Array) -> list[jax.Array]:
+    states = [START]
+    for action in actions:
+        states.append(step(states[-1], action))
+    return states
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """What may be a model: plain functions, and modules of the usual libraries with traced weights."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -127,3 +129,66 @@ def test_half_of_the_prepared_interface_means_something_else():
     found = solve(Model())
     expected = solve(lambda s, a: s + 0.3 * inputs(s[:1], a))
     assert_close(found.states, expected.states)
+
+
+class Plain:
+    """Holds an array, and is no pytree."""
+
+    def __init__(self, weights: Any):
+        self.weights = weights
+
+    def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+        return state + self.weights * jnp.sum(action)
+
+
+def test_a_bound_method_sees_new_weights_without_a_retrace():
+    class Model(nnx.Module):
+        def __init__(self):
+            self.weights = nnx.Param(jnp.ones(3))
+
+        def predict(self, state: jax.Array, action: jax.Array) -> jax.Array:
+            traces.append(1)
+            return state + self.weights[...] * jnp.sum(action)
+
+    model, still = Model(), GD(0.0, 1)
+
+    def last(dynamics: Any) -> jax.Array:
+        arguments = (START, GOAL, jnp.ones((4, 2)), key())
+        return grasp_jax.plan(dynamics, *arguments, planner=still).states[-1]
+
+    assert_close(last(model.predict), START + 8)
+    count = len(traces)
+    model.weights[...] = 2 * jnp.ones(3)
+    assert_close(last(model.predict), START + 16)
+    assert_close(last(functools.partial(model.predict)), START + 16)
+    assert len(traces) == count
+
+
+def test_a_partial_with_new_weights_does_not_retrace():
+    def apply(weights: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
+        traces.append(1)
+        return state + weights * jnp.sum(action)
+
+    first = solve(functools.partial(apply, jnp.array([1.0, 0.0, 0.0])))
+    count = len(traces)
+    second = solve(functools.partial(apply, jnp.zeros(3)))
+    assert len(traces) == count and first.cost < second.cost
+
+
+@pytest.mark.parametrize("dynamics", [Plain(jnp.ones(3)), Plain(np.ones(3)).__call__])
+def test_weights_that_jax_cannot_see_are_refused(dynamics: Any):
+    with pytest.raises(TypeError, match=r"Plain\.weights is an array inside an object.*Partial"):
+        solve(dynamics)
+
+
+def test_an_object_without_arrays_is_a_model():
+    assert solve(Plain(0.1)).status == grasp_jax.Status.OK
+
+
+def test_a_goal_of_integers_where_the_distance_reads_them():
+    def to_class(state: jax.Array, goal: jax.Array) -> jax.Array:
+        return jax.nn.logsumexp(state) - state[goal]
+
+    objective = grasp_jax.Objective(distance=to_class)
+    found = solve(EquinoxModel(key()), goal=jnp.asarray(2), objective=objective)
+    assert jnp.isclose(found.cost, to_class(found.states[-1], 2), rtol=1e-5)

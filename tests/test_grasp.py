@@ -13,7 +13,7 @@ import pytest
 import grasp_jax
 from grasp_jax import CEM, GD, GRASP, Line, Plan, Sawtooth
 from tests import matrix
-from tests.matrix import ITERATIONS, PLANNERS, assert_close, key
+from tests.matrix import ITERATIONS, PLANNERS, assert_close, assert_same, key
 
 T, D, A = 4, 2, 2
 START, GOAL = jnp.array([0.0, 0.2]), jnp.array([1.0, -0.5])
@@ -276,9 +276,11 @@ def test_metrics_count_the_model_evaluations_really_spent(name: str):
     jax.block_until_ready(found)
     jax.effects_barrier()
     assert sum(backward) == found.metrics.backward.sum()
-    # Before the first iteration the starting guess is evaluated, after the last one two plans.
+    # Before the first iteration the starting guess is evaluated, after the last one two plans;
+    # several starts have a guess each, and at the end their present actions are compared, once for
+    # the actions and once for the virtual states.
     starts = getattr(PLANNERS[name], "starts", 0)
-    assert sum(forward) == found.metrics.forward.sum() + T * (3 + starts)
+    assert sum(forward) == found.metrics.forward.sum() + T * (3 + 3 * starts)
 
 
 def test_the_counts_of_an_iteration_are_the_methods():
@@ -291,3 +293,20 @@ def test_the_counts_of_an_iteration_are_the_methods():
     # A lifted iteration is one evaluation of the T terms; a sync adds J steps and a last rollout.
     assert_close(grasp.backward, jnp.where(synced, T + j * T, T).astype(float))
     assert_close(grasp.forward, jnp.where(synced, T + j * T + T, T).astype(float))
+
+
+def test_a_schedule_of_a_rate_follows_the_iteration_across_syncs():
+    # Rates fall to zero before the second period: from there on nothing moves any more.
+    def fading(iteration: jax.Array) -> jax.Array:
+        return jnp.where(iteration < 3, 0.1, 0.0)
+
+    still = GD(0.0, 1)
+    planner = GRASP(
+        6, state_rate=fading, action_rate=fading, state_noise=None, sync=still, sync_every=3
+    )
+    early = solve(dataclasses.replace(planner, iterations=3)).state.planner
+    late = solve(planner).state.planner
+    assert_same(late.states, early.states)
+    assert_same(late.actions, early.actions)
+    moving = solve(dataclasses.replace(planner, state_rate=0.1)).state.planner
+    assert jnp.abs(moving.states - late.states).max() > 0.05

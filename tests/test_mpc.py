@@ -1,6 +1,10 @@
 """Receding horizon: what is shifted, when plans are made, and that feedback pays."""
 
+import contextlib
 import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -8,7 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCState, mpc
+from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCState, Status, mpc
 
 GUESS, GOAL, KEY = jnp.zeros((6, 2)), jnp.array([1.0, -0.5]), jax.random.key(0)
 START = jnp.zeros(2)
@@ -105,7 +109,7 @@ def test_a_whole_episode_is_one_scan_and_equals_the_loop():
 
 def test_episodes_side_by_side_plan_only_when_due():
     controller = dataclasses.replace(CONTROLLER, replan_every=3)
-    axes = MPCState(0, 0, None, 0)
+    axes = MPCState(0, 0, None, 0, 0)
     goals = jnp.stack([GOAL, -GOAL, 0.5 * GOAL])
     states = jax.vmap(controller.init, (None, 0), axes)(GUESS, jax.random.split(KEY, 3))
     step = jax.vmap(controller.step, (axes, None, 0), (0, axes, 0))
@@ -139,3 +143,51 @@ def test_the_context_is_filled_from_real_frames():
 def test_counts_that_do_not_fit_the_horizon(name: str, value: int):
     with pytest.raises(ValueError, match=rf"MPC.{name} is {value}.*choose 1..6"):
         dataclasses.replace(CONTROLLER, **{name: value}).init(GUESS, KEY)
+
+
+def test_a_step_outside_jit_compiles_nothing_the_second_time():
+    controller = dataclasses.replace(CONTROLLER, replan_every=2, shrink=True)
+    state = controller.init(GUESS, KEY)
+    for _ in range(2):
+        _, state, _ = controller.step(state, START, GOAL)
+    with jax.log_compiles(), warnings.catch_warnings(), capture_compiles() as compiled:
+        warnings.simplefilter("ignore")
+        for _ in range(4):
+            _, state, _ = controller.step(state, START, -GOAL)
+    assert compiled == []
+
+
+@contextlib.contextmanager
+def capture_compiles() -> Iterator[list[str]]:
+    """What JAX compiles meanwhile."""
+    found: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "Compiling" in record.getMessage():
+                found.append(record.getMessage())
+
+    logger, handler = logging.getLogger("jax"), Handler()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+def test_the_memory_tells_a_failed_plan_from_a_followed_one():
+    controller = dataclasses.replace(CONTROLLER, replan_every=2)
+    _, memory, cost = controller.step(controller.init(GUESS, KEY), START, GOAL * jnp.nan)
+    assert jnp.isnan(cost) and memory.status == Status.FAILED
+    memory = controller.init(GUESS, KEY)
+    for planned in (True, False):
+        _, memory, cost = controller.step(memory, START, GOAL)
+        assert jnp.isnan(cost) != planned and memory.status == Status.OK
+
+
+def test_a_guess_without_a_time_axis():
+    with pytest.raises(ValueError, match=r"MPC.init: actions must have shape \[T, A\], got \[6\]"):
+        CONTROLLER.init(jnp.zeros(6), KEY)
+
+
+def test_a_seed_is_no_key():
+    with pytest.raises(TypeError, match=r"key must be a JAX random key, got int"):
+        CONTROLLER.init(GUESS, 0)  # pyright: ignore[reportArgumentType]

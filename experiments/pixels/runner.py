@@ -238,7 +238,7 @@ def _control_step(
     """One control step of `n` episodes from their frames `[n, 64, 64, 3]`: actions `[n, P]`."""
     # The clock is shared, so that a step that only follows its plan does not plan.
     context = None if memory.context is None else 0
-    rows: Any = grasp_jax.MPCState(0, context, None, 0)  # pyright: ignore[reportArgumentType]
+    rows: Any = grasp_jax.MPCState(0, context, None, 0, 0)  # pyright: ignore[reportArgumentType]
     observed = controller.dynamics.encode(frames)
     step = jax.vmap(controller.step, in_axes=(rows, 0, 0), out_axes=(0, rows, 0))
     actions, memory, _ = step(memory, observed, goal)
@@ -263,7 +263,10 @@ def _control(cell: Cell, todo: tuple[int, ...]) -> list[Record]:
     )
     guess = jnp.zeros((len(index), steps, model.action_size))
     goal, context = jnp.asarray(rows.goal), jax.tree.map(jnp.asarray, rows.context)
-    memory = grasp_jax.MPCState(guess, context, jnp.zeros((), jnp.int32), _keys(cell, index))
+    status = jnp.zeros(len(index), jnp.int32)
+    memory = grasp_jax.MPCState(
+        guess, context, jnp.zeros((), jnp.int32), _keys(cell, index), status
+    )
     states, spent = [np.stack([start for start, _ in ends])], []
     began = time.perf_counter()
     frames = jnp.asarray(task.render(states[-1]))

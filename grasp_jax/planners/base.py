@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._tree import PyTree
+from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.problem import Problem
 
 Schedule = Callable[[jax.Array], jax.Array]
@@ -25,9 +25,9 @@ def static(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={"static": True})
 
 
-def value_at(number: Scalar | Schedule, iteration: jax.Array) -> jax.Array | float:
+def value_at(number: Scalar | Schedule, iteration: jax.Array | int) -> jax.Array | float:
     """A number, or a schedule's value at this iteration (`[]` int32, counted from 0)."""
-    return number(iteration) if callable(number) else number
+    return number(jnp.asarray(iteration, jnp.int32)) if callable(number) else number
 
 
 @jax.tree_util.register_dataclass
@@ -123,8 +123,11 @@ def proposal(
     loss: jax.Array | None = None,
     residual: jax.Array | None = None,
 ) -> Proposal:
-    """A `Proposal` with every field an array of the same dtype in each branch of a `cond`."""
-    dtype = actions.dtype
+    """A `Proposal` with every field an array of the same dtype in each branch of a `cond`.
+
+    Costs are float32 at least, also beside half-precision actions.
+    """
+    dtype = cost_dtype(actions.dtype)
     cost = jnp.asarray(cost, dtype)
     return Proposal(
         actions=actions,

@@ -1,7 +1,7 @@
 """Planners made of planners: `MultiStart` (several at once, the best wins) and `Chain`."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from grasp_jax.planners.base import (
     virtual_states,
 )
 from grasp_jax.problem import Problem
+from grasp_jax.rollout import rollout_cost
 
 
 @jax.tree_util.register_dataclass
@@ -97,14 +98,23 @@ class MultiStart:
         return jax.lax.cond(due, self._exchange, lambda s: s, state), found
 
     def actions(self, problem: Problem, state: SearchState) -> jax.Array:
-        """The best start's present actions `[T, A]`."""
-        best = _tree.take(state.planner, jnp.argmin(state.best_cost))
-        return self.planner.actions(problem, best)
+        """The best present actions of any start, `[T, A]`; rolls out those of all."""
+        present, best = self._present(problem, state)
+        return present[best]
 
     def virtual_states(self, problem: Problem, state: SearchState) -> PyTree | None:
-        """The best start's virtual states, if the planner has any."""
-        best = _tree.take(state.planner, jnp.argmin(state.best_cost))
+        """Those that belong to `actions`, if the planner has any."""
+        best = _tree.take(state.planner, self._present(problem, state)[1])
         return virtual_states(self.planner, problem, best)
+
+    def _present(self, problem: Problem, state: SearchState) -> tuple[jax.Array, jax.Array]:
+        """The starts' present actions `[starts, T, A]`, and which are best.
+
+        A planner that evaluates no rollout, or not its last one, has its best work only there.
+        """
+        present = problem.clip(jax.vmap(lambda s: self.planner.actions(problem, s))(state.planner))
+        costs = jax.vmap(lambda a: rollout_cost(problem, a))(present)
+        return present, jnp.argmin(jnp.where(jnp.isfinite(costs), costs, jnp.inf))
 
     def _exchange(self, state: SearchState) -> SearchState:
         """The worse half of the searches becomes the better half, leaves `[starts, ...]`."""
@@ -128,10 +138,20 @@ def _adopt(own: PyTree, other: PyTree) -> PyTree:
     return jax.tree.map(one, own, other, is_leaf=lambda x: isinstance(x, SearchState))
 
 
+class ChainState(NamedTuple):
+    """`turn` `[]` int32, whose turn it is, and every planner's own state."""
+
+    turn: jax.Array
+    planners: tuple[Any, ...]
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, init=False)
 class Chain:
     """Runs planners one after the other, each from the best plan so far.
+
+    At every turn the present actions of the planner before are rolled out: they may be better than
+    what it evaluated.
 
     `Chain(MultiStart(GRASP(...), 8), GD(...))` explores, then polishes.
 
@@ -156,26 +176,31 @@ class Chain:
             require_planner(planner, f"Chain.planners[{i}]")
             check(planner, problem)
 
-    def init(self, problem: Problem, key: jax.Array) -> tuple[Any, ...]:
+    def init(self, problem: Problem, key: jax.Array) -> ChainState:
         """Every planner's first state; all but the first start anew when their turn comes."""
-        return tuple(p.init(problem, jax.random.fold_in(key, i)) for i, p in self._numbered())
+        own = tuple(p.init(problem, jax.random.fold_in(key, i)) for i, p in self._numbered())
+        return ChainState(jnp.zeros((), jnp.int32), own)
 
     def step(
-        self, problem: Problem, state: tuple[Any, ...], progress: Progress
-    ) -> tuple[tuple[Any, ...], Proposal]:
+        self, problem: Problem, state: ChainState, progress: Progress
+    ) -> tuple[ChainState, Proposal]:
         """One iteration of the planner whose turn it is; the last goes on past its own count."""
         first = self._first_iterations()
         turn = sum((progress.iteration >= f).astype(jnp.int32) for f in first[1:])
         branches = [self._branch(problem, i) for i, _ in self._numbered()]
         return jax.lax.switch(jnp.asarray(turn, jnp.int32), branches, state, progress)
 
-    def actions(self, problem: Problem, state: tuple[Any, ...]) -> jax.Array:
-        """The last planner's present actions `[T, A]`; the driver knows the best so far."""
-        return self.planners[-1].actions(problem, state[-1])
+    def actions(self, problem: Problem, state: ChainState) -> jax.Array:
+        """The present actions `[T, A]` of the planner whose turn it is."""
+        branches = [
+            lambda own, i=i, p=p: problem.clip(p.actions(problem, own[i]))
+            for i, p in self._numbered()
+        ]
+        return jax.lax.switch(state.turn, branches, state.planners)
 
-    def virtual_states(self, problem: Problem, state: tuple[Any, ...]) -> PyTree | None:
+    def virtual_states(self, problem: Problem, state: ChainState) -> PyTree | None:
         """Those of the last planner that has any."""
-        pairs = zip(self.planners, state, strict=True)
+        pairs = zip(self.planners, state.planners, strict=True)
         found = [virtual_states(p, problem, s) for p, s in pairs]
         return next((v for v in reversed(found) if v is not None), None)
 
@@ -188,18 +213,62 @@ class Chain:
 
     def _branch(self, problem: Problem, index: int) -> Any:
         planner, first = self.planners[index], self._first_iterations()[index]
+        turn = jnp.asarray(index, jnp.int32)
 
-        def step(state: tuple[Any, ...], progress: Progress) -> tuple[tuple[Any, ...], Proposal]:
-            own = state[index]
-            if index > 0:
-                best = problem.starting_from(progress.best_actions)
+        def step(state: ChainState, progress: Progress) -> tuple[ChainState, Proposal]:
+            own = state.planners[index]
+            begins = progress.iteration == first
+            local = dataclasses.replace(progress, iteration=progress.iteration - first)
+            if index == 0:
+                own, found = planner.step(problem, own, local)
+            else:
+                left, cost, spent = self._handed_over(problem, index - 1, state, progress, begins)
+                better = cost < progress.best_cost
+                local = dataclasses.replace(
+                    local,
+                    best_actions=jnp.where(better, left, progress.best_actions),
+                    best_cost=jnp.where(better, cost, progress.best_cost),
+                )
                 own = jax.lax.cond(
-                    progress.iteration == first,
-                    lambda: planner.init(best, jax.random.fold_in(progress.key, 1)),
+                    begins,
+                    lambda: planner.init(
+                        problem.starting_from(local.best_actions),
+                        jax.random.fold_in(progress.key, 1),
+                    ),
                     lambda: own,
                 )
-            progress = dataclasses.replace(progress, iteration=progress.iteration - first)
-            own, found = planner.step(problem, own, progress)
-            return (*state[:index], own, *state[index + 1 :]), found
+                own, found = planner.step(problem, own, local)
+                found = _better(found, left, cost, spent)
+            planners = (*state.planners[:index], own, *state.planners[index + 1 :])
+            return ChainState(turn, planners), found
 
         return step
+
+    def _handed_over(
+        self, problem: Problem, index: int, state: ChainState, progress: Progress, begins: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What a planner leaves behind at the next one's turn: actions, their cost, model calls."""
+        dtype = progress.best_cost.dtype
+
+        def roll_out() -> tuple[jax.Array, jax.Array, jax.Array]:
+            left = problem.clip(self.planners[index].actions(problem, state.planners[index]))
+            cost = rollout_cost(problem, left).astype(dtype)
+            cost = jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+            return left, cost, jnp.asarray(problem.horizon, jnp.float32)
+
+        def nothing() -> tuple[jax.Array, jax.Array, jax.Array]:
+            none = jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.float32)
+            return progress.best_actions, *none
+
+        return jax.lax.cond(begins, roll_out, nothing)
+
+
+def _better(found: Proposal, actions: jax.Array, cost: jax.Array, spent: jax.Array) -> Proposal:
+    """A proposal, or other actions where they cost less."""
+    cheaper = ~(found.cost <= cost)
+    return dataclasses.replace(
+        found,
+        actions=jnp.where(cheaper, actions, found.actions),
+        cost=jnp.where(cheaper, cost, found.cost),
+        forward=found.forward + spent,
+    )

@@ -87,8 +87,8 @@ class GRASP:
 
     Attributes:
       iterations: Lifted iterations.
-      state_rate: `η_s`, a number or an optax schedule; 0 freezes the virtual states.
-      action_rate: `η_a`; 0 leaves the actions to the sync.
+      state_rate: `η_s`, a number or a schedule of the iteration; 0 freezes the virtual states.
+      action_rate: `η_a`, likewise; 0 leaves the actions to the sync.
       goal_weight: `γ`, a number or a schedule of the iteration; 0 drops the dense goal term.
       state_noise: `σ`, a number or a schedule of the iteration; None for none.
       noise: Shape of the state noise over time.
@@ -168,7 +168,7 @@ class GRASP:
 
     def init(self, problem: Problem, key: jax.Array) -> GRASPState:
         """Step 1: virtual states on their path, actions at the starting guess."""
-        return self._restart(with_end(self.path, problem, key), problem.actions)
+        return self._restart(with_end(self.path, problem, key), problem.actions, 0)
 
     def step(
         self, problem: Problem, state: GRASPState, progress: Progress
@@ -205,14 +205,19 @@ class GRASP:
         del problem
         return _tree.take(state.states, slice(None, -1))
 
-    def _restart(self, states: PyTree, actions: jax.Array) -> GRASPState:
-        """Both optimisers start anew."""
-        return GRASPState(
-            states,
-            actions,
-            self.optimizer(self.state_rate).init(states),
-            self.optimizer(self.action_rate).init(actions),
-        )
+    def _restart(
+        self, states: PyTree, actions: jax.Array, iteration: jax.Array | int
+    ) -> GRASPState:
+        """Both optimisers start anew; their rates follow the iteration, not the optimisers."""
+        of_states, of_actions = self._optimizers(iteration)
+        return GRASPState(states, actions, of_states.init(states), of_actions.init(actions))
+
+    def _optimizers(
+        self, iteration: jax.Array | int
+    ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+        """Those of the states and of the actions at this iteration."""
+        rates = value_at(self.state_rate, iteration), value_at(self.action_rate, iteration)
+        return self.optimizer(rates[0]), self.optimizer(rates[1])
 
     def _descend(
         self, problem: Problem, state: GRASPState, key: jax.Array, iteration: jax.Array
@@ -226,14 +231,15 @@ class GRASP:
             self.stop_state_gradient,
             self.time_chunk,
         )
-        updates, state_optimizer = self.optimizer(self.state_rate).update(
+        of_states, of_actions = self._optimizers(iteration)
+        updates, state_optimizer = of_states.update(
             gradient.states, state.state_optimizer, state.states
         )
         states = add(state.states, updates)
         if self.state_noise is not None:
             states = add_noise(states, value_at(self.state_noise, iteration), self.noise, key)
 
-        updates, action_optimizer = self.optimizer(self.action_rate).update(
+        updates, action_optimizer = of_actions.update(
             gradient.actions, state.action_optimizer, state.actions
         )
         actions = problem.clip(add(state.actions, updates))
@@ -264,10 +270,10 @@ class GRASP:
             residual=before.residual,
         )
         if self.restart is None:
-            return self._restart(state.states, search.best_actions), found
+            return self._restart(state.states, search.best_actions, progress.iteration), found
         better = search.best_cost < progress.best_cost
         actions = jnp.where(better, search.best_actions, progress.best_actions)
         path = with_end(self.restart, problem.starting_from(actions), restart_key)
         states = _tree.where(_tree.all_finite(path), path, state.states)
         found = dataclasses.replace(found, forward=found.forward + problem.horizon)
-        return self._restart(states, actions), found
+        return self._restart(states, actions, progress.iteration), found

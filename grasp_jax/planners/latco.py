@@ -55,7 +55,8 @@ def _violation(residuals: PyTree) -> jax.Array:
     """`||r_t||²` for each step, `[T]`."""
 
     def per_step(x: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)))
+        squares = jnp.square(x.astype(_tree.cost_dtype(x.dtype)))
+        return jnp.sum(squares, axis=tuple(range(1, x.ndim)))
 
     return sum(jax.tree.leaves(jax.tree.map(per_step, residuals)), start=jnp.zeros(()))
 
@@ -138,12 +139,12 @@ class LatCo:
         growth = jnp.where(grow, self.multiplier_rate, 0) * _tree.finite_or_zero(violation)
         multipliers = (state.multipliers + growth).astype(state.multipliers.dtype)
 
-        steps = problem.horizon
+        steps, dtype = problem.horizon, _tree.cost_dtype(actions.dtype)
         evaluate = (progress.iteration + 1) % self.evaluate_every == 0
         cost = jax.lax.cond(
             evaluate,
-            lambda a: rollout_cost(problem, a).astype(a.dtype),
-            lambda a: jnp.full((), jnp.inf, a.dtype),
+            lambda a: rollout_cost(problem, a).astype(dtype),
+            lambda a: jnp.full((), jnp.inf, dtype),
             actions,
         )
         found = proposal(
@@ -217,7 +218,12 @@ class LatCoGN:
     ) -> tuple[LatCoGNState, Proposal]:
         """One Gauss-Newton step, one multiplier update, one rollout."""
         del progress
-        variables, unravel = ravel_pytree((state.states, state.actions))
+        half, unravel_half = ravel_pytree((state.states, state.actions))
+        # LAPACK solves no half-precision systems.
+        variables = half.astype(_tree.cost_dtype(half.dtype))
+
+        def unravel(z: jax.Array) -> tuple[PyTree, jax.Array]:
+            return unravel_half(z.astype(half.dtype))
 
         def weighted_residual(z: jax.Array) -> jax.Array:
             states, actions = unravel(z)
@@ -226,7 +232,7 @@ class LatCoGN:
             scaled = jax.tree.map(
                 lambda r: r * weights.reshape((-1,) + (1,) * (r.ndim - 1)), residuals
             )
-            return ravel_pytree(scaled)[0]
+            return ravel_pytree(scaled)[0].astype(z.dtype)
 
         def rest(z: jax.Array) -> jax.Array:
             states, actions = unravel(z)
