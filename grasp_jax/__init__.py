@@ -3,6 +3,10 @@
 The public names; see `grasp_jax.planning` for the door.
 """
 
+import importlib
+import importlib.metadata
+from typing import Any
+
 from grasp_jax import sharding
 from grasp_jax.ahead import CompiledPlan, compile_plan
 from grasp_jax.driver import Metrics, Plan, SearchState, Status
@@ -69,3 +73,15 @@ __all__ = [
     "start",
     "start_batch",
 ]
+
+try:
+    __version__ = importlib.metadata.version("grasp_jax")
+except importlib.metadata.PackageNotFoundError:  # a source tree on the path, not installed
+    __version__ = "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    """`grasp_jax.world_models` and `grasp_jax.integrations`, imported when they are first named."""
+    if name in ("world_models", "integrations"):
+        return importlib.import_module(f"grasp_jax.{name}")
+    raise AttributeError(f"module 'grasp_jax' has no attribute {name!r}")

@@ -90,6 +90,12 @@ def _check_context(problem: Problem) -> None:
     context = problem.context
     if context is None:
         return
+    if not isinstance(context.actions, jax.Array):
+        raise TypeError(
+            "context.actions must be an array [h-1, A], the actions taken in context.states, got "
+            f"{type(context.actions).__name__}. At an episode's first moment use "
+            "grasp_jax.Context.repeat(state, frames, action_size)."
+        )
     if context.actions.ndim != 2 or context.actions.shape[1] != problem.actions.shape[1]:
         raise ValueError(
             f"context.actions must have shape [h-1, {problem.actions.shape[1]}], got "
@@ -206,8 +212,39 @@ def check_resume_type(resume: Any) -> None:
 
 def check_resume(resume: PyTree, fresh: PyTree) -> None:
     """Raises ValueError unless `resume` has the structure and shapes of a fresh search state."""
-    if _signature(resume) != _signature(fresh):
+    if _signature(resume) == _signature(fresh):
+        return
+    raise ValueError(
+        "resume must be the state of a search with the same planner settings, horizon and shapes, "
+        "of one goal in plan and of as many goals in plan_batch: "
+        f"{_first_difference(resume, fresh)}."
+    )
+
+
+def _first_difference(found: PyTree, expected: PyTree) -> str:
+    """Where two trees with different signatures part."""
+    if jax.tree.structure(found) != jax.tree.structure(expected):
+        count = len(jax.tree.leaves(found)), len(jax.tree.leaves(expected))
+        return f"expected another structure ({count[1]} arrays, got {count[0]})"
+    pairs = zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True)
+    differ = [
+        f"{jax.tree_util.keystr(path)} is {describe(x)}, expected {describe(y)}"
+        for (path, x), y in pairs
+        if (x.shape, x.dtype) != (y.shape, y.dtype)
+    ]
+    return differ[0]
+
+
+def check_starts(problem: Problem) -> None:
+    """Raises ValueError where one state is given for many goals, the commonest wrong batch."""
+    start, goal = problem.start, problem.goal
+    if not _compares_leaves(problem) or jax.tree.structure(start) != jax.tree.structure(goal):
+        return
+    pairs = list(zip(jax.tree.leaves(start), jax.tree.leaves(goal), strict=True))
+    if pairs and all(s.shape == g.shape[1:] and g.ndim == s.ndim + 1 for s, g in pairs):
+        goals = pairs[0][1].shape[0]
         raise ValueError(
-            "resume must be the state of a search with the same planner settings, horizon and "
-            f"shapes: expected {describe(fresh)}, got {describe(resume)}."
+            f"plan_batch: state {describe(start)} has no axis of goals, goal {describe(goal)} has "
+            f"{goals}. To start all of them from one state pass jax.tree.map(lambda x: "
+            f"jnp.broadcast_to(x, ({goals}, *x.shape)), state)."
         )

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree
-from grasp_jax.planners.base import Scalar, static
+from grasp_jax.planners.base import Scalar, require_range, static
 
 Noise = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -43,6 +43,10 @@ class Correlated:
     correlation: Scalar = 0.9
     stacked: int = static(1)
 
+    def __post_init__(self) -> None:
+        require_range(self, "correlation", 0, 1)
+        require_range(self, "stacked", 1)
+
     def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
         """`[T, ...]` correlated standard normal numbers."""
         white = _unstack(White()(key, like), self.stacked)
@@ -67,6 +71,10 @@ class Colored:
 
     exponent: Scalar = 2.0
     stacked: int = static(1)
+
+    def __post_init__(self) -> None:
+        require_range(self, "exponent", 0)
+        require_range(self, "stacked", 1)
 
     def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
         """`[T, ...]` power-law numbers, scaled to unit variance on average over time."""

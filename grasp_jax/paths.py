@@ -6,6 +6,7 @@ the goal does not look like a state (a distance on something else), paths end wh
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
 from grasp_jax.noise import Noise, White, add_noise, noise_like
-from grasp_jax.planners.base import Scalar, static
+from grasp_jax.planners.base import Scalar, require, require_callable, require_range, static
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
 
@@ -77,6 +78,9 @@ class ViaPoints:
     count: int = static(3)
     scale: Scale = 0.5
 
+    def __post_init__(self) -> None:
+        require_range(self, "count", 0)
+
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         line = _line(problem)
@@ -115,6 +119,31 @@ class Rollout:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         rollout = _tree.take(trajectory(problem, problem.actions), slice(1, -1))
         return add_noise(rollout, self.noise, self.shape, key)
+
+
+def require_path(planner: Any, problem: Problem, field: str = "path") -> None:
+    """Raises unless a field is a path that returns `s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+    require_callable(planner, field, "callable as path(problem, key), such as grasp_jax.Line()")
+    name, path = f"{type(planner).__name__}.{field}", getattr(planner, field)
+    expected = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((problem.horizon - 1, *x.shape), x.dtype), problem.start
+    )
+    try:
+        found = jax.eval_shape(path, problem, jax.eval_shape(lambda: jax.random.key(0)))
+    except Exception as error:
+        raise ValueError(
+            f"{name} failed on a state {_tree.describe(problem.start)}: "
+            f"{type(error).__name__}: {error!s:.300}"
+        ) from error
+    same = jax.tree.structure(found) == jax.tree.structure(expected) and all(
+        getattr(x, "shape", None) == y.shape
+        for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    )
+    require(
+        same,
+        f"{name} must return the states s_1..s_(T-1), {_tree.describe(expected)}, got "
+        f"{_tree.describe(found)}.",
+    )
 
 
 def with_end(path: Path, problem: Problem, key: jax.Array) -> PyTree:

@@ -269,6 +269,7 @@ def _broadcast_shared(problem: Problem) -> Problem:
     leaves = jax.tree.leaves(problem.start)
     if not leaves:
         raise ValueError("state must hold at least one array, got an empty pytree.")
+    checks.check_starts(problem)
     if leaves[0].ndim < 1:
         return problem
     goals, actions, length = leaves[0].shape[0], problem.actions, problem.length

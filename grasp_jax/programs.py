@@ -128,6 +128,8 @@ def run_batch(
         return dataclasses.replace(found, state=_without_iteration(found.state))
 
     states = None if resume is None else _without_iteration(resume)
+    if states is not None:
+        checks.check_batch({"resume": states}, size)
     arguments = (_rows(problem), _keys(key, size), states)
     found = _map_chunks(lambda x: _vmap(problem, one)(*x), problem, arguments, size, chunk_size)
     iteration = planner.iterations + (jnp.zeros((), jnp.int32) if done is None else done)

@@ -28,9 +28,12 @@ def make_mesh(goals: int = 1, time: int = 1, samples: int = 1) -> Mesh:
     """A mesh over the first `goals · time · samples` devices (of all processes).
 
     Raises:
+      TypeError: A size that is no integer.
       ValueError: A size below 1, or more devices than there are.
     """
     shape = (goals, time, samples)
+    if not all(isinstance(n, (int, np.integer)) for n in shape):
+        raise TypeError(f"make_mesh: goals, time and samples must be ints, got {shape}.")
     count = int(np.prod(shape))
     if min(shape) < 1 or count > jax.device_count():
         raise ValueError(
@@ -121,7 +124,8 @@ def _place(mesh: Mesh, tree: PyTree, spec: PartitionSpec) -> PyTree:
 
     def place(x: jax.Array) -> jax.Array:
         if jnp.issubdtype(getattr(x, "dtype", jnp.float32), jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(x)))
+            kind = jax.random.key_impl(x)
+            return jax.random.wrap_key_data(place(jax.random.key_data(x)), impl=kind)
         host = np.asarray(x)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 

@@ -348,7 +348,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         ["ICEM.kept is 4", "ICEM.elites=3"],
     ),
-    "no samples": ({"planner": MPPI(samples=0)}, ValueError, ["MPPI.samples", "at least 1, got 0"]),
+    "no samples": ({"planner": MPPI(samples=0)}, ValueError, ["MPPI.samples", "at least 2, got 0"]),
     "sync longer than the run": (
         {"planner": GRASP(iterations=10)},
         ValueError,
@@ -382,7 +382,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "a restart that is no path": (
         {"planner": GRASP(restart=True)},
         TypeError,
-        ["GRASP.restart must be", "Rollout()", "bool"],
+        ["GRASP.restart must be", "path(problem, key)", "bool"],
     ),
     "length 0": ({"length": 0}, ValueError, ["length must be in 1..4, got 0", "goal"]),
     "length beyond the horizon": ({"length": 5}, ValueError, ["length must be in 1..4, got 5"]),
@@ -500,6 +500,16 @@ WRONG_BATCH: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         ["context", "3 goals", "float32[1, 3]"],
     ),
+    "one state for many goals": (
+        {"state": START},
+        ValueError,
+        ["state float32[3] has no axis of goals", "goal float32[3, 3] has 3", "broadcast_to"],
+    ),
+    "the state of one search": (
+        {"resume": lambda: call().state},
+        ValueError,
+        ["resume", "leading axis of 3 goals"],
+    ),
     "int seed": ({"key": 0}, TypeError, ["key must be a JAX random key", "int"]),
     "goals do not look like states": (
         {"goal": jnp.ones((3, 4))},
@@ -513,6 +523,7 @@ WRONG_BATCH: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
 @pytest.mark.parametrize("case", WRONG_BATCH)
 def test_wrong_batches_are_told_too(case: str):
     changes, error, words = WRONG_BATCH[case]
+    changes = {k: v() if k == "resume" else v for k, v in changes.items()}
     with pytest.raises(error) as caught:
         call(grasp_jax.plan_batch, **({"state": STARTS, "goal": GOALS} | changes))
     for word in words:
@@ -531,6 +542,93 @@ def test_a_search_of_something_else_cannot_be_resumed(case: str):
     other = call(**RESUMED[case]).state
     with pytest.raises(ValueError, match="resume must be the state of a search with the same"):
         call(resume=other)
+
+
+def test_the_state_of_a_batch_does_not_resume_one_plan():
+    batch = call(grasp_jax.plan_batch, state=STARTS, goal=GOALS).state
+    with pytest.raises(ValueError, match=r"resume must be .*\[3, 4, 2\], expected") as caught:
+        call(resume=batch)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("function", [grasp_jax.read, lambda s: grasp_jax.advance(s, 1)])
+def test_only_searches_advance(function: Any):
+    with pytest.raises(TypeError, match=r"search must be a Search made by .* resume=plan\.state"):
+        function(call())
+
+
+SETTINGS: dict[str, tuple[Any, list[str]]] = {
+    "optimiser as the rate": (
+        GD(optax.adam),  # pyright: ignore[reportArgumentType]
+        ["GD.learning_rate", "schedule of the iteration", "function"],
+    ),
+    "rates of a wrong size": (GD(jnp.ones(3)), ["GD.learning_rate", "[4, 2]", "shape [3]"]),
+    "no rate": (GD(None), ["GD.learning_rate", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "schedule of a vector": (
+        GRASP(state_rate=lambda i: jnp.ones(3) * i),
+        ["GRASP.state_rate", "shape [3]"],
+    ),
+    "no goal weight": (GRASP(goal_weight=None), ["GRASP.goal_weight", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "a noise as its size": (
+        GRASP(state_noise=grasp_jax.White()),  # pyright: ignore[reportArgumentType]
+        ["GRASP.state_noise", "a number", "None", "White()"],
+    ),
+    "text as a size": (CEM(std="1"), ["CEM.std", "str", "'1'"]),  # pyright: ignore[reportArgumentType]
+    "deviations of a wrong size": (MPPI(std=jnp.ones(3)), ["MPPI.std", "[4, 2]", "shape [3]"]),
+    "no deviation": (ICEM(std=None), ["ICEM.std", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "one sample": (CEM(1, 1, 2), ["CEM.samples must be at least 2", "got 1"]),
+    "no path": (LatCo(path=None), ["LatCo.path", "path(problem, key)", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "a path of another shape": (
+        GRASP(path=lambda problem, key: jnp.zeros((4, 3))),
+        ["GRASP.path must return the states s_1..s_(T-1), float32[3, 3]", "got float32[4, 3]"],
+    ),
+    "a path that fails": (
+        GRASP(path=grasp_jax.ViaPoints(2, scale=jnp.ones(5))),
+        ["GRASP.path failed on a state float32[3]"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_wrong_settings_are_told(case: str):
+    planner, words = SETTINGS[case]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(planner=planner)
+    for word in words:
+        assert word in str(caught.value)
+
+
+RANGES: dict[str, Any] = {
+    "CEM.std must be at least 0, got -1": lambda: CEM(std=-1.0),
+    "ICEM.momentum must be at least 0 and below 1, got 1": lambda: ICEM(momentum=1.0),
+    "MPPI.temperature must be at least 0, got -1": lambda: MPPI(temperature=-1.0),
+    "Correlated.correlation must be at least 0 and below 1, got 1.5": lambda: Correlated(1.5),
+    "Correlated.stacked must be at least 1, got 0": lambda: Correlated(stacked=0),
+    "Sawtooth.period must be at least 1, got 0": lambda: grasp_jax.Sawtooth(1.0, 0.0, 0),
+    "ViaPoints.count must be at least 0, got -1": lambda: grasp_jax.ViaPoints(-1),
+}
+
+
+@pytest.mark.parametrize("message", RANGES)
+def test_numbers_out_of_range_are_told_when_they_are_written(message: str):
+    with pytest.raises(ValueError, match=message):
+        RANGES[message]()
+
+
+def test_a_compiled_plan_tells_a_wrong_key_and_a_wrong_length():
+    compiled = call(grasp_jax.compile_plan, length=4)
+    with pytest.raises(TypeError, match="key must be a JAX random key, got int"):
+        compiled(START, GOAL, GUESS, 0)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"a compiled plan takes .* and a key uint32\[2\]"):
+        compiled(START, GOAL, GUESS, jax.random.PRNGKey(0))
+    with pytest.raises(ValueError, match=r"length must be in 1\.\.4, got 99"):
+        compiled(START, GOAL, GUESS, KEY, length=99)
+
+
+def test_models_of_an_ensemble_are_one_pytree():
+    members: Any = [step, step]
+    with pytest.raises(ValueError, match=r"MeanEnsemble\.members must be one callable pytree"):
+        call(dynamics=grasp_jax.world_models.MeanEnsemble(members))
 
 
 @pytest.mark.parametrize("wrong", [types.SimpleNamespace(), 3, "state"])

@@ -160,3 +160,27 @@ def test_meshes_that_cannot_work(function: Any, mesh: Any, error: Any, words: li
 def test_too_many_devices():
     with pytest.raises(ValueError, match=r"need 64 devices.*there are 8"):
         sharding.make_mesh(goals=64)
+
+
+@pytest.mark.parametrize("name", ["GRASP restart", "CEM", "Chain"])
+def test_a_plan_inside_shard_map(name: str):
+    mesh = sharding.make_mesh(goals=4)
+
+    def one_device(start: Any, goal: Any, keys: jax.Array) -> Any:
+        plan = jax.vmap(lambda s, g, k: matrix.solve(name, state=s, goal=g, key=k))
+        return results(plan(start, goal, keys))
+
+    rows = PartitionSpec("goals")
+    mapped = jax.shard_map(
+        one_device, mesh=mesh, in_specs=(rows,) * 3, out_specs=rows, check_vma=False
+    )
+    keys = jax.vmap(lambda i: jax.random.fold_in(matrix.key(), i))(jnp.arange(COUNT))
+    matrix.assert_close(jax.jit(mapped)(START, GOAL, keys), results(batch(name, None)), 2e-4)
+
+
+def test_replicated_keys_keep_their_kind():
+    mesh = sharding.make_mesh(goals=2)
+    key = jax.random.key(3, impl="rbg")
+    placed = sharding.replicate(mesh, key)
+    assert placed.dtype == key.dtype
+    assert (jax.random.key_data(placed) == jax.random.key_data(key)).all()

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from grasp_jax._tree import PyTree, cost_dtype
+from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.problem import Problem
 
 Schedule = Callable[[jax.Array], jax.Array]
@@ -176,6 +177,62 @@ def require_callable(planner: Any, field: str, expected: str) -> None:
         raise TypeError(
             f"{name} must be {expected}, got the class {value.__name__} itself: "
             f"call it, {value.__name__}(...)."
+        )
+
+
+def require_number(
+    planner: Any,
+    field: str,
+    shape: tuple[int, ...] = (),
+    schedule: bool = False,
+    optional: bool = False,
+) -> None:
+    """Raises unless a field is a number that broadcasts to `shape`.
+
+    Args:
+      planner: Whose field it is.
+      field: Its name.
+      shape: For example `[T, A]`.
+      schedule: A function of the iteration that returns such a number will do.
+      optional: None will do.
+    """
+    value = getattr(planner, field)
+    name, held = f"{type(planner).__name__}.{field}", value
+    expected = "a number" if not shape else f"a number or an array that broadcasts to {list(shape)}"
+    expected += " or a schedule of the iteration" if schedule else ""
+    expected += " or None" if optional else ""
+    if value is None and optional:
+        return
+    if schedule and callable(value):
+        try:
+            value = jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
+        except Exception as error:
+            raise TypeError(
+                f"{name} must be {expected}, got {held!r:.60}, which fails when it is called with "
+                f"the iteration, an int32[]: {type(error).__name__}: {error!s:.200}."
+            ) from error
+    known = is_number(value) or isinstance(value, jax.ShapeDtypeStruct)
+    if not known:
+        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {held!r:.60}.")
+    found = tuple(getattr(value, "shape", ()))
+    try:
+        fits = np.broadcast_shapes(found, shape) == shape
+    except ValueError:
+        fits = False
+    require(fits, f"{name} must be {expected}, got an array of shape {list(found)}.")
+
+
+def require_range(record: Any, field: str, low: float, high: float = np.inf) -> None:
+    """Raises ValueError unless a field lies in `[low, high)`; Python and NumPy numbers only.
+
+    For `__post_init__`: inside a program the field is a tracer, and passes.
+    """
+    value = getattr(record, field)
+    known = is_number(value) and not isinstance(value, jax.Array)
+    if known and not np.all((np.asarray(value) >= low) & (np.asarray(value) < high)):
+        upper = "" if high == np.inf else f" and below {high}"
+        raise ValueError(
+            f"{type(record).__name__}.{field} must be at least {low}{upper}, got {value!r:.60}."
         )
 
 

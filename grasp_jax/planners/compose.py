@@ -19,6 +19,7 @@ from grasp_jax.planners.base import (
     require,
     require_count,
     require_noise,
+    require_number,
     require_planner,
     static,
     virtual_states,
@@ -60,6 +61,7 @@ class MultiStart:
         if self.exchange_every is not None:
             require_count(self, "exchange_every")
         require_noise(self)
+        require_number(self, "start_noise", problem.actions.shape, optional=True)
         require_planner(self.planner, "MultiStart.planner")
         check(self.planner, problem)
 

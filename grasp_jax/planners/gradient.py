@@ -25,6 +25,7 @@ from grasp_jax.planners.base import (
     proposal,
     require_count,
     require_noise,
+    require_number,
     require_optimizer,
     static,
 )
@@ -70,7 +71,10 @@ class GD:
 
     def check(self, problem: Problem) -> None:
         """Raises for fields that cannot work."""
-        del problem
+        shape = problem.actions.shape
+        require_number(self, "learning_rate", shape, schedule=True)
+        require_number(self, "action_noise", shape, optional=True)
+        require_number(self, "start_noise", shape, optional=True)
         require_count(self, "iterations", 0)
         require_optimizer(self)
         require_noise(self)

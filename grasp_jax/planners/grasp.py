@@ -27,7 +27,7 @@ from grasp_jax import _tree, driver
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
 from grasp_jax.noise import Correlated, Noise, White, add_noise
-from grasp_jax.paths import Line, Path, with_end
+from grasp_jax.paths import Line, Path, require_path, with_end
 from grasp_jax.planners.base import (
     Planner,
     Progress,
@@ -38,11 +38,12 @@ from grasp_jax.planners.base import (
     check,
     proposal,
     require,
-    require_callable,
     require_count,
     require_noise,
+    require_number,
     require_optimizer,
     require_planner,
+    require_range,
     static,
     value_at,
 )
@@ -64,6 +65,9 @@ class Sawtooth:
     first: Scalar
     last: Scalar
     period: Scalar
+
+    def __post_init__(self) -> None:
+        require_range(self, "period", 1)
 
     def __call__(self, iteration: jax.Array) -> jax.Array:
         """The value at `iteration`, `[]`."""
@@ -150,11 +154,15 @@ class GRASP:
         require_count(self, "sync_every")
         if self.time_chunk is not None:
             require_count(self, "time_chunk")
+        for field in ("state_rate", "action_rate", "goal_weight"):
+            require_number(self, field, schedule=True)
+        require_number(self, "state_noise", schedule=True, optional=True)
+        require_number(self, "sync_noise", problem.actions.shape, optional=True)
         require_optimizer(self)
         require_noise(self)
-        require_callable(self, "path", "callable as path(problem, key), such as grasp_jax.Line()")
+        require_path(self, problem)
         if self.restart is not None:
-            require_callable(self, "restart", "None or a path, such as grasp_jax.Rollout()")
+            require_path(self, problem, "restart")
         if self.sync is None:
             return
         require_planner(self.sync, "GRASP.sync")

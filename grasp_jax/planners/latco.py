@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import predict
-from grasp_jax.paths import Line, Path, with_end
+from grasp_jax.paths import Line, Path, require_path, with_end
 from grasp_jax.planners.base import (
     Progress,
     Proposal,
@@ -28,6 +28,7 @@ from grasp_jax.planners.base import (
     add,
     proposal,
     require_count,
+    require_number,
     require_optimizer,
     static,
 )
@@ -101,11 +102,14 @@ class LatCo:
         return LatCoGN(iterations=iterations)
 
     def check(self, problem: Problem) -> None:
-        """Raises for counts that cannot work."""
-        del problem
+        """Raises for fields that cannot work."""
         for field in ("iterations", "multiplier_every", "evaluate_every"):
             require_count(self, field)
+        require_number(self, "learning_rate", schedule=True)
+        for field in ("goal_weight", "multiplier", "multiplier_rate"):
+            require_number(self, field)
         require_optimizer(self)
+        require_path(self, problem)
 
     def init(self, problem: Problem, key: jax.Array) -> LatCoState:
         """States on their path, actions at the starting guess."""
@@ -204,9 +208,11 @@ class LatCoGN:
     path: Path = Line()
 
     def check(self, problem: Problem) -> None:
-        """Raises for counts that cannot work."""
-        del problem
+        """Raises for fields that cannot work."""
         require_count(self, "iterations")
+        for field in ("damping", "goal_weight", "multiplier", "multiplier_rate", "tolerance"):
+            require_number(self, field)
+        require_path(self, problem)
 
     def init(self, problem: Problem, key: jax.Array) -> LatCoGNState:
         """States on their path, actions at the starting guess."""

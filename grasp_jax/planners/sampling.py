@@ -6,7 +6,7 @@ are: an average of numbers on a bound may round past it.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from grasp_jax.planners.base import (
     require,
     require_count,
     require_noise,
+    require_number,
+    require_range,
     static,
 )
 from grasp_jax.problem import Problem
@@ -109,12 +111,14 @@ class CEM:
     min_std: Scalar = 0.0
     noise: Noise = White()
 
+    def __post_init__(self) -> None:
+        require_range(self, "std", 0)
+
     def check(self, problem: Problem) -> None:
-        """Raises for counts that cannot work."""
-        del problem
-        for field in ("samples", "elites", "iterations"):
-            require_count(self, field)
-        require_noise(self)
+        """Raises for fields that cannot work."""
+        _require_population(self, problem)
+        require_count(self, "elites")
+        require_number(self, "min_std", problem.actions.shape)
         _require_elites(self.elites, self.samples, "CEM.elites")
 
     def init(self, problem: Problem, key: jax.Array) -> SamplingState:
@@ -168,12 +172,16 @@ class ICEM:
     momentum: Scalar = 0.1
     noise: Noise = Colored()
 
+    def __post_init__(self) -> None:
+        require_range(self, "std", 0)
+        require_range(self, "momentum", 0, 1)
+
     def check(self, problem: Problem) -> None:
-        """Raises for counts that cannot work."""
-        del problem
-        for field in ("samples", "elites", "iterations"):
-            require_count(self, field)
-        require_noise(self)
+        """Raises for fields that cannot work."""
+        _require_population(self, problem)
+        require_count(self, "elites")
+        require_number(self, "min_std", problem.actions.shape)
+        require_number(self, "momentum")
         require_count(self, "kept", 0)
         _require_elites(self.elites, self.samples, "ICEM.elites")
         require(
@@ -214,8 +222,9 @@ class MPPI:
     """Model predictive path integral control (Williams et al. 2017).
 
     The mean moves to the average of all samples, weighted by `exp(-(c - c_min) / (τ · spread))`,
-    where `spread` is the standard deviation of the costs, so that `τ` does not depend on the
-    units of the objective.
+    where `spread` is the root mean square of the costs' excess over the best, so that `τ` does not
+    depend on the units of the objective. An excess counts ten times the median one at most: a
+    sample that diverges is as harmless as one that is not finite.
 
     Attributes:
       samples: `N` sequences per iteration.
@@ -231,12 +240,14 @@ class MPPI:
     temperature: Scalar = 0.1
     noise: Noise = White()
 
+    def __post_init__(self) -> None:
+        require_range(self, "std", 0)
+        require_range(self, "temperature", 0)
+
     def check(self, problem: Problem) -> None:
-        """Raises for counts that cannot work."""
-        del problem
-        require_count(self, "samples")
-        require_count(self, "iterations")
-        require_noise(self)
+        """Raises for fields that cannot work."""
+        _require_population(self, problem)
+        require_number(self, "temperature")
 
     def init(self, problem: Problem, key: jax.Array) -> SamplingState:
         """Mean at the starting guess."""
@@ -253,7 +264,9 @@ class MPPI:
         found = _best(problem, scored)
         valid = jnp.isfinite(scored.costs)
         excess = jnp.where(valid, scored.costs - jnp.min(scored.costs), 0)
-        spread = jnp.sqrt(jnp.sum(jnp.square(excess)) / jnp.maximum(jnp.sum(valid), 1))
+        middle = jnp.nanmedian(jnp.where(valid, excess, jnp.nan))
+        counted = jnp.where(middle > 0, jnp.minimum(excess, 10 * middle), excess)
+        spread = jnp.sqrt(jnp.sum(jnp.square(counted)) / jnp.maximum(jnp.sum(valid), 1))
         scale = jnp.maximum(self.temperature * spread, jnp.finfo(samples.dtype).tiny)
         weights = jnp.where(valid, jnp.exp(-excess / scale), 0).astype(samples.dtype)
         mean, _ = _weighted_moments(samples, weights, state)
@@ -263,6 +276,14 @@ class MPPI:
         """The mean `[T, A]`."""
         del problem
         return state.mean
+
+
+def _require_population(planner: Any, problem: Problem) -> None:
+    """What CEM, iCEM and MPPI ask alike; one sample would be the mean alone, which never moves."""
+    require_count(planner, "samples", 2)
+    require_count(planner, "iterations")
+    require_number(planner, "std", problem.actions.shape)
+    require_noise(planner)
 
 
 def _require_elites(elites: int, samples: int, name: str) -> None:

@@ -16,6 +16,17 @@ from grasp_jax.objectives import Distance, squared_distance
 Model = Callable[[PyTree, jax.Array], PyTree]
 
 
+def _members(members: Model | Frozen, name: str) -> Frozen:
+    """The members, their arrays split off; raises TypeError unless they are one callable pytree."""
+    if not callable(members):
+        raise TypeError(
+            f"{name} must be one callable pytree whose arrays have a leading axis of members, got "
+            f"{type(members).__name__}. Stack models of the same structure: "
+            "jax.tree.map(lambda *x: jnp.stack(x), *models)."
+        )
+    return freeze(members, name)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class MeanEnsemble:
@@ -29,7 +40,7 @@ class MeanEnsemble:
 
     def __call__(self, state: PyTree, action: jax.Array) -> PyTree:
         """The members' mean prediction, leaves `[...]`."""
-        members = freeze(self.members, "MeanEnsemble.members")
+        members = _members(self.members, "MeanEnsemble.members")
         predictions = jax.vmap(lambda m: m(state, action))(members)
         return jax.tree.map(lambda x: jnp.mean(x, axis=0), predictions)
 
@@ -50,7 +61,7 @@ class WorstCaseEnsemble:
 
     def __call__(self, state: PyTree, action: jax.Array) -> PyTree:
         """Leaves `[M, ...]` to `[M, ...]`: member `m` moves row `m`."""
-        members = freeze(self.members, "WorstCaseEnsemble.members")
+        members = _members(self.members, "WorstCaseEnsemble.members")
         return jax.vmap(lambda m, s: m(s, action))(members, state)
 
     @staticmethod
