@@ -111,7 +111,7 @@ def success_against_horizon(
             continue
         index = planners.index(name)
         # Side by side, so that the bars of tied planners do not hide each other.
-        shift = 0.06 * gap * (index - (len(planners) - 1) / 2)
+        shift = min(0.06, 0.3 / len(planners)) * gap * (index - (len(planners) - 1) / 2)
         axes.errorbar(
             x + shift,
             y,
