@@ -177,6 +177,7 @@ def main(argv: list[str]) -> None:
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     folder.mkdir(parents=True, exist_ok=True)
     model = runner.model_of(task.checkpoint)
+    assert isinstance(model, VisualModel)
     segments = Segments(task, model, flags.FLAGS.goals, flags.FLAGS.horizon)
     seen = np.asarray(model.measure(jnp.asarray(segments.imagined[:, -1])))
     figures = {

@@ -6,7 +6,6 @@ grasp_jax.plan(model, start, goal, actions, key, context=..., objective=model.ob
 """
 
 import dataclasses
-import json
 import pathlib
 
 import equinox as eqx
@@ -15,15 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 import grasp_jax
+from experiments.lewm_small.model import Config as LeWMConfig
+from experiments.lewm_small.model import SmallLeWM
+from experiments.pixels.checkpoint import checkpoint_path, fill, read, write
 from experiments.pixels.dynamics import Dynamics
 from experiments.pixels.encoder import Encoder, encode
 from experiments.pixels.sprites import Kind, Scene, Sprite
 
-CHECKPOINTS = pathlib.Path(__file__).parents[1] / "checkpoints"
+__all__ = ["Config", "Model", "VisualModel", "blank", "checkpoint_path", "load_model", "save_model"]
+
 _BATCH = 16  # frames encoded side by side
 
 
@@ -138,51 +139,25 @@ def blank(config: Config) -> VisualModel:
     return VisualModel(scene, Encoder.random(key, scene), dynamics, probe, config)
 
 
-def checkpoint_path(name: str) -> pathlib.Path:
-    """Where the shipped checkpoint of that name lies."""
-    return CHECKPOINTS / f"{name}.safetensors"
-
-
 def save_model(model: VisualModel, path: pathlib.Path | str) -> None:
     """Writes arrays and config to a safetensors file."""
-    config = json.dumps(dataclasses.asdict(model.config))
-    save_file(_named(model), str(path), metadata={"config": config})
+    write(path, model, dataclasses.asdict(model.config))
 
 
-def load_model(name: str | pathlib.Path) -> VisualModel:
-    """Reads a model: the name of a shipped checkpoint, or a path.
+Model = VisualModel | SmallLeWM
+"""What a checkpoint may hold, and the planning binaries take."""
+
+
+def load_model(name: str | pathlib.Path) -> Model:
+    """Reads a model of either kind: the name of a shipped checkpoint, or a path.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a checkpoint of such a model; the message names the tensor.
     """
-    path = pathlib.Path(name)
-    if path.suffix != ".safetensors":
-        path = checkpoint_path(str(name))
-    if not path.is_file():
-        raise FileNotFoundError(f"no visual model at {path}")
-    with safe_open(str(path), "np") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        config = (file.metadata() or {}).get("config")
-    if config is None:
-        raise ValueError(f"{path} has no config among its metadata: not a visual model")
-    values = json.loads(config)
-    values["kinds"] = tuple(Kind(**kind) for kind in values["kinds"])
-    values["action_signs"] = tuple(values["action_signs"])
-    model = blank(Config(**values))
-    expected = {key: value.shape for key, value in _named(model).items()}
-    held = {key: value.shape for key, value in tensors.items()}
-    if wrong := sorted(key for key in expected | held if expected.get(key) != held.get(key)):
-        detail = ", ".join(f"{k}: {held.get(k)}, expected {expected.get(k)}" for k in wrong)
-        raise ValueError(f"{path} does not fit its config: {detail}")
-    leaves, structure = jax.tree_util.tree_flatten_with_path(model)
-    return jax.tree.unflatten(structure, [jnp.asarray(tensors[_name(p)]) for p, _ in leaves])
-
-
-def _name(path: tuple[object, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _named(model: VisualModel) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(model)
-    return {_name(path): np.ascontiguousarray(leaf) for path, leaf in leaves}
+    path, tensors, config = read(name)
+    if "latent" in config:  # sprites have no choice of their latents' size
+        return fill(SmallLeWM.random(jax.random.key(0), LeWMConfig(**config)), path, tensors)
+    config["kinds"] = tuple(Kind(**kind) for kind in config["kinds"])
+    config["action_signs"] = tuple(config["action_signs"])
+    return fill(blank(Config(**config)), path, tensors)

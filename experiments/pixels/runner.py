@@ -20,7 +20,7 @@ import numpy as np
 import grasp_jax
 from experiments.cells import Cell
 from experiments.environments.goals import Goals
-from experiments.pixels.models import VisualModel, load_model
+from experiments.pixels.models import Model, load_model
 from experiments.pixels.tasks import Task
 from experiments.reporting import FLOOR, Record
 from experiments.searches import padded, run_searches
@@ -69,11 +69,11 @@ model_of = functools.cache(load_model)
 
 
 @jax.jit
-def _encode(model: VisualModel, frames: jax.Array) -> jax.Array:
+def _encode(model: Model, frames: jax.Array) -> jax.Array:
     return model.encode(frames)
 
 
-def encode_states(model: VisualModel, task: Task, states: np.ndarray) -> np.ndarray:
+def encode_states(model: Model, task: Task, states: np.ndarray) -> np.ndarray:
     """The latents `[n, L]` of states `[n, S]`, in chunks that share a program."""
     size, parts = 128, []
     for low in range(0, len(states), size):
@@ -91,7 +91,7 @@ def _encoded(setting: Setting, count: int, horizon: int, seed: int, split: str) 
     return Encoded(start, goal, _context(model, task, goals))
 
 
-def _context(model: VisualModel, task: Task, goals: Goals) -> grasp_jax.Context | None:
+def _context(model: Model, task: Task, goals: Goals) -> grasp_jax.Context | None:
     """Frames at the model steps before the start, and the actions from each to the next."""
     past, every = model.history - 1, model.frameskip
     if not past:

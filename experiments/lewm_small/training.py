@@ -1,0 +1,213 @@
+"""Training of a small LeWM: embeddings predict the next embeddings, SIGReg keeps them apart.
+
+    L = mean ||p_k - z_k||² + λ SIGReg(z),   p_k the k-th open-loop prediction, k = 1..K
+
+Gradients reach encoder and predictor through both p and z; there is no target network and no
+stopped gradient. What helps where this alone is not enough is off unless it has a weight: an
+inverse model that tells the action from two neighbouring latents, and reconstruction.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from experiments.lewm_small.model import Config, SmallLeWM
+from experiments.lewm_small.networks import Perceptron, Predictor
+from experiments.lewm_small.sigreg import sigreg
+from experiments.pixels.sources import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        updates: of the weights.
+        batch: segments in an update.
+        steps: `K`, open-loop predictions in a segment.
+        rate: peak learning rate.
+        sigreg: `λ`.
+        inverse: weight of the inverse model's error.
+        reconstruction: weight of the decoder's error.
+        projections: random directions of SIGReg.
+    """
+
+    updates: int = 6000
+    batch: int = 96
+    steps: int = 4
+    rate: float = 1e-3
+    sigreg: float = 0.1
+    inverse: float = 0.0
+    reconstruction: float = 0.0
+    projections: int = 256
+
+
+class Networks(NamedTuple):
+    """What training moves: the model, and a head that training alone uses."""
+
+    model: SmallLeWM
+    inverse: Perceptron
+
+
+class TrainState(NamedTuple):
+    """All that a resumed run needs besides the data."""
+
+    networks: Any
+    average: Any
+    optimizer: optax.OptState
+
+
+class Batch(NamedTuple):
+    """Segments: frames [B, h + K, S, S, 3] uint8, planning actions [B, h + K - 1, P]."""
+
+    frames: NDArray[np.uint8] | Array
+    actions: NDArray[np.float32] | Array
+
+
+def fresh(key: Array, config: Config) -> Networks:
+    """Random networks."""
+    one, two = jax.random.split(key)
+    head = Perceptron.random(two, (2 * config.latent, 128, config.action_size))
+    return Networks(SmallLeWM.random(one, config), head)
+
+
+def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
+    """Adam, warmed up, then along a cosine; long gradients are cut."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, recipe.rate, min(200, recipe.updates // 2), recipe.updates, recipe.rate / 100
+    )
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
+
+
+def start(key: Array, config: Config, recipe: Recipe) -> TrainState:
+    """The state before the first update."""
+    networks: Any = fresh(key, config)
+    return TrainState(networks, networks, make_optimizer(recipe).init(networks))
+
+
+def draw(
+    frames: NDArray[np.uint8],
+    actions: NDArray[Any],
+    config: Config,
+    recipe: Recipe,
+    seed: int,
+    update: int,
+) -> Batch:
+    """The batch of an update: a function of seed and update alone.
+
+    Args:
+        frames: [n, T + 1, S, S, 3], may lie on disk.
+        actions: [n, T, 2] of the environment.
+        config: of the model.
+        recipe: of training.
+        seed: of the run.
+        update: number of the update.
+    """
+    rng = np.random.default_rng((seed, update))
+    every, moves = config.frameskip, config.history + recipe.steps - 1
+    row = rng.integers(len(frames), size=recipe.batch)[:, None]
+    first = rng.integers(frames.shape[1] - moves * every, size=recipe.batch)[:, None]
+    taken = actions[row, first + np.arange(moves * every)] / config.action_std
+    return Batch(
+        frames[row, first + every * np.arange(moves + 1)],
+        taken.reshape(recipe.batch, moves, config.action_size).astype(np.float32),
+    )
+
+
+def render_all(source: Source, states: NDArray[Any], path: pathlib.Path) -> NDArray[np.uint8]:
+    """The frames [n, T + 1, S, S, 3] of states [n, T + 1, S], once, into a file that is mapped."""
+    if not path.exists():
+        temporary = path.with_suffix(".tmp")
+        shape = (*states.shape[:2], *source.render(states[0, :1]).shape[1:])
+        held = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for i in tqdm(range(len(states)), desc="frames", unit="trajectory"):
+            held[i] = source.render(states[i])
+        held.flush()
+        temporary.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def rollout(predictor: Predictor, window: Array, actions: Array) -> Array:
+    """Open-loop latents [..., K, D].
+
+    Args:
+        predictor: one step.
+        window: [..., h, D], the present latent last.
+        actions: [..., h + K - 1, P], from the window's first frame on.
+    """
+    history = window.shape[-2]
+    windows = jnp.stack(
+        [actions[..., k : k + history, :] for k in range(actions.shape[-2] - history + 1)]
+    )
+
+    def step(window: Array, taken: Array) -> tuple[Array, Array]:
+        found = predictor(window, taken)
+        return jnp.concatenate([window[..., 1:, :], found[..., None, :]], axis=-2), found
+
+    return jnp.moveaxis(jax.lax.scan(step, window, windows)[1], 0, -2)
+
+
+def loss(
+    networks: Networks, batch: Batch, key: Array, recipe: Recipe
+) -> tuple[Array, dict[str, Array]]:
+    """The loss [] and its parts."""
+    model, inverse = networks
+    history = model.history
+    frames, actions = jnp.asarray(batch.frames), jnp.asarray(batch.actions)
+    latents = model.encoder(frames)
+    found = rollout(model.predictor, latents[:, :history], actions)
+    error = jnp.mean((found - latents[:, history:]) ** 2, axis=(0, 2))
+    parts = {
+        "prediction": jnp.mean(error),
+        "one_step": error[0],
+        "sigreg": sigreg(latents, key, recipe.projections),
+    }
+    total = parts["prediction"] + recipe.sigreg * parts["sigreg"]
+    if recipe.inverse:
+        pairs = jnp.concatenate([latents[:, :-1], latents[:, 1:]], axis=-1)
+        parts["inverse"] = jnp.mean((inverse(pairs) - actions) ** 2)
+        total = total + recipe.inverse * parts["inverse"]
+    if recipe.reconstruction:
+        # The last true frame, drawn from its latent.
+        drawn = model.decoder(latents[:, -1])
+        parts["reconstruction"] = jnp.mean((drawn - frames[:, -1] / 255) ** 2)
+        total = total + recipe.reconstruction * parts["reconstruction"]
+    return total, parts
+
+
+@functools.partial(jax.jit, static_argnames=("recipe",), donate_argnums=0)
+def update(
+    state: TrainState, batch: Batch, key: Array, recipe: Recipe
+) -> tuple[TrainState, dict[str, Array]]:
+    """One update; a batch that is sharded over devices stays so."""
+    gradient, parts = jax.grad(loss, has_aux=True)(state.networks, batch, key, recipe)
+    change, optimizer = make_optimizer(recipe).update(gradient, state.optimizer, state.networks)
+    networks = optax.apply_updates(state.networks, change)
+    average = optax.incremental_update(networks, state.average, 0.005)
+    return TrainState(networks, average, optimizer), parts
+
+
+def spread(batch: Batch) -> Batch:
+    """The batch dealt to all devices, if it can be dealt evenly."""
+    devices = jax.devices()
+    if len(devices) == 1 or len(batch.frames) % len(devices):
+        return batch
+    mesh = jax.sharding.Mesh(np.array(devices), ("batch",))
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    return Batch(*(jax.device_put(x, split) for x in batch))
+
+
+@eqx.filter_jit
+def encode(model: SmallLeWM, frames: Array) -> Array:
+    """Latents [n, D] of frames [n, S, S, 3] uint8."""
+    return model.encode(frames)

@@ -1,0 +1,242 @@
+r"""Trains a small LeWM from frames and actions alone, then measures it.
+
+    python -m experiments.train_lewm --environment=wall
+    python -m experiments.wall --checkpoint=wall_lewm
+
+Frames are drawn once, into a file that is mapped. Snapshots in --work let the same command go on
+after a kill, to the same weights. States serve the probe and the report alone. With several devices
+the batch is dealt to them.
+"""
+
+import json
+import pathlib
+import time
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from PIL import Image
+from tqdm import tqdm
+
+from experiments.lewm_small import report, training
+from experiments.lewm_small.model import Config, SmallLeWM
+from experiments.lewm_small.training import Recipe, TrainState
+from experiments.pixels import checkpoint
+from experiments.pixels.sources import SOURCES, Source
+from experiments.train_visual import read_arrays, write_arrays
+
+EVERY = 100  # updates between two lines of the curve
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_enum("environment", "wall", sorted(SOURCES), "What to model.")
+    flags.DEFINE_integer("trajectories", 1000, "Trajectories, a twentieth held out.", lower_bound=4)
+    flags.DEFINE_integer("seed", 0, "Seed of data, weights and batches.")
+    flags.DEFINE_integer("latent", 128, "Numbers in a latent.", lower_bound=2)
+    flags.DEFINE_integer("history", 2, "Frames in the predictor's window.", lower_bound=1)
+    flags.DEFINE_integer("width", 128, "Width of the predictor.", lower_bound=1)
+    flags.DEFINE_integer("depth", 3, "Blocks of the predictor.", lower_bound=1)
+    flags.DEFINE_bool("skip", False, "Predict the change of the latent; LeWM does not.")
+    recipe = Recipe()
+    flags.DEFINE_integer("updates", recipe.updates, "Updates of the weights.", lower_bound=2)
+    flags.DEFINE_integer("batch", recipe.batch, "Segments in an update.", lower_bound=2)
+    flags.DEFINE_integer("steps", recipe.steps, "Open-loop predictions in a segment.")
+    flags.DEFINE_float("rate", recipe.rate, "Peak learning rate.")
+    flags.DEFINE_float("sigreg", recipe.sigreg, "Weight of SIGReg.")
+    flags.DEFINE_float("inverse", recipe.inverse, "Weight of the inverse model's error.")
+    flags.DEFINE_float("reconstruction", recipe.reconstruction, "Weight of the decoder's error.")
+    flags.DEFINE_integer("projections", recipe.projections, "Random directions of SIGReg.")
+    flags.DEFINE_integer("head_updates", 1000, "Updates of the decoder, half of the probe's.")
+    flags.DEFINE_integer("snapshot_every", 500, "Updates between two snapshots.", lower_bound=1)
+    flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_lewm by default.")
+    flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
+
+
+def train(
+    frames: np.ndarray,
+    actions: np.ndarray,
+    config: Config,
+    recipe: Recipe,
+    seed: int,
+    work: pathlib.Path,
+    snapshot_every: int = 500,
+) -> SmallLeWM:
+    """Runs or resumes the training; returns the averaged model.
+
+    Args:
+        frames: [n, T + 1, S, S, 3] uint8.
+        actions: [n, T, 2].
+        config: of the model.
+        recipe: how to train.
+        seed: of weights and batches.
+        work: where snapshots and the curve lie.
+        snapshot_every: updates.
+    """
+    # A copy, because an update gives its input's memory away and average starts as networks.
+    state: Any = jax.tree.map(
+        lambda x: jnp.array(x, copy=True), training.start(jax.random.key(seed), config, recipe)
+    )
+    done, snapshot, log = 0, work / "training.safetensors", work / "curve.jsonl"
+    if snapshot.exists():
+        state, count = read_arrays(snapshot, (state, jnp.zeros((), jnp.int32)))
+        state, done = TrainState(*state), int(count)
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.write_text("".join(f"{x}\n" for x in lines if json.loads(x)["update"] <= done))
+    key, began = jax.random.key(seed + 1), time.monotonic()
+    with tqdm(total=recipe.updates, initial=done, desc="training", unit="update") as bar:
+        while done < recipe.updates:
+            batch = training.draw(frames, actions, config, recipe, seed, done)
+            place = jax.random.fold_in(key, done)
+            state, parts = training.update(state, training.spread(batch), place, recipe)
+            done += 1
+            bar.update()
+            if done % EVERY == 0 or done == recipe.updates:
+                row = {name: round(float(value), 5) for name, value in parts.items()}
+                bar.set_postfix(row)
+                row |= {"update": done, "seconds": round(time.monotonic() - began, 1)}
+                with log.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+            if done % snapshot_every == 0 or done == recipe.updates:
+                write_arrays(snapshot, (state, jnp.asarray(done, jnp.int32)))
+    return state.average.model
+
+
+def finish(
+    model: SmallLeWM,
+    source: Source,
+    frames: np.ndarray,
+    states: np.ndarray,
+    actions: np.ndarray,
+    held_out: int,
+    head_updates: int,
+    about: dict[str, Any],
+    output: pathlib.Path,
+) -> SmallLeWM:
+    """Fits decoder and probe, writes checkpoint, report and picture.
+
+    Args:
+        model: as trained.
+        source: of the frames.
+        frames: [n, T + 1, S, S, 3].
+        states: [n, T + 1, S].
+        actions: [n, T, 2].
+        held_out: trajectories at the end that training has not seen.
+        head_updates: of the decoder.
+        about: what the report begins with.
+        output: the checkpoint's path.
+    """
+    measured = source.measured(states)
+    seen = report.sample(model, frames[:-held_out], measured[:-held_out], 12000, 0)
+    model = report.with_heads(model, seen, head_updates)
+    # Storage is in half precision: what is measured is what is stored.
+    model = jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), model)
+    seen = report.Sample(seen.frames, seen.measured, report.encode_frames(model, seen.frames))
+    test = report.sample(model, frames[-held_out:], measured[-held_out:], 3000, 1)
+    tail = np.ascontiguousarray(frames[-held_out:, :: model.frameskip])
+    latents = report.encode_frames(model, tail.reshape(-1, *tail.shape[2:]))
+    latents = latents.reshape(*tail.shape[:2], -1)
+    taken = model.from_environment(actions[-held_out:])[:, : tail.shape[1] - 1]
+    errors, imagined = report.open_loop(
+        model, latents, taken, measured[-held_out:, :: model.frameskip]
+    )
+    found = {
+        **about,
+        "data": f"{len(states) - held_out} trajectories for training, {held_out} held out",
+        "probe": report.probe_errors(model, seen, test),
+        "latents": report.geometry(test),
+        "open_loop": errors,
+    }
+    checkpoint.write(output, model, model.config.__dict__, half=True)
+    output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    shown = report.picture(model, tail[:3], imagined[:3])
+    Image.fromarray(shown).save(output.with_suffix(".png"))
+    print(json.dumps({k: v for k, v in found.items() if k != "loss"}, indent=1))
+    return model
+
+
+def main(argv: list[str]) -> None:
+    """Trains, then writes the checkpoint and its report."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    values = flags.FLAGS
+    source = SOURCES[values.environment]
+    work = pathlib.Path(values.work or f"data/{source.name}_lewm")
+    work.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe(
+        values.updates,
+        values.batch,
+        values.steps,
+        values.rate,
+        values.sigreg,
+        values.inverse,
+        values.reconstruction,
+        values.projections,
+    )
+    states, actions = source.trajectories(values.trajectories, values.seed)
+    held_out = max(2, len(states) // 20)
+    config = Config(
+        latent=values.latent,
+        history=values.history,
+        frameskip=source.frameskip,
+        action_std=float(np.std(actions)),
+        measured=source.measured(states[:1]).shape[-1],
+        width=values.width,
+        depth=values.depth,
+        skip=values.skip,
+    )
+    frames = training.render_all(source, states, work / "frames.npy")
+    model = train(
+        frames[:-held_out],
+        actions[:-held_out],
+        config,
+        recipe,
+        values.seed,
+        work,
+        values.snapshot_every,
+    )
+    curve = [json.loads(line) for line in (work / "curve.jsonl").read_text().splitlines()]
+    chosen = [
+        f"--{name}={values[name].value}"
+        for name in (
+            "environment",
+            "trajectories",
+            "seed",
+            "latent",
+            "history",
+            "width",
+            "depth",
+            "skip",
+        )
+    ]
+    chosen += [f"--{name}={value}" for name, value in recipe.__dict__.items()]
+    about = {
+        "command": " ".join(["python -m experiments.train_lewm", *chosen]),
+        "parameters": {
+            name: sum(x.size for x in jax.tree.leaves(eqx.filter(part, eqx.is_array)))
+            for name, part in (("encoder", model.encoder), ("predictor", model.predictor))
+        },
+        "training_seconds": curve[-1]["seconds"],
+        "loss": curve[:: max(1, len(curve) // 20)],
+    }
+    output = pathlib.Path(values.output or checkpoint.checkpoint_path(f"{source.name}_lewm"))
+    finish(
+        model,
+        source,
+        frames,
+        states,
+        actions,
+        held_out,
+        values.head_updates,
+        about,
+        output,
+    )
+    print(f"Wrote {output}, its report and its picture.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
