@@ -99,6 +99,23 @@ def test_a_lifted_iteration_shifts_each_state_leaf_once_along_time(goals: int):
     assert found == {"collective-permute": 2, "all-reduce": 2}
 
 
+@pytest.mark.parametrize("devices, horizon, size", [(2, 8, 3), (8, 8, 3), (8, 32, 3), (4, 8, 96)])
+def test_the_bytes_sent_along_time_are_one_state_row(devices: int, horizon: int, size: int):
+    # BUILD_NOTES' cost model: 4 D bytes to one neighbour, whatever T and the number of devices.
+    search = grasp_jax.start(
+        lambda s, a: s + jnp.sum(a),
+        jnp.zeros(size),
+        jnp.ones(size),
+        jnp.zeros((horizon, 2)),
+        matrix.key(),
+        planner=matrix.PLANNERS["GRASP sync=None"],
+        mesh=sharding.make_mesh(time=devices),
+    )
+    program = programs.advance.lower(search, 4).compile().as_text()
+    sent = re.findall(r"= f32\[([\d,]+)\]\S* collective-permute", program)
+    assert [np.prod([int(n) for n in shape.split(",")]) for shape in sent] == [size]
+
+
 def test_time_is_padded_and_cut_for_one_plan_and_for_searches():
     mesh = sharding.make_mesh(time=8)
     found = matrix.solve("GRASP", mesh=mesh)
