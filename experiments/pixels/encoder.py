@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from experiments.pixels.sprites import Scene, rotate
 
@@ -141,6 +142,18 @@ def make_optimizer(rate: float, updates: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
 
+def split_over_devices(batch: Array) -> Array:
+    """A batch [n, ...] split over all devices where they divide it: data-parallel training.
+
+    Weights stay whole on every device; XLA sums the gradients.
+    """
+    count = jax.device_count()
+    if count == 1 or len(batch) % count:
+        return batch
+    mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
+    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec("data")))
+
+
 @functools.partial(jax.jit, static_argnames=("optimizer", "batch"))
 def train_chunk(
     encoder: Any,
@@ -153,7 +166,7 @@ def train_chunk(
     """CHUNK updates; returns encoder, optimiser state and the mean loss []."""
 
     def loss(encoder: Encoder, key: Array) -> Array:
-        latents = random_latents(scene, key, batch)
+        latents = split_over_devices(random_latents(scene, key, batch))
         pictures = jax.vmap(scene.render)(latents) - scene.background
         guesses = jax.vmap(encoder)(pictures)
         # Robust: an object may be out of sight behind another one.

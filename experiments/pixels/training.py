@@ -11,6 +11,7 @@ import optax
 from jax import Array
 
 from experiments.pixels.dynamics import Dynamics
+from experiments.pixels.encoder import split_over_devices
 from experiments.pixels.sprites import Scene
 
 CHUNK = 50  # updates per compiled call
@@ -163,7 +164,7 @@ def train_chunk(
             ]
         )
         loss, gradient = jax.value_and_grad(batch_loss)(
-            state.dynamics, scene, data, start, stage.steps, every
+            state.dynamics, scene, data, split_over_devices(start), stage.steps, every
         )
         change, inner = optimizer.update(gradient, state.optimizer, state.dynamics)
         # The linear part is fitted, not trained.

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,9 +19,10 @@ from experiments.environments.pusht_block import sample_start
 from experiments.pixels import models, training
 from experiments.pixels.discover import discover
 from experiments.pixels.dynamics import fit_drive
-from experiments.pixels.encoder import encode, random_latents, refine
+from experiments.pixels.encoder import encode, random_latents, refine, split_over_devices
 from experiments.pixels.models import Config, VisualModel, blank
 from experiments.pixels.sprites import Kind, Scene, pixel_centres
+from experiments.pixels.training import TrainState
 
 KINDS = (Kind(blobs=5, extent=0.35, turns=True), Kind(blobs=2, extent=0.1, turns=False))
 EVERY = 3
@@ -248,3 +250,36 @@ def _dying(write):
         raise KeyboardInterrupt
 
     return once
+
+
+def test_a_batch_is_split_over_all_devices_where_they_divide_it() -> None:
+    assert jax.device_count() == 8
+    whole = jnp.arange(16.0)
+    shared = jax.jit(split_over_devices)(whole)
+    assert {s.data.shape for s in shared.addressable_shards} == {(2,)}
+    assert (shared == whole).all()
+    assert len(jax.jit(split_over_devices)(whole[:15]).addressable_shards) == 1
+
+
+def test_data_parallel_training_is_training() -> None:
+    model, rng = small_model(), np.random.default_rng(0)
+    path = np.cumsum(0.02 * rng.normal(size=(4, 13, model.scene.latent_size)), axis=1)
+    data = training.Data(jnp.asarray(path, jnp.float32), jnp.asarray(rng.normal(size=(4, 12, 2))))
+    stage = training.Stage(2, 16, 50, 1e-3)
+    starts = training.segment_starts(model.scene, data, stage, EVERY)
+    optimizer = training.make_optimizer((stage,))
+
+    def one_chunk() -> Any:
+        state = TrainState(model.dynamics, model.dynamics, optimizer.init(model.dynamics))
+        first = jnp.zeros((), jnp.int32)
+        settings = (optimizer, stage, EVERY)
+        return training.train_chunk(
+            state, model.scene, data, starts, jax.random.key(0), first, *settings
+        )[1]
+
+    spread = one_chunk()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "split_over_devices", lambda batch: batch)
+        jax.clear_caches()
+        alone = one_chunk()
+    assert jnp.allclose(spread, alone, rtol=1e-3)
