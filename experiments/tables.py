@@ -20,6 +20,16 @@ PAIRS = (
     ("GRASP-sync-only", "GD-Adam-x16"),
 )
 
+LEWM_PAIRS = (
+    ("GRASP", "GRASP-state-gradient"),
+    ("GRASP", "GRASP-sync-only"),
+    ("GRASP-author", "GRASP-author-state-gradient"),
+    ("GRASP-author", "GRASP-author-sync-only"),
+    ("GRASP", "LatCo"),
+    ("GRASP", "GD-Adam-x8"),
+    ("GRASP", "iCEM"),
+)
+
 
 def read_summary(name: str) -> list[dict[str, str]]:
     """The rows of `experiments/results/<name>/summary.csv`."""
@@ -47,6 +57,11 @@ def pointmaze_pixels() -> str:
     return _success("pointmaze_pixels")
 
 
+def wall_lewm() -> str:
+    """Wall through the small LeWM, 128 numbers."""
+    return _success("wall_lewm")
+
+
 def _success(name: str) -> str:
     """One row per planner: success in the simulator, open loop, with its 95% interval.
 
@@ -71,15 +86,24 @@ def _success(name: str) -> str:
 
 def pusht_state_pairs() -> str:
     """Goals that only the first, and only the second planner solves, of all that both had."""
+    return _pairs("pusht_state", PAIRS)
+
+
+def wall_lewm_pairs() -> str:
+    """The same, for GRASP with and without its parts through the small LeWM."""
+    return _pairs("wall_lewm", LEWM_PAIRS)
+
+
+def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
     solved: dict[tuple[str, int], dict[int, bool]] = {}
-    with (RESULTS / "pusht_state" / "results.jsonl").open() as file:
+    with (RESULTS / name / "results.jsonl").open() as file:
         for record in map(json.loads, file):
             cell = solved.setdefault((record["planner"], record["horizon"]), {})
             cell[record["goal"]] = record["success"]
     horizons = sorted({horizon for _, horizon in solved})
     header = ["planners", *(f"H = {h}" for h in horizons)]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    for first, second in PAIRS:
+    for first, second in pairs:
         cells = [_wins(solved.get((first, h), {}), solved.get((second, h), {})) for h in horizons]
         lines.append("| " + " | ".join([f"{first} : {second}", *cells]) + " |")
     return "\n".join(lines)
@@ -142,6 +166,8 @@ def main() -> None:
         pusht_pixels,
         wall_pixels,
         pointmaze_pixels,
+        wall_lewm,
+        wall_lewm_pairs,
         ball_navigation,
         swm_timings,
     ):
