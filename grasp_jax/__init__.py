@@ -27,6 +27,7 @@ from grasp_jax.planners.latco import LatCo, LatCoGN
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
 from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
 from grasp_jax.problem import Context, Problem
+from grasp_jax.rollout import rollout_cost, trajectory
 
 __all__ = [
     "CEM",
@@ -68,10 +69,12 @@ __all__ = [
     "plan_batch",
     "proposal",
     "read",
+    "rollout_cost",
     "sharding",
     "squared_distance",
     "start",
     "start_batch",
+    "trajectory",
 ]
 
 try:
