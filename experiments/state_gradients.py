@@ -6,7 +6,8 @@ For goals of the benchmark: descends the lifted objective alone from the straigh
 full and once with stopped state gradients, and compares how low it gets with how close the model's
 rollout of the same actions gets, and the simulator. Then: norms of the model's derivatives on the
 data and where those descents ended, and states that the model maps onto the goal. Writes
-`state_gradients.jsonl` (one line per goal), `.csv` (medians) and `.png`.
+`state_gradients.jsonl` (one line per goal), `.csv` (medians) and `.png`; with `--goal_weight=1`, as
+GRASP has it by default, files of another name.
 """
 
 import csv
@@ -40,6 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("goals", 100, "Goals.", lower_bound=2)
     flags.DEFINE_integer("horizon", 50, "Environment steps from start to goal.", lower_bound=10)
     flags.DEFINE_integer("iterations", 750, "Of each descent.", lower_bound=15)
+    flags.DEFINE_float("goal_weight", 0.0, "Weight of the dense goal term.", lower_bound=0)
     flags.DEFINE_integer("library", 20000, "Frames of training data that stand for the data.")
     flags.DEFINE_string("output", None, "Folder; experiments/results/<checkpoint>.")
 
@@ -197,7 +199,7 @@ def draw(rows: list[Record], descent: Descent, title: str, path: pathlib.Path) -
     axes[0].axhline(true, color="#555555", linestyle=":", label="residual of the true plan")
     axes[1].axvline(true, color="#555555", linestyle=":")
     axes[0].set(yscale="log", xlabel="iteration", ylabel="squared latent distance")
-    axes[0].set_title("Lifted objective alone, from the straight line")
+    axes[0].set_title("Lifted descent alone, from the straight line")
     axes[1].set(xscale="log", yscale="log", xlabel="lifted residual at the end")
     axes[1].set(ylabel="squared distance of the rollout to the goal")
     names = ("data", "line", STOPPED, FULL)
@@ -228,20 +230,24 @@ def main(argv: list[str]) -> None:
     name = pathlib.Path(values.checkpoint).stem
     folder = pathlib.Path(values.output or f"experiments/results/{name}")
     folder.mkdir(parents=True, exist_ok=True)
-    descent = Descent(iterations=values.iterations)
+    descent = Descent(iterations=values.iterations, goal_weight=values.goal_weight)
+    stem = "state_gradients" + (f"_goal_{values.goal_weight:g}" if values.goal_weight else "")
     goals = task.goals(values.goals, values.horizon, 0, "report")
     rows = measure(model, task, goals, data_latents(model, task, values.library), descent)
-    (folder / "state_gradients.jsonl").unlink(missing_ok=True)
-    log = ResultLog(folder / "state_gradients.jsonl", ("goal",))
+    (folder / f"{stem}.jsonl").unlink(missing_ok=True)
+    log = ResultLog(folder / f"{stem}.jsonl", ("goal",))
     for row in rows:
-        log.append({"environment": task.name, "horizon": values.horizon, **row})
+        settings = {"environment": task.name, "horizon": values.horizon}
+        log.append({**settings, "goal_weight": values.goal_weight, **row})
     table = summarise(rows)
-    with (folder / "state_gradients.csv").open("w", newline="") as file:
+    with (folder / f"{stem}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["quantity", "value", "low", "high"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-    title = f"{task.title}, {name}, H = {values.horizon}, {len(rows)} goals"
-    draw(rows, descent, title, folder / "state_gradients.png")
+    title = (
+        f"{task.title}, {name}, H = {values.horizon}, {len(rows)} goals, γ = {values.goal_weight:g}"
+    )
+    draw(rows, descent, title, folder / f"{stem}.png")
     print(json.dumps(table, indent=0))
 
 

@@ -35,6 +35,7 @@ class Descent:
         state_rate: of the virtual states.
         action_rate: of the actions.
         noise: standard deviation of white noise on the straight line.
+        goal_weight: `γ`, of the dense goal term.
         looks: at how many moments, evenly spaced, to measure.
     """
 
@@ -42,6 +43,7 @@ class Descent:
     state_rate: float = 0.1
     action_rate: float = 0.005
     noise: float = 0.005
+    goal_weight: float = 0.0
     looks: int = 15
 
 
@@ -112,7 +114,7 @@ def descend(model: SmallLeWM, cases: Case, keys: Array, how: str, descent: Desce
         def iterate(carry: Any, _: None) -> tuple[Any, None]:
             variables, memory = carry
             states, actions = variables
-            found = lifted_gradient(problem, states, actions, 0.0, how == STOPPED)
+            found = lifted_gradient(problem, states, actions, descent.goal_weight, how == STOPPED)
             moved = []
             for optimizer, gradient, inner, value in zip(
                 optimizers, (found.states, found.actions), memory, variables, strict=True
