@@ -100,19 +100,24 @@ def table(task: str) -> dict[str, Any]:
 
 def extra(task: str) -> dict[str, Any]:
     """More planners, run where they are named: GRASP without one of its parts."""
+    # The same random numbers in the same places as GRASP: what differs is the part left out.
+    author, frozen = GRASP.author(), {"state_rate": 0.0, "action_rate": 0.0}
+    found = {
+        "GRASP-author-state-gradient": dataclasses.replace(author, stop_state_gradient=False),
+        "GRASP-author-sync-only": dataclasses.replace(author, **frozen),
+    }
     if task == "pusht":
         full = pusht_planners.grasp(noise=0.08)
         return {
             "GRASP-state-gradient": _alter(full, stop_state_gradient=False),
             "GRASP-sync-only": pusht_planners.sync_only(),
+            "GRASP-author": author,
+            **found,
         }
-    # The same random numbers in the same places as GRASP: what differs is the part left out.
-    author, frozen = GRASP.author(), {"state_rate": 0.0, "action_rate": 0.0}
     return {
         "GRASP-state-gradient": _alter(grasp(), stop_state_gradient=False),
         "GRASP-sync-only": _alter(grasp(), **frozen),
-        "GRASP-author-state-gradient": dataclasses.replace(author, stop_state_gradient=False),
-        "GRASP-author-sync-only": dataclasses.replace(author, **frozen),
+        **found,
     }
 
 
