@@ -224,6 +224,8 @@ class LatCoGN:
     ) -> tuple[LatCoGNState, Proposal]:
         """One Gauss-Newton step, one multiplier update, one rollout."""
         del progress
+        # Every device needs the whole dense system: a split of its rows would only be undone.
+        problem = dataclasses.replace(problem, mesh=None)
         half, unravel_half = ravel_pytree((state.states, state.actions))
         # LAPACK solves no half-precision systems.
         variables = half.astype(_tree.cost_dtype(half.dtype))
