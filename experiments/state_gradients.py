@@ -11,7 +11,6 @@ GRASP has it by default, files of another name.
 """
 
 import csv
-import json
 import pathlib
 from typing import Any
 
@@ -31,6 +30,7 @@ from experiments.reporting import Record, ResultLog, wilson_interval
 
 TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
 _WAYS = (STOPPED, FULL)
+_SETTINGS = ("environment", "horizon", "goal_weight", "goal")
 _COLORS = {STOPPED: "#d62728", FULL: "#1f77b4"}
 
 
@@ -147,7 +147,7 @@ def measure(
 def summarise(rows: list[Record]) -> list[Record]:
     """Medians with quartiles of every number, shares with intervals; pairs of the two ways."""
     found = []
-    for name in [k for k in rows[0] if k != "goal"]:
+    for name in [k for k in rows[0] if k not in _SETTINGS]:
         values = [row[name] for row in rows]
         if isinstance(values[0], bool):
             low, high = wilson_interval(sum(values), len(values))
@@ -161,14 +161,20 @@ def summarise(rows: list[Record]) -> list[Record]:
         one, two = (np.array([r[f"{way}_{field}"] for r in rows]) for way in _WAYS)
         count = f"{int(np.sum(one & ~two))} : {int(np.sum(two & ~one))}"
         found.append({"quantity": f"{field}: only {STOPPED} : only {FULL}", "value": count})
-    # A plan whose lifted residual is no worse than the true one's, and which fails all the same.
     for way in _WAYS:
-        fake = [
-            r[f"{way}_residual"][-1] <= r["true_residual"] and not r[f"{way}_success"] for r in rows
-        ]
-        low, high = wilson_interval(sum(fake), len(fake))
-        share = sum(fake) / len(fake)
-        found.append({"quantity": f"{way}_adversarial", "value": share, "low": low, "high": high})
+        kinds = {
+            # The virtual states fit as well as true ones, and the model's own rollout misses.
+            "adversarial": lambda r, w=way: (
+                r[f"{w}_residual"][-1] <= r["true_residual"] and not r[f"{w}_claims"]
+            ),
+            # The model's rollout reaches the goal, and the simulator's does not.
+            "exploited": lambda r, w=way: r[f"{w}_claims"] and not r[f"{w}_success"],
+        }
+        for kind, holds in kinds.items():
+            count = sum(map(holds, rows))
+            low, high = wilson_interval(count, len(rows))
+            share = count / len(rows)
+            found.append({"quantity": f"{way}_{kind}", "value": share, "low": low, "high": high})
     return [
         {
             k: round(float(v), 4) if isinstance(v, (float, np.floating)) else v
@@ -209,9 +215,10 @@ def draw(rows: list[Record], descent: Descent, title: str, path: pathlib.Path) -
         place = np.arange(len(names)) + 0.36 * offset - 0.18
         error = [quartiles[1] - quartiles[0], quartiles[2] - quartiles[1]]
         axes[2].bar(place, quartiles[1], 0.34, yerr=error, label=f"in the {label}")
-    labels = ["data", "line", "stopped:\nwhere it ended", "full:\nwhere it ended"]
+    labels = ["data", "line", "stopped,\nat its end", "full,\nat its end"]
     axes[2].set_xticks(range(len(names)), labels)
-    axes[2].set(ylabel="spectral norm of the model's derivative (median, quartiles)")
+    axes[2].set(ylabel="spectral norm (median, quartiles)")
+    axes[2].set_title("Derivative of the model's prediction")
     for one in axes:
         one.legend(fontsize=7.5, frameon=False)
         one.grid(alpha=0.25)
@@ -233,12 +240,18 @@ def main(argv: list[str]) -> None:
     descent = Descent(iterations=values.iterations, goal_weight=values.goal_weight)
     stem = "state_gradients" + (f"_goal_{values.goal_weight:g}" if values.goal_weight else "")
     goals = task.goals(values.goals, values.horizon, 0, "report")
-    rows = measure(model, task, goals, data_latents(model, task, values.library), descent)
-    (folder / f"{stem}.jsonl").unlink(missing_ok=True)
-    log = ResultLog(folder / f"{stem}.jsonl", ("goal",))
-    for row in rows:
+    log = ResultLog(folder / f"{stem}.jsonl", ("horizon", "goal"))
+    rows = [log.lookup(horizon=values.horizon, goal=i) for i in range(values.goals)]
+    if None in rows:
+        library = data_latents(model, task, values.library)
         settings = {"environment": task.name, "horizon": values.horizon}
-        log.append({**settings, "goal_weight": values.goal_weight, **row})
+        settings["goal_weight"] = values.goal_weight
+        for row in measure(model, task, goals, library, descent):
+            log.append({**settings, **row})
+    else:
+        print(f"Every result is already in {log.path}; delete it to measure anew.")
+    rows = [log.lookup(horizon=values.horizon, goal=i) for i in range(values.goals)]
+    rows = [row for row in rows if row is not None]
     table = summarise(rows)
     with (folder / f"{stem}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["quantity", "value", "low", "high"], lineterminator="\n")
@@ -248,7 +261,9 @@ def main(argv: list[str]) -> None:
         f"{task.title}, {name}, H = {values.horizon}, {len(rows)} goals, γ = {values.goal_weight:g}"
     )
     draw(rows, descent, title, folder / f"{stem}.png")
-    print(json.dumps(table, indent=0))
+    for row in table:
+        interval = f" [{row['low']}, {row['high']}]" if "low" in row else ""
+        print(f"{row['quantity']:40}{row['value']}{interval}")
 
 
 if __name__ == "__main__":

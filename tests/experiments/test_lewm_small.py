@@ -267,7 +267,10 @@ def test_nearest_and_summary() -> None:
     row = {"goal": 0, "true_residual": 1.0}
     for way, residual, won in (("stopped", 2.0, True), ("full", 0.5, False)):
         row |= {f"{way}_residual": [9.0, residual], f"{way}_success": won, f"{way}_claims": won}
-    found = {r["quantity"]: r for r in state_gradients.summarise([row, {**row, "goal": 1}])}
-    assert found["full_residual"]["value"] == 0.5
-    assert found["full_adversarial"]["value"] == 1 and found["stopped_adversarial"]["value"] == 0
+    other = {**row, "goal": 1, "full_claims": True}
+    found = {r["quantity"]: r for r in state_gradients.summarise([row, other])}
+    assert "goal" not in found and found["full_residual"]["value"] == 0.5
+    # Virtual states fit and the model's own rollout misses; or only the simulator's does.
+    assert found["full_adversarial"]["value"] == found["full_exploited"]["value"] == 0.5
+    assert found["stopped_adversarial"]["value"] == found["stopped_exploited"]["value"] == 0
     assert found["success: only stopped : only full"]["value"] == "2 : 0"
