@@ -50,7 +50,7 @@ def define_flags() -> None:
     flags.DEFINE_float("inverse", recipe.inverse, "Weight of the inverse model's error.")
     flags.DEFINE_float("reconstruction", recipe.reconstruction, "Weight of the decoder's error.")
     flags.DEFINE_integer("projections", recipe.projections, "Random directions of SIGReg.")
-    flags.DEFINE_integer("head_updates", 1000, "Updates of the decoder, half of the probe's.")
+    flags.DEFINE_integer("head_updates", 6000, "Updates of the decoder, after training.")
     flags.DEFINE_integer("snapshot_every", 500, "Updates between two snapshots.", lower_bound=1)
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_lewm by default.")
     flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
@@ -76,10 +76,7 @@ def train(
         work: where snapshots and the curve lie.
         snapshot_every: updates.
     """
-    # A copy, because an update gives its input's memory away and average starts as networks.
-    state: Any = jax.tree.map(
-        lambda x: jnp.array(x, copy=True), training.start(jax.random.key(seed), config, recipe)
-    )
+    state: Any = training.start(jax.random.key(seed), config, recipe)
     done, snapshot, log = 0, work / "training.safetensors", work / "curve.jsonl"
     if snapshot.exists():
         state, count = read_arrays(snapshot, (state, jnp.zeros((), jnp.int32)))

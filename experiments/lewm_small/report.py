@@ -18,6 +18,7 @@ from experiments.lewm_small.model import SmallLeWM
 from experiments.lewm_small.training import encode, rollout
 
 _CHUNK = 256
+_PROBE_UPDATES = 2000
 _BANDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1.0)
 
 
@@ -83,10 +84,10 @@ def fit(
 
 
 def with_heads(model: SmallLeWM, train: Sample, updates: int) -> SmallLeWM:
-    """The model with a probe and a decoder fitted to its latents."""
+    """The model with a probe, and a decoder of so many updates, fitted to its latents."""
     units = np.stack([train.measured.mean(0), train.measured.std(0)])
     targets = (train.measured - units[0]) / units[1]
-    probe = fit(model.probe, train.latents, targets, 2 * updates, "probe", 256)
+    probe = fit(model.probe, train.latents, targets, _PROBE_UPDATES, "probe", 256)
     decoder = fit(model.decoder, train.latents, train.frames, updates, "decoder", 64)
     return eqx.tree_at(
         lambda m: (m.probe, m.decoder, m.units),

@@ -42,14 +42,14 @@ class Recipe:
         projections: random directions of SIGReg.
     """
 
-    updates: int = 6000
-    batch: int = 96
+    updates: int = 4000
+    batch: int = 64
     steps: int = 4
     rate: float = 1e-3
-    sigreg: float = 0.1
+    sigreg: float = 0.03
     inverse: float = 0.0
     reconstruction: float = 0.0
-    projections: int = 256
+    projections: int = 64
 
 
 class Networks(NamedTuple):
@@ -89,8 +89,9 @@ def make_optimizer(recipe: Recipe) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4))
 
 
+@functools.partial(jax.jit, static_argnames=("config", "recipe"))
 def start(key: Array, config: Config, recipe: Recipe) -> TrainState:
-    """The state before the first update."""
+    """The state before the first update; none of its arrays share memory."""
     networks: Any = fresh(key, config)
     return TrainState(networks, networks, make_optimizer(recipe).init(networks))
 

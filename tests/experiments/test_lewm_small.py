@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,11 +27,13 @@ RECIPE = Recipe(updates=6, batch=4, steps=2, projections=8, inverse=0.1, reconst
 @functools.cache
 def small_model() -> SmallLeWM:
     """Random, with steering that is not zero."""
-    model = SmallLeWM.random(jax.random.key(0), CONFIG)
-    leaves, structure = jax.tree.flatten(model)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noise = [0.05 * jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, [x + n for x, n in zip(leaves, noise, strict=True)])
+    model = eqx.filter_jit(SmallLeWM.random)(jax.random.key(0), CONFIG)
+    rng = np.random.default_rng(1)
+
+    def shaken(x: jax.Array) -> jax.Array:
+        return jnp.asarray(np.asarray(x) + 0.05 * rng.standard_normal(x.shape, np.float32))
+
+    return jax.tree.map(shaken, model)
 
 
 @functools.cache
@@ -102,11 +105,12 @@ def test_patches_are_merged_and_split() -> None:
 
 def test_the_predictor_reads_all_of_its_window_and_its_rollout_is_its_steps() -> None:
     model, (_, actions, frames) = small_model(), videos()
-    latents = model.encode(jnp.asarray(frames[0, ::5]))
+    latents = training.encode(model, jnp.asarray(frames[0, ::5]))
     taken = jnp.asarray(model.from_environment(actions[0]))
+    step = jax.jit(model.__call__)
     found = jax.jit(training.rollout)(model.predictor, latents[:2], taken)
-    one = model(latents[:2], taken[:2])
-    two = model(jnp.stack([latents[1], one]), taken[1:3])
+    one = step(latents[:2], taken[:2])
+    two = step(jnp.stack([latents[1], one]), taken[1:3])
     np.testing.assert_allclose(found[:2], jnp.stack([one, two]), rtol=1e-5, atol=1e-6)
     for slopes in jax.jit(jax.jacobian(model, argnums=(0, 1)))(latents[:2], taken[:2]):
         assert jnp.all(jnp.max(jnp.abs(slopes), axis=(0, 2)) > 1e-4)
@@ -114,7 +118,7 @@ def test_the_predictor_reads_all_of_its_window_and_its_rollout_is_its_steps() ->
 
 def test_planning_through_it_finds_actions_that_reach_a_latent() -> None:
     model, (_, actions, frames) = small_model(), videos()
-    latents = model.encode(jnp.asarray(frames[0, ::5]))
+    latents = training.encode(model, jnp.asarray(frames[0, ::5]))
     taken = jnp.asarray(model.from_environment(actions[0]))
     np.testing.assert_allclose(model.to_environment(taken), actions[0], atol=1e-6)
     goal = training.rollout(model.predictor, latents[:2], taken[:4])[-1]
@@ -173,7 +177,7 @@ def test_every_loss_has_a_gradient_and_batches_may_be_dealt_to_devices() -> None
     same = training.draw(frames, actions, CONFIG, recipe, 0, 3)
     np.testing.assert_array_equal(batch.frames, same.frames)
     assert batch.frames.shape == (8, 4, 32, 32, 3)
-    nets = training.fresh(jax.random.key(0), CONFIG)
+    nets = eqx.filter_jit(training.fresh)(jax.random.key(0), CONFIG)
     slope = jax.jit(jax.grad(lambda n, b: training.loss(n, b, jax.random.key(1), recipe)[0]))
     alone = slope(nets, Batch(*map(jnp.asarray, batch)))
     dealt = training.spread(batch)
