@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from grasp_jax._tree import PyTree
 from grasp_jax.planners.base import Scalar, require_range, static
@@ -77,18 +78,24 @@ class Colored:
         require_range(self, "stacked", 1)
 
     def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
-        """`[T, ...]` power-law numbers, scaled to unit variance on average over time."""
+        """`[T, ...]` power-law numbers, scaled to unit variance on average over time.
+
+        Computed by a matrix of `(k·T)²` numbers, as `Correlated` is.
+        """
         white = _unstack(White()(key, like), self.stacked)
         steps = white.shape[0]
-        frequency = jnp.maximum(jnp.fft.rfftfreq(steps), 1 / steps).astype(like.dtype)
-        scale = frequency ** (-jnp.asarray(self.exponent, like.dtype) / 2)
+        frequency = np.arange(steps // 2 + 1)
+        exponent = jnp.asarray(self.exponent, jnp.float32)
+        scale = jnp.maximum(frequency / steps, 1 / steps) ** (-exponent / 2)
         # How often each frequency of the half spectrum occurs in the full one.
-        count = jnp.full(scale.shape, 2.0, like.dtype).at[0].set(1)
-        count = count if steps % 2 else count.at[-1].set(1)
+        count = np.where((frequency == 0) | (2 * frequency == steps), 1.0, 2.0)
         scale = scale / jnp.sqrt(jnp.sum(count * scale**2) / steps)
-        shape = (-1,) + (1,) * (white.ndim - 1)
-        spectrum = jnp.fft.rfft(white.astype(jnp.float32), axis=0) * scale.reshape(shape)
-        return _restack(jnp.fft.irfft(spectrum, steps, axis=0).astype(like.dtype), like)
+        # A filter is a product with a circulant matrix; XLA's FFT on CPU fails on a sharded batch.
+        waves = np.cos(2 * np.pi * np.outer(np.arange(steps), frequency) / steps)
+        kernel = (waves.astype(np.float32) * count.astype(np.float32)) @ scale / steps
+        lags = (np.arange(steps)[:, None] - np.arange(steps)) % steps
+        colored = jnp.tensordot(kernel[lags], white.astype(jnp.float32), axes=1)
+        return _restack(colored.astype(like.dtype), like)
 
 
 def add_noise(values: PyTree, size: Scalar | None, noise: Noise, key: jax.Array) -> PyTree:

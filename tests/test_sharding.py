@@ -22,6 +22,9 @@ GOAL = matrix.stacked(*(GOALS[i % 3] for i in range(COUNT)))
 COLLECTIVES = r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 
 
+QUICK = ("GRASP", "CEM", "ICEM", "MultiStart GRASP")
+
+
 def first(tree: Any, count: int) -> Any:
     return jax.tree.map(lambda x: x[:count], tree)
 
@@ -57,10 +60,7 @@ def collectives(search: grasp_jax.Search) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(n, marks=() if n in ("GRASP", "CEM", "MultiStart GRASP") else pytest.mark.slow)
-        for n in matrix.NAMES
-    ],
+    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in matrix.NAMES],
 )
 @pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 1), (1, 8, 1), (2, 1, 4)], ids=str)
 def test_a_mesh_changes_no_plan(name: str, shape: tuple[int, int, int]):
