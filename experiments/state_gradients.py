@@ -120,28 +120,29 @@ def measure(
         for name, (states, _) in places.items()
     }
     sizes = {name: norms(*where) for name, where in places.items()}
-    fakes = brittleness.impostors(model, cases)
-    far = brittleness.nearest(np.asarray(fakes.state), library)
-    true = np.asarray(cases.states[:, -2])
     for i, row in enumerate(rows):
         row |= {f"{name}_off_data": _rounded(values[i]) for name, values in off.items()}
         for name, found in sizes.items():
             row |= {f"{name}_jacobian_{k}": _rounded(v[i]) for k, v in found.items()}
-        moved = np.linalg.norm(fakes.state[i] - cases.start[i])
-        row |= {
-            "true_residual": _rounded(own[i]),
-            "impostor_first": _rounded(fakes.first[i]),
-            "impostor_last": _rounded(fakes.last[i]),
-            "impostor_moved": _rounded(
-                moved / np.linalg.norm(true[i] - np.asarray(cases.start[i]))
-            ),
-            "impostor_off_data": _rounded(far[i]),
-            "impostor_to_true": _rounded(
-                np.linalg.norm(np.asarray(fakes.state[i]) - true[i])
-                / np.linalg.norm(true[i] - np.asarray(cases.start[i]))
-            ),
-        }
+        row["true_residual"] = _rounded(own[i])
+    for row, fake in zip(rows, impostors(model, cases, library), strict=True):
+        row |= fake
     return rows
+
+
+def impostors(model: SmallLeWM, cases: Case, library: np.ndarray) -> list[Record]:
+    """States that the model maps onto the goal; distances in shares of the true predecessor's."""
+    found = brittleness.impostors(model, cases)
+    state, start, true = (np.asarray(x) for x in (found.state, cases.start, cases.states[:, -2]))
+    whole = np.linalg.norm(true - start, axis=1)
+    columns = {
+        "impostor_first": found.first,
+        "impostor_last": found.last,
+        "impostor_moved": np.linalg.norm(state - start, axis=1) / whole,
+        "impostor_off_data": brittleness.nearest(state, library),
+        "impostor_to_true": np.linalg.norm(state - true, axis=1) / whole,
+    }
+    return [{k: _rounded(v[i]) for k, v in columns.items()} for i in range(len(state))]
 
 
 def summarise(rows: list[Record]) -> list[Record]:
