@@ -34,6 +34,7 @@ _COLORS = {
     "GRASP-x2": "#67000d",
     "GRASP-sync-only": "#e7969c",
     "GRASP-plain": "#7b4173",
+    "GRASP-iCEM": "#a50f15",
     "GRASP-state-gradient": "#393b79",
     "GRASP-author-state-gradient": "#637939",
     "GRASP-author-sync-only": "#c7a17a",

@@ -20,6 +20,14 @@ PAIRS = (
     ("GRASP-sync-only", "GD-Adam-x16"),
 )
 
+PIXEL_PAIRS = (
+    ("GRASP", "iCEM"),
+    ("GRASP", "GD-Adam-x8"),
+    ("GRASP", "CEM"),
+    ("GRASP", "GRASP-iCEM"),
+    ("GRASP-iCEM", "iCEM"),
+)
+
 LEWM_PAIRS = (
     ("GRASP", "GRASP-state-gradient"),
     ("GRASP", "GRASP-sync-only"),
@@ -89,6 +97,11 @@ def pusht_state_pairs() -> str:
     return _pairs("pusht_state", PAIRS)
 
 
+def pusht_pixels_pairs() -> str:
+    """The same, for Push-T from pixels, open loop."""
+    return _pairs("pusht_pixels", PIXEL_PAIRS)
+
+
 def wall_lewm_pairs() -> str:
     """The same, for GRASP with and without its parts through the small LeWM."""
     return _pairs("wall_lewm", LEWM_PAIRS)
@@ -98,6 +111,8 @@ def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
     solved: dict[tuple[str, int], dict[int, bool]] = {}
     with (RESULTS / name / "results.jsonl").open() as file:
         for record in map(json.loads, file):
+            if record.get("mode", "open_loop") != "open_loop":
+                continue
             cell = solved.setdefault((record["planner"], record["horizon"]), {})
             cell[record["goal"]] = record["success"]
     horizons = sorted({horizon for _, horizon in solved})
@@ -168,6 +183,7 @@ def main() -> None:
         pointmaze_pixels,
         wall_lewm,
         wall_lewm_pairs,
+        pusht_pixels_pairs,
         ball_navigation,
         swm_timings,
     ):

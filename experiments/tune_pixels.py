@@ -7,17 +7,18 @@ simulator, ties to the faster one) belongs into `experiments.pixels.planners`.
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
 from absl import app, flags
 
-from experiments import summary
+from experiments import pusht_planners, summary
 from experiments.cells import make_cells, run_cells
 from experiments.pixels import runner, tasks
-from experiments.pixels.planners import SMOOTH, STACKED, grasp, sync_only
+from experiments.pixels.planners import SMOOTH, STACKED, grasp, sampled_grasp, sync_only
 from experiments.reporting import ResultLog, print_table, write_summary
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, Colored, LatCo, MultiStart, White
 
 _TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
 _SHAPES = {"white": White(), "smooth": SMOOTH}
@@ -34,8 +35,62 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder; experiments/results/<task>_pixels by default.")
 
 
-def candidates() -> dict[str, dict[str, Any]]:
+def candidates(task: str) -> dict[str, dict[str, Any]]:
     """Family to (label to planner)."""
+    return pusht_candidates() if task == "pusht" else maze_candidates()
+
+
+def pusht_candidates() -> dict[str, dict[str, Any]]:
+    """Around the settings that the sweep on Push-T's states chose."""
+
+    def icem(beta: float, std: float) -> ICEM:
+        return ICEM(std=std, noise=Colored(beta, stacked=STACKED))
+
+    def restarts(rate: float, start: float) -> MultiStart:
+        return MultiStart(GD(rate, 300), 8, start, SMOOTH)
+
+    pusht = functools.partial(pusht_planners.grasp, noise=0.08)
+    return {
+        "CEM": {f"std={std}": CEM(std=std) for std in (1.0, 2.0)},
+        "iCEM": {
+            f"beta={b} std={std}": icem(b, std) for b, std in [(1.0, 1.0), (1.0, 0.5), (2.0, 1.0)]
+        },
+        "MPPI": {
+            f"std={std} temperature={t}": MPPI(std=std, temperature=t, noise=SMOOTH)
+            for std, t in [(0.5, 0.03), (1.0, 0.03), (0.5, 0.1)]
+        },
+        "GD-Adam": {f"rate={rate}": GD(rate, 500) for rate in (0.03, 0.1)},
+        "GD-Adam-x8": {
+            f"rate={rate} start={start}": restarts(rate, start)
+            for rate, start in [(0.01, 1.0), (0.03, 1.0), (0.03, 0.5), (0.1, 1.0)]
+        },
+        "LatCo": {
+            f"rate={rate} multiplier={m}": LatCo(rate, 1000, multiplier=m)
+            for rate, m in [(0.05, 10.0), (0.05, 1.0), (0.02, 10.0)]
+        },
+        "GRASP": {
+            "as from states": pusht(),
+            "noise=0.04": pusht(noise=0.04),
+            "noise=0.16": pusht(noise=0.16),
+            "sync noise=0.6": pusht(sync_noise=0.6),
+            "lifted=8": pusht(lifted=8),
+            "15 sync steps, 16 cycles": pusht(sync_steps=15, cycles=16),
+            "16 starts, 4 cycles": pusht(starts=16, cycles=4),
+            "32 starts, 2 cycles": pusht(starts=32, cycles=2),
+            "sync only": pusht_planners.sync_only(),
+            "16 starts, 2 cycles, then iCEM": Chain(
+                pusht(starts=16, cycles=2),
+                ICEM(iterations=12, std=0.3, noise=Colored(1.0, stacked=STACKED)),
+            ),
+            "iCEM as the sync": sampled_grasp(samples=64, elites=8),
+            "iCEM as the sync, 48 samples": sampled_grasp(),
+            "iCEM as the sync, 48 samples, 2 starts, 16 cycles": sampled_grasp(2, 16),
+        },
+    }
+
+
+def maze_candidates() -> dict[str, dict[str, Any]]:
+    """For Wall and PointMaze."""
     return {
         "CEM": {
             f"{shape} std={std}": CEM(100, 10, 15, std=std, noise=noise)
@@ -100,7 +155,7 @@ def main(argv: list[str]) -> None:
     log = ResultLog(folder / "tuning.jsonl", runner.KEY_FIELDS)
     chosen = {
         f"{family}: {label}": planner
-        for family, settings in candidates().items()
+        for family, settings in candidates(task.name).items()
         if not flags.FLAGS.families or family in flags.FLAGS.families
         for label, planner in settings.items()
     }

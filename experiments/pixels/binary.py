@@ -40,12 +40,12 @@ def run(task: Task, argv: list[str]) -> None:
     setting = runner.Setting(task, checkpoint, flags.FLAGS.replan_every, flags.FLAGS.budget)
     closed = setting.mode == runner.CLOSED_LOOP
     how = f"replanned every {setting.replan_every} model steps" if closed else "open loop"
-    table = planners.table(task.name)
+    table = planners.table(task.name, checkpoint)
     sweeps.run(
         sweeps.Sweep(
             title=f"{task.title} from pixels, {how}, scored in the simulator",
             planners=table,
-            extra=planners.extra(task.name),
+            extra=planners.extra(task.name, checkpoint),
             work=runner.run_cell,
             key_fields=runner.KEY_FIELDS,
             draw=functools.partial(pictures.draw_all, task, checkpoint),

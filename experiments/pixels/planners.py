@@ -75,17 +75,60 @@ def sync_only(
     return MultiStart(planner, starts, 0.7, SMOOTH)
 
 
-def table(task: str) -> dict[str, Any]:
-    """Name to planner for an environment, in the order of the tables.
+def sampled_grasp(
+    starts: int = 4, cycles: int = 8, samples: int = 48, elites: int = 6
+) -> MultiStart:
+    """Push-T's GRASP with a small iCEM as its sync."""
+    sync = ICEM(samples, elites, 3, 5, std=0.3, noise=Colored(1.0, stacked=STACKED))
+    return _alter(pusht_planners.grasp(noise=0.08, starts=starts, cycles=cycles), sync=sync)
 
-    Push-T's are those of its state table, in the units of frames: there 1 is 100 px, here 256 px.
+
+def table(task: str, checkpoint: str = "") -> dict[str, Any]:
+    """Name to planner for an environment and a model, in the order of the tables.
+
+    The settings of the shipped `<task>_pixels` are those that `experiments.tune_pixels` chose.
+    Push-T's sweep began at those of its state table, in the units of frames: there 1 is 100 px,
+    here 256 px. Other models of Wall and PointMaze get first guesses.
     """
     if task == "pusht":
         return {
             **pusht_planners.planners(),
+            "CEM": CEM(std=1.0),
             "GD-SGD": GD(6.5, 500, optax.sgd),
-            "GRASP": pusht_planners.grasp(noise=0.08),
+            "GRASP-iCEM": sampled_grasp(),
+            "GRASP": pusht_planners.grasp(noise=0.08, starts=16, cycles=4),
         }
+    if checkpoint == "wall_pixels":
+        return wall()
+    return pointmaze() if checkpoint == "pointmaze_pixels" else first_guesses()
+
+
+def wall() -> dict[str, Any]:
+    """Tuned on Wall's sprite model at H = 50."""
+    return {
+        "CEM": CEM(100, 10, 15, std=0.5, noise=SMOOTH),
+        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(1.0, stacked=STACKED)),
+        "MPPI": MPPI(100, 15, std=0.5, temperature=0.1, noise=SMOOTH),
+        "GD-Adam": GD(0.03, 200),
+        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.5, SMOOTH),
+        "LatCo": LatCo(0.02, 400, multiplier=10.0),
+        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300),
+        "GRASP": grasp(starts=8, cycles=3, start_noise=1.5),
+    }
+
+
+def pointmaze() -> dict[str, Any]:
+    """Tuned on PointMaze's sprite model at H = 50 (LatCo and GRASP-plain: Wall's)."""
+    return {
+        **wall(),
+        "CEM": CEM(100, 10, 15, std=1.0),
+        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(2.0, stacked=STACKED)),
+        "GRASP": grasp(starts=8, cycles=3),
+    }
+
+
+def first_guesses() -> dict[str, Any]:
+    """For mazes, before any tuning."""
     return {
         "CEM": CEM(100, 10, 15, std=1.0),
         "iCEM": ICEM(100, 10, 5, 15, std=1.0, noise=Colored(1.0, stacked=STACKED)),
@@ -98,27 +141,20 @@ def table(task: str) -> dict[str, Any]:
     }
 
 
-def extra(task: str) -> dict[str, Any]:
+def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     """More planners, run where they are named: GRASP without one of its parts."""
     # The same random numbers in the same places as GRASP: what differs is the part left out.
-    author, frozen = GRASP.author(), {"state_rate": 0.0, "action_rate": 0.0}
+    full, author = table(task, checkpoint)["GRASP"], GRASP.author()
+    frozen = {"state_rate": 0.0, "action_rate": 0.0}
     found = {
+        "GRASP-state-gradient": _alter(full, stop_state_gradient=False),
+        "GRASP-sync-only": _alter(full, **frozen),
         "GRASP-author-state-gradient": dataclasses.replace(author, stop_state_gradient=False),
         "GRASP-author-sync-only": dataclasses.replace(author, **frozen),
     }
-    if task == "pusht":
-        full = pusht_planners.grasp(noise=0.08)
-        return {
-            "GRASP-state-gradient": _alter(full, stop_state_gradient=False),
-            "GRASP-sync-only": pusht_planners.sync_only(),
-            "GRASP-author": author,
-            **found,
-        }
-    return {
-        "GRASP-state-gradient": _alter(grasp(), stop_state_gradient=False),
-        "GRASP-sync-only": _alter(grasp(), **frozen),
-        **found,
-    }
+    if task != "pusht":
+        return found
+    return {**found, "GRASP-author": author}
 
 
 def _alter(full: MultiStart, **changes: Any) -> MultiStart:
