@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from grasp_jax._tree import PyTree
+from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.checks import check_key
 from grasp_jax.driver import Plan
 from grasp_jax.objectives import Objective
@@ -138,21 +138,20 @@ class MPC:
           the plan if this step made one, `nan` if it followed the last one (or if its plan failed:
           see the memory's status).
         """
+        dtype = cost_dtype(state.actions.dtype)
 
         def replan(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
             found = self.plan(state, observation, goal)
-            return found.actions, found.cost, found.status
+            return found.actions, found.cost.astype(dtype), found.status
 
         def follow(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
-            return state.actions, jnp.full((), jnp.nan, cost_dtype), state.status
+            return state.actions, jnp.full((), jnp.nan, dtype), state.status
 
         due = state.taken % self.replan_every == 0
         if isinstance(due, Tracer):
-            cost_dtype = jax.eval_shape(replan, state)[1].dtype
             actions, cost, status = jax.lax.cond(due, replan, follow, state)
         else:
             # A `cond` would be compiled anew at every call.
-            cost_dtype = jnp.float32
             actions, cost, status = (replan if due else follow)(state)
         context = state.context
         if context is not None:

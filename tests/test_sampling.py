@@ -134,7 +134,7 @@ def test_a_sample_depends_on_its_number_but_not_on_how_many_there_are():
 
 
 def test_one_huge_finite_sample_is_as_harmless_as_one_of_nan():
-    def world(state: jax.Array, action: jax.Array) -> jax.Array:
+    def world(poison: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
         # Beyond the cliff the model diverges to large numbers that are still finite.
         return jnp.where(action[0] > 0.9, poison, state + 0.3 * action)
 
@@ -142,5 +142,6 @@ def test_one_huge_finite_sample_is_as_harmless_as_one_of_nan():
     for poison in (1e6, jnp.nan):
         arguments = (jnp.zeros(2), jnp.array([0.8, -0.5]), jnp.zeros((4, 2)), jax.random.key(0))
         planner = MPPI(64, 30, std=0.5, temperature=0.1)
-        found[str(poison)] = grasp_jax.plan(world, *arguments, planner=planner).cost
+        model = jax.tree_util.Partial(world, jnp.asarray(poison))
+        found[str(poison)] = grasp_jax.plan(model, *arguments, planner=planner).cost
     assert found["1000000.0"] < 1.5 * found["nan"] + 1e-3

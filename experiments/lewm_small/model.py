@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import grasp_jax
 from experiments.lewm_small.networks import Decoder, Encoder, Perceptron, Predictor
+from experiments.pixels import shared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,13 +126,11 @@ class SmallLeWM(eqx.Module):
 
     def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
         """Planning actions [..., T, P] to environment actions [..., T * frameskip, 2]."""
-        actions = np.asarray(actions, np.float32) * self.config.action_std
-        return np.clip(actions.reshape(*actions.shape[:-2], -1, 2), -1, 1)
+        return shared.to_environment(actions, self.config.action_std)
 
     def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
         """The inverse of `to_environment`."""
-        actions = np.asarray(actions, np.float32) / self.config.action_std
-        return actions.reshape(*actions.shape[:-2], -1, self.action_size)
+        return shared.from_environment(actions, self.config.action_std, self.action_size)
 
     def measure(self, latents: Array) -> Array:
         """Simulator quantities [..., M] of latents [..., D], as the probe reads them."""

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from experiments.lewm_small.model import Config, SmallLeWM
 from experiments.lewm_small.networks import Perceptron, Predictor
 from experiments.lewm_small.sigreg import sigreg
+from experiments.pixels.shared import over_devices
 from experiments.pixels.sources import Source
 
 
@@ -200,12 +201,8 @@ def update(
 
 def spread(batch: Batch) -> Batch:
     """The batch dealt to all devices, if it can be dealt evenly."""
-    devices = jax.devices()
-    if len(devices) == 1 or len(batch.frames) % len(devices):
-        return batch
-    mesh = jax.sharding.Mesh(np.array(devices), ("batch",))
-    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
-    return Batch(*(jax.device_put(x, split) for x in batch))
+    split = over_devices(len(batch.frames))
+    return batch if split is None else Batch(*(jax.device_put(x, split) for x in batch))
 
 
 @eqx.filter_jit

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from experiments.pixels.shared import over_devices
 from experiments.pixels.sprites import Scene, rotate
 
 REFINEMENTS = 3
@@ -143,15 +143,9 @@ def make_optimizer(rate: float, updates: int) -> optax.GradientTransformation:
 
 
 def split_over_devices(batch: Array) -> Array:
-    """A batch [n, ...] split over all devices where they divide it: data-parallel training.
-
-    Weights stay whole on every device; XLA sums the gradients.
-    """
-    count = jax.device_count()
-    if count == 1 or len(batch) % count:
-        return batch
-    mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
-    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec("data")))
+    """A batch [n, ...] inside a program, split over all devices where they divide it."""
+    split = over_devices(len(batch))
+    return batch if split is None else jax.lax.with_sharding_constraint(batch, split)
 
 
 @functools.partial(jax.jit, static_argnames=("optimizer", "batch"))

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 import grasp_jax
 from experiments.lewm_small.model import Config as LeWMConfig
 from experiments.lewm_small.model import SmallLeWM
+from experiments.pixels import shared
 from experiments.pixels.checkpoint import checkpoint_path, fill, read, write
 from experiments.pixels.dynamics import Dynamics
 from experiments.pixels.encoder import Encoder, encode
@@ -113,13 +114,11 @@ class VisualModel(eqx.Module):
 
     def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
         """Planning actions [..., T, P] to environment actions [..., T * frameskip, 2]."""
-        actions = np.asarray(actions, np.float32) * self.config.action_std
-        return np.clip(actions.reshape(*actions.shape[:-2], -1, 2), -1, 1)
+        return shared.to_environment(actions, self.config.action_std)
 
     def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
         """The inverse of `to_environment`."""
-        actions = np.asarray(actions, np.float32) / self.config.action_std
-        return actions.reshape(*actions.shape[:-2], -1, self.action_size)
+        return shared.from_environment(actions, self.config.action_std, self.action_size)
 
     def measure(self, latents: Array) -> Array:
         """Simulator quantities [..., M] of latents [..., L], as the probe reads them."""

@@ -223,8 +223,8 @@ class MPPI:
 
     The mean moves to the average of all samples, weighted by `exp(-(c - c_min) / (τ · spread))`,
     where `spread` is the root mean square of the costs' excess over the best, so that `τ` does not
-    depend on the units of the objective. An excess counts ten times the median one at most: a
-    sample that diverges is as harmless as one that is not finite.
+    depend on the units of the objective. An excess above ten times the median one is left out of
+    it: a sample that diverges is as harmless as one that is not finite.
 
     Attributes:
       samples: `N` sequences per iteration.
@@ -265,8 +265,9 @@ class MPPI:
         valid = jnp.isfinite(scored.costs)
         excess = jnp.where(valid, scored.costs - jnp.min(scored.costs), 0)
         middle = jnp.nanmedian(jnp.where(valid, excess, jnp.nan))
-        counted = jnp.where(middle > 0, jnp.minimum(excess, 10 * middle), excess)
-        spread = jnp.sqrt(jnp.sum(jnp.square(counted)) / jnp.maximum(jnp.sum(valid), 1))
+        counted = valid & ((excess <= 10 * middle) | (middle == 0))
+        total = jnp.sum(jnp.where(counted, jnp.square(excess), 0))
+        spread = jnp.sqrt(total / jnp.maximum(jnp.sum(counted), 1))
         scale = jnp.maximum(self.temperature * spread, jnp.finfo(samples.dtype).tiny)
         weights = jnp.where(valid, jnp.exp(-excess / scale), 0).astype(samples.dtype)
         mean, _ = _weighted_moments(samples, weights, state)

@@ -1,0 +1,85 @@
+"""Wrong settings of planners, noises and wrappers, told when they are written or used."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import grasp_jax
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Correlated, LatCo
+from tests.test_bad_input import GOAL, GUESS, KEY, START, call, step
+
+SETTINGS: dict[str, tuple[Any, list[str]]] = {
+    "optimiser as the rate": (
+        GD(optax.adam),  # pyright: ignore[reportArgumentType]
+        ["GD.learning_rate", "schedule of the iteration", "function"],
+    ),
+    "rates of a wrong size": (GD(jnp.ones(3)), ["GD.learning_rate", "[4, 2]", "shape [3]"]),
+    "no rate": (GD(None), ["GD.learning_rate", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "schedule of a vector": (
+        GRASP(state_rate=lambda i: jnp.ones(3) * i),
+        ["GRASP.state_rate", "shape [3]"],
+    ),
+    "no goal weight": (GRASP(goal_weight=None), ["GRASP.goal_weight", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "a noise as its size": (
+        GRASP(state_noise=grasp_jax.White()),  # pyright: ignore[reportArgumentType]
+        ["GRASP.state_noise", "a number", "None", "White()"],
+    ),
+    "text as a size": (CEM(std="1"), ["CEM.std", "str", "'1'"]),  # pyright: ignore[reportArgumentType]
+    "deviations of a wrong size": (MPPI(std=jnp.ones(3)), ["MPPI.std", "[4, 2]", "shape [3]"]),
+    "no deviation": (ICEM(std=None), ["ICEM.std", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "one sample": (CEM(1, 1, 2), ["CEM.samples must be at least 2", "got 1"]),
+    "no path": (LatCo(path=None), ["LatCo.path", "path(problem, key)", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "a path of another shape": (
+        GRASP(path=lambda problem, key: jnp.zeros((4, 3))),
+        ["GRASP.path must return the states s_1..s_(T-1), float32[3, 3]", "got float32[4, 3]"],
+    ),
+    "a path that fails": (
+        GRASP(path=grasp_jax.ViaPoints(2, scale=jnp.ones(5))),
+        ["GRASP.path failed on a state float32[3]"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_wrong_settings_are_told(case: str):
+    planner, words = SETTINGS[case]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call(planner=planner)
+    for word in words:
+        assert word in str(caught.value)
+
+
+RANGES: dict[str, Any] = {
+    "CEM.std must be at least 0, got -1": lambda: CEM(std=-1.0),
+    "ICEM.momentum must be at least 0 and below 1, got 1": lambda: ICEM(momentum=1.0),
+    "MPPI.temperature must be at least 0, got -1": lambda: MPPI(temperature=-1.0),
+    "Correlated.correlation must be at least 0 and below 1, got 1.5": lambda: Correlated(1.5),
+    "Correlated.stacked must be at least 1, got 0": lambda: Correlated(stacked=0),
+    "Sawtooth.period must be at least 1, got 0": lambda: grasp_jax.Sawtooth(1.0, 0.0, 0),
+    "ViaPoints.count must be at least 0, got -1": lambda: grasp_jax.ViaPoints(-1),
+}
+
+
+@pytest.mark.parametrize("message", RANGES)
+def test_numbers_out_of_range_are_told_when_they_are_written(message: str):
+    with pytest.raises(ValueError, match=message):
+        RANGES[message]()
+
+
+def test_a_compiled_plan_tells_a_wrong_key_and_a_wrong_length():
+    compiled = call(grasp_jax.compile_plan, length=4)
+    with pytest.raises(TypeError, match="key must be a JAX random key, got int"):
+        compiled(START, GOAL, GUESS, 0)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"a compiled plan takes .* and a key uint32\[2\]"):
+        compiled(START, GOAL, GUESS, jax.random.PRNGKey(0))
+    with pytest.raises(ValueError, match=r"length must be in 1\.\.4, got 99"):
+        compiled(START, GOAL, GUESS, KEY, length=99)
+
+
+def test_models_of_an_ensemble_are_one_pytree():
+    members: Any = [step, step]
+    with pytest.raises(ValueError, match=r"MeanEnsemble\.members must be one callable pytree"):
+        call(dynamics=grasp_jax.world_models.MeanEnsemble(members))
