@@ -129,7 +129,7 @@ def check_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
 def _used(value: Any) -> Any:
     """A planner's description without what is off, so that new fields change nothing."""
     if isinstance(value, dict):
-        return {name: _used(v) for name, v in value.items() if v is not None}
+        return {name: _used(v) for name, v in value.items() if v is not None and v is not False}
     return [_used(v) for v in value] if isinstance(value, list) else value
 
 

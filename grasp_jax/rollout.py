@@ -28,16 +28,31 @@ def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
     return _tree.prepend(problem.start, states)
 
 
-def final_state(problem: Problem, actions: jax.Array) -> PyTree:
-    """`s_T`, leaves `[...]`, of the rollout under `[T, A]` actions, without storing the others."""
+def final_state(problem: Problem, actions: jax.Array, recompute: bool = False) -> PyTree:
+    """`s_T`, leaves `[...]`, of the rollout under `[T, A]` actions, without storing the others.
+
+    Args:
+      problem: One goal.
+      actions: `[T, A]`.
+      recompute: A derivative keeps the `T` states alone and evaluates the model a second time,
+        instead of keeping what the model computed in all `T` steps.
+    """
     step, carry, inputs = _stepper(problem, actions)
-    states, _ = jax.lax.scan(lambda c, x: (step(c, x)[0], None), carry, inputs)
+
+    def to_next(carry: Carry, inputs: Any) -> tuple[Carry, None]:
+        return step(carry, inputs)[0], None
+
+    to_next = jax.checkpoint(to_next, prevent_cse=False) if recompute else to_next
+    states, _ = jax.lax.scan(to_next, carry, inputs)
     return states if problem.context is None else _tree.take(states, -1)
 
 
-def rollout_cost(problem: Problem, actions: jax.Array) -> jax.Array:
-    """The objective of the true rollout of `[T, A]` actions: `[]`. One model call per step."""
-    return problem.cost(final_state(problem, actions), actions)
+def rollout_cost(problem: Problem, actions: jax.Array, recompute: bool = False) -> jax.Array:
+    """The objective of the true rollout of `[T, A]` actions: `[]`. One model call per step.
+
+    Arguments as for `final_state`.
+    """
+    return problem.cost(final_state(problem, actions, recompute), actions)
 
 
 def _stepper(

@@ -54,3 +54,26 @@ def test_time_chunks_bound_the_memory_of_lifted_iterations():
     whole = temporary(128, sync=None)
     chunked = temporary(128, sync=None, time_chunk=4)
     assert chunked < 0.6 * whole
+
+
+def test_recomputing_bounds_the_memory_of_a_serial_gradient():
+    whole = temporary(128, sync=grasp_jax.GD(0.1, 3), time_chunk=4)
+    bounded = temporary(128, sync=grasp_jax.GD(0.1, 3, recompute=True), time_chunk=4)
+    assert bounded < 0.6 * whole
+
+
+def test_recomputing_changes_no_plan_and_is_counted():
+    keys = jax.random.split(jax.random.key(1))
+    shapes = ((SIZE + 2, HIDDEN), (HIDDEN, SIZE))
+    weights = tuple(0.1 * jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True))
+    guess = jnp.full((6, 2), 0.1)
+    kept, again = (
+        grasp_jax.plan(
+            jax.tree_util.Partial(model, weights), jnp.full(SIZE, 0.3), jnp.ones(SIZE),
+            guess, jax.random.key(0), planner=grasp_jax.GD(0.1, 5, recompute=recompute),
+        )
+        for recompute in (False, True)
+    )  # fmt: skip
+    assert jnp.abs(kept.actions - guess).max() > 0.1
+    assert jnp.allclose(kept.actions, again.actions, atol=1e-5)
+    assert (again.metrics.forward == 2 * kept.metrics.forward).all()

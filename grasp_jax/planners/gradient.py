@@ -55,6 +55,8 @@ class GD:
         None for none.
       start_noise: Standard deviation of `noise` added to the starting guess, or None for none.
       noise: Shape of the start noise over time.
+      recompute: Bound memory: a gradient keeps the `T` states alone and evaluates the model a
+        second time, instead of keeping what the model computed in all `T` steps.
     """
 
     learning_rate: Scalar | Schedule = 0.1
@@ -63,6 +65,7 @@ class GD:
     action_noise: Scalar | None = None
     start_noise: Scalar | None = None
     noise: Noise = White()
+    recompute: bool = static(False)
 
     @staticmethod
     def dino_wm() -> "GD":
@@ -89,7 +92,9 @@ class GD:
         self, problem: Problem, state: GDState, progress: Progress
     ) -> tuple[GDState, Proposal]:
         """Evaluates the present actions, then moves them down the gradient of their cost."""
-        cost, gradient = jax.value_and_grad(lambda a: rollout_cost(problem, a))(state.actions)
+        cost, gradient = jax.value_and_grad(lambda a: rollout_cost(problem, a, self.recompute))(
+            state.actions
+        )
         finite = jnp.isfinite(cost) & _tree.all_finite(gradient)
         updates, optimizer = self.optimizer(self.learning_rate).update(
             _tree.finite_or_zero(gradient), state.optimizer, state.actions
@@ -100,7 +105,8 @@ class GD:
         actions = jnp.where(jnp.isfinite(cost), moved, progress.best_actions)
         actions = problem.clip(actions)
         steps = problem.horizon
-        found = proposal(state.actions, cost, finite, forward=steps, backward=steps)
+        forward = 2 * steps if self.recompute else steps
+        found = proposal(state.actions, cost, finite, forward=forward, backward=steps)
         return GDState(actions, optimizer), found
 
     def actions(self, problem: Problem, state: GDState) -> jax.Array:

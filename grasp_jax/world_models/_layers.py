@@ -12,6 +12,13 @@ import jax.numpy as jnp
 Weights = Mapping[str, jax.Array]
 
 
+def part(weights: Weights, prefix: str) -> dict[str, jax.Array]:
+    """The weights whose names begin with `prefix` and a dot, by the rest of their names."""
+    return {
+        n.removeprefix(f"{prefix}."): x for n, x in weights.items() if n.startswith(f"{prefix}.")
+    }
+
+
 def linear(weights: Weights, name: str, x: jax.Array) -> jax.Array:
     """`x Wᵀ + b`, `[..., in]` to `[..., out]`; the bias may be absent."""
     # Contracts the stored axes: on CPU a transposed copy in a rollout costs six times the product.

@@ -5,6 +5,7 @@ planning. One frame is one latent; actions steer every block by AdaLN-zero.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from grasp_jax.world_models._layers import (
     layer_norm,
     linear,
     normalise,
+    part,
     pointwise_conv,
     projection,
 )
@@ -180,29 +182,27 @@ class LeWM:
         order = jnp.arange(len(x))
         mask = (order[:, None] >= order) & there | (order[:, None] == order)
         for i in range(self.config.depth):
+            block = part(self.weights, f"predictor.transformer.layers.{i}")
             # Nobody reads the other rows after the last block.
-            rows = slice(-1, None) if i == self.config.depth - 1 else slice(None)
-            x = self._block(i, x, conditions[:, i], mask, rows)
+            last = i == self.config.depth - 1
+            x = _block(block, x, conditions[:, i], mask, self.config.heads, last)
         x = layer_norm(self.weights, "predictor.transformer.norm", x[-1])
         return projection(self.weights, "pred_proj", x)
 
-    def _block(
-        self, index: int, x: jax.Array, condition: jax.Array, mask: jax.Array, rows: slice
-    ) -> jax.Array:
-        """One AdaLN-zero block on `[h, D]`; `condition` `[h, 6, D]`; `rows` of the result."""
-        name = f"predictor.transformer.layers.{index}"
-        shift, scale, gate, shift_2, scale_2, gate_2 = jnp.moveaxis(condition, 1, 0)
-        mixed = attention(
-            self.weights,
-            f"{name}.attn",
-            normalise(x, 1e-6) * (1 + scale) + shift,
-            mask,
-            self.config.heads,
-            rows,
-        )
-        x = x[rows] + gate[rows] * mixed
-        steered = normalise(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
-        return x + gate_2[rows] * feed_forward(self.weights, f"{name}.mlp", steered)
+
+# Compiled apart so that six blocks are traced as one; XLA inlines them.
+@functools.partial(jax.jit, static_argnames=("heads", "last"))
+def _block(
+    weights: Weights, x: jax.Array, condition: jax.Array, mask: jax.Array, heads: int, last: bool
+) -> jax.Array:
+    """One AdaLN-zero block on `[h, D]`; `condition` `[h, 6, D]`; of the last only the last row."""
+    rows = slice(-1, None) if last else slice(None)
+    shift, scale, gate, shift_2, scale_2, gate_2 = jnp.moveaxis(condition, 1, 0)
+    steered = normalise(x, 1e-6) * (1 + scale) + shift
+    mixed = attention(weights, "attn", steered, mask, heads, rows)
+    x = x[rows] + gate[rows] * mixed
+    steered = normalise(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
+    return x + gate_2[rows] * feed_forward(weights, "mlp", steered)
 
 
 def random_weights(key: jax.Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, jax.Array]:
