@@ -103,10 +103,8 @@ def vit(weights: Weights, name: str, config: ViTConfig, pixels: jax.Array) -> ja
 def _block(weights: Weights, name: str, config: ViTConfig, x: jax.Array) -> jax.Array:
     """One pre-norm block on `[n, width]`."""
     normed = layer_norm(weights, f"{name}.{config.names['before']}", x, config.eps)
-    q, k, v = (
-        linear(weights, f"{name}.attention.{part}_proj", normed).reshape(len(x), config.heads, -1)
-        for part in "qkv"
-    )
+    rows = (linear(weights, f"{name}.attention.{part}_proj", normed) for part in "qkv")
+    q, k, v = (jnp.swapaxes(y.reshape(len(x), config.heads, -1), 0, 1) for y in rows)
     mixed = linear(weights, f"{name}.attention.o_proj", attend(q, k, v, None))
     x = x + _scaled(weights, f"{name}.layer_scale1", mixed)
     normed = layer_norm(weights, f"{name}.{config.names['after']}", x, config.eps)
