@@ -5,6 +5,7 @@ r"""How fast planning is: every planner's iteration beside the bare model, whole
     python -m experiments.benchmark --compare=torch --models=   # beside textbook PyTorch
     python -m experiments.benchmark --models=dinowm --planners=GRASP --horizons=16 --goals=1 \
         --time_chunk=1 --loops=1 --repeats=1                    # 75,264 numbers per state
+    ... --nobare_model --output=runs/memory                     # the memory of planning alone
 
 `ratio` is an iteration's time over that of its model calls alone, all of them side by side (one
 batched forward and one action-VJP for GRASP and GD, forwards for the samplers), timed in the same
@@ -72,7 +73,10 @@ def define_flags() -> None:
     flags.DEFINE_integer("loops", None, "Iterations per timed call; by default by model.")
     flags.DEFINE_float("plan_limit", 3.0, "Run whole plans up to this many seconds.")
     flags.DEFINE_bool("whole_plans", True, "Compile whole plans; LeWM's take half a minute each.")
-    flags.DEFINE_integer("time_chunk", None, "GRASP's time_chunk, to bound memory.")
+    flags.DEFINE_integer(
+        "time_chunk", None, "Bound memory: GRASP's time_chunk, its sync recomputes the model."
+    )
+    flags.DEFINE_bool("bare_model", True, "Time the bare model too; without it there is no ratio.")
     flags.DEFINE_enum("compare", "none", ["none", "torch"], "Time textbook PyTorch beside ours.")
     flags.DEFINE_list("compare_horizons", ["5", "15", "30", "60"], "T of --compare.")
     flags.DEFINE_integer("cores", 1, "CPU cores to use; 0 for all.", lower_bound=0)
@@ -117,14 +121,17 @@ def run_cells(log: ResultLog, computer: Record) -> None:
     @functools.lru_cache(maxsize=1)
     def bare(model: str, horizon: int, goals: int, loops: int) -> tuple[Any, Any]:
         setting = benchmark_models.make_setting(model, goals)
+        if not flags.FLAGS.bare_model:
+            return setting, {}
         return setting, benchmark_timing.roofline(setting, horizon, loops)
 
     with progress(len(cells), "benchmark") as bar:
         for cell in cells:
             loops = flags.FLAGS.loops or _LOOPS[cell["model"].split(":")[0]]
             planner = available[cell["planner"]]
-            if flags.FLAGS.time_chunk and hasattr(planner, "time_chunk"):
-                planner = dataclasses.replace(planner, time_chunk=flags.FLAGS.time_chunk)
+            if flags.FLAGS.time_chunk and isinstance(planner, grasp_jax.GRASP):
+                sync = dataclasses.replace(planner.sync, recompute=True)  # pyright: ignore[reportArgumentType,reportCallIssue]
+                planner = dataclasses.replace(planner, time_chunk=flags.FLAGS.time_chunk, sync=sync)
             setting, model = bare(cell["model"], cell["horizon"], cell["goals"], loops)
             found = benchmark_timing.measure(
                 setting,
@@ -151,7 +158,9 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
     # `goals` is a column of every summary.csv.
     write_summary(folder / "summary.csv", [{k: r.get(k) for k in shown} for r in rows])
     print_table(rows, title=f"One plan or batch, {rows[-1]['device']}", columns=_COLUMNS)
-    benchmark_pictures.ratio_against_horizon(rows, folder / "ratio_against_horizon.png")
+    compared = [r for r in rows if "ratio" in r]
+    if compared:
+        benchmark_pictures.ratio_against_horizon(compared, folder / "ratio_against_horizon.png")
     benchmark_pictures.throughput_against_goals(rows, folder / "throughput_against_goals.png")
 
 

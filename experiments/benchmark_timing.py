@@ -145,7 +145,7 @@ def measure(
       setting: Model and goals.
       horizon: `T`.
       planner: Any planner of the library.
-      bare_model: `roofline` of the same setting, horizon and loops.
+      bare_model: `roofline` of the same setting, horizon and loops; empty for none.
       repeats: Interleaved repeats of every timing.
       loops: Iterations per timed call.
       plan_limit: A whole plan that should take longer than this many seconds is not run; its time
@@ -160,9 +160,6 @@ def measure(
         rows = thunk()[1]
         counts.append((iterations, float(rows.forward.mean()), float(rows.backward.mean())))
     spent = {name: s / loops for name, s in medians(thunks, repeats).items()}
-    backward = max(spent["vjp"] - spent["forward"], 0.0)
-    # What an iteration's model calls would take if all of them ran side by side.
-    bare = (counts[0][1] * spent["forward"] + counts[0][2] * backward) / horizon
     expected = sum(n * spent[f"part{i}"] for i, (n, _, _) in enumerate(counts))
     plan, compile_seconds, bytes_ = None, None, None
     if plan_limit is not None:
@@ -171,9 +168,7 @@ def measure(
     seconds = medians({"plan": plan}, 1)["plan"] if run and plan else expected
     record = {
         "iteration_ms": 1e3 * spent["part0"],
-        "forward_ms": 1e3 * spent["forward"],
-        "forward_vjp_ms": 1e3 * spent["vjp"],
-        "ratio": spent["part0"] / bare,
+        **(_beside_bare_model(spent, horizon, *counts[0][1:]) if bare_model else {}),
         "plan_seconds": seconds,
         "plan_measured": run,
         "plans_per_second": goals / seconds,
@@ -187,6 +182,26 @@ def measure(
     if len(counts) > 1:
         record["sync_step_ms"] = 1e3 * spent["part1"]
     return record
+
+
+def _beside_bare_model(
+    spent: Mapping[str, float], horizon: int, forward: float, backward: float
+) -> Record:
+    """The bare model's times, and an iteration's over that of its model calls side by side.
+
+    Args:
+      spent: Seconds of `forward`, `vjp` and the iteration (`part0`).
+      horizon: `T`.
+      forward: One-step model evaluations of an iteration.
+      backward: One-step model derivatives of an iteration.
+    """
+    derivative = max(spent["vjp"] - spent["forward"], 0.0)
+    bare = (forward * spent["forward"] + backward * derivative) / horizon
+    return {
+        "forward_ms": 1e3 * spent["forward"],
+        "forward_vjp_ms": 1e3 * spent["vjp"],
+        "ratio": spent["part0"] / bare,
+    }
 
 
 def _serial_depth(planner: Any, horizon: int) -> int:
