@@ -1,8 +1,8 @@
 r"""PointMaze from pixels: a ball is pushed through a U-shaped maze, from frame to goal frame.
 
     python -m experiments.pointmaze                        # a few minutes on 2 cores
-    python -m experiments.pointmaze --goals=50 --horizons=10,30,50 \
-        --planners=iCEM,GD-Adam-x8,GRASP --output=experiments/results/pointmaze_pixels   # recorded
+    python -m experiments.pointmaze --goals=500 --nocompile_fast \
+        --output=experiments/results/pointmaze_pixels     # recorded
     python -m experiments.pointmaze --replan_every=1 --planners=GRASP   # closed loop
 
 Plans through the shipped visual world model (`experiments.train_visual` makes it anew) and scores

@@ -28,6 +28,13 @@ PIXEL_PAIRS = (
     ("GRASP-iCEM", "iCEM"),
 )
 
+MAZE_PAIRS = (
+    ("GRASP", "iCEM"),
+    ("GRASP", "MPPI"),
+    ("GRASP", "CEM"),
+    ("GRASP", "GD-Adam-x8"),
+)
+
 LEWM_PAIRS = (
     ("GRASP", "GRASP-state-gradient"),
     ("GRASP", "GRASP-sync-only"),
@@ -100,6 +107,16 @@ def pusht_state_pairs() -> str:
 def pusht_pixels_pairs() -> str:
     """The same, for Push-T from pixels, open loop."""
     return _pairs("pusht_pixels", PIXEL_PAIRS)
+
+
+def wall_pixels_pairs() -> str:
+    """The same, for Wall."""
+    return _pairs("wall_pixels", MAZE_PAIRS)
+
+
+def pointmaze_pixels_pairs() -> str:
+    """The same, for PointMaze."""
+    return _pairs("pointmaze_pixels", MAZE_PAIRS)
 
 
 def wall_lewm_pairs() -> str:
@@ -180,7 +197,9 @@ def main() -> None:
         pusht_state_pairs,
         pusht_pixels,
         wall_pixels,
+        wall_pixels_pairs,
         pointmaze_pixels,
+        pointmaze_pixels_pairs,
         wall_lewm,
         wall_lewm_pairs,
         pusht_pixels_pairs,

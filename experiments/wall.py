@@ -1,8 +1,8 @@
 r"""Wall from pixels: a dot finds the door between two rooms, from a start frame to a goal frame.
 
     python -m experiments.wall                        # a few minutes on 2 cores
-    python -m experiments.wall --goals=50 --horizons=10,30,50 \
-        --planners=iCEM,GD-Adam-x8,GRASP --output=experiments/results/wall_pixels   # recorded
+    python -m experiments.wall --goals=500 --nocompile_fast \
+        --output=experiments/results/wall_pixels     # recorded
     python -m experiments.wall --replan_every=1 --planners=GRASP   # closed loop
 
 Plans through the shipped visual world model (`experiments.train_visual` makes it anew) and scores
