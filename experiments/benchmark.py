@@ -154,6 +154,7 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
     rows = list({tuple(r[f] for f in KEY_FIELDS): r for r in log.records}.values())
     if not rows:
         return
+    rows.sort(key=lambda r: (r["model"], r["horizon"], r["goals"]))
     shown = ("device", "cores", *_COLUMNS, "state_size", "plan_measured", "process_peak_mb")
     # `goals` is a column of every summary.csv.
     write_summary(folder / "summary.csv", [{k: r.get(k) for k in shown} for r in rows])

@@ -141,6 +141,26 @@ def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
     return "\n".join(lines)
 
 
+def speed_torch() -> str:
+    """One LeWM-size plan beside textbook PyTorch, milliseconds, and how many times faster."""
+    with (RESULTS / "benchmark" / "torch.jsonl").open() as file:
+        records = sorted(map(json.loads, file), key=lambda r: (r["frames"], r["horizon"]))
+    header = ["frames", "T", "lifted iteration", "PyTorch loop over T", "PyTorch batched over T"]
+    header += ["sync step", "PyTorch"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for r in records:
+        beside = (
+            ("torch_loop_ms", "loop_over_ours"),
+            ("torch_batched_ms", "batched_over_ours"),
+            ("torch_sync_step_ms", "sync_over_ours"),
+        )
+        loop, batched, sync = (f"{r[ms]:.0f} ({r[ratio]:.1f}x)" for ms, ratio in beside)
+        ours = f"{r['lifted_ms']:.0f}", f"{r['sync_step_ms']:.0f}"
+        cells = [str(r["frames"]), str(r["horizon"]), ours[0], loop, batched, ours[1], sync]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def ball_navigation() -> str:
     """One row per planner: success on both maps."""
     rows = read_summary("ball_navigation")
@@ -204,6 +224,7 @@ def main() -> None:
         wall_lewm_pairs,
         pusht_pixels_pairs,
         ball_navigation,
+        speed_torch,
         swm_timings,
     ):
         print(f"<!-- table {table.__name__} -->\n{table()}\n<!-- end -->\n")
