@@ -142,7 +142,7 @@ def first_guesses() -> dict[str, Any]:
 
 
 def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
-    """More planners, run where they are named: GRASP without one of its parts."""
+    """More planners, run where they are named: GRASP without one of its parts, short searches."""
     # The same random numbers in the same places as GRASP: what differs is the part left out.
     full, author = table(task, checkpoint)["GRASP"], GRASP.author()
     frozen = {"state_rate": 0.0, "action_rate": 0.0}
@@ -154,7 +154,24 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     }
     if task != "pusht":
         return found
-    return {**found, "GRASP-author": author}
+    return {**found, "GRASP-author": author, **short_searches()}
+
+
+def short_searches() -> dict[str, Any]:
+    """Push-T's GRASP and iCEM at a fraction of their budgets, for control loops."""
+    icem = pusht_planners.planners()["iCEM"]
+
+    def fewer(samples: int, iterations: int) -> ICEM:
+        return dataclasses.replace(
+            icem, samples=samples, elites=samples // 10, iterations=iterations
+        )
+
+    return {
+        "GRASP-x1/4": pusht_planners.grasp(noise=0.08, starts=8, cycles=2),
+        "GRASP-x1/16": pusht_planners.grasp(noise=0.08, starts=4, cycles=1),
+        "iCEM-x1/4": fewer(150, 15),
+        "iCEM-x1/16": fewer(80, 7),
+    }
 
 
 def _alter(full: MultiStart, **changes: Any) -> MultiStart:
