@@ -59,7 +59,20 @@ def pusht_state() -> str:
 
 def pusht_pixels() -> str:
     """Push-T through the visual model."""
-    return _success("pusht_pixels")
+    return _success("pusht_pixels", 100, timed=60)
+
+
+def pusht_pixels_loop() -> str:
+    """The same, replanned at every model step: success and seconds per control step."""
+    rows = [r for r in read_summary("pusht_pixels") if r["mode"] == "closed_loop"]
+    rows = {row["planner"]: row for row in rows}
+    lines = ["| search | GRASP | s per step | iCEM | s per step |", "|" + "---|" * 5]
+    budgets = {"as in the table": "", "a quarter": "-x1/4", "a sixteenth": "-x1/16"}
+    for budget, ending in budgets.items():
+        pair = [rows[f"{name}{ending}"] for name in ("GRASP", "iCEM")]
+        cells = [c for row in pair for c in (_rate(row), _seconds(row["control_seconds"]))]
+        lines.append("| " + " | ".join([budget, *cells]) + " |")
+    return "\n".join(lines)
 
 
 def wall_pixels() -> str:
@@ -77,10 +90,11 @@ def wall_lewm() -> str:
     return _success("wall_lewm", 100)
 
 
-def _success(name: str, goals: int | None = None) -> str:
+def _success(name: str, goals: int | None = None, timed: int | None = None) -> str:
     """One row per planner: success in the simulator, open loop, with its 95% interval.
 
     Cells with fewer goals than `goals`, or by default than the others, are left to `summary.csv`.
+    Seconds are those at the horizon `timed`, by default the middle one.
     """
     rows = [row for row in read_summary(name) if row["mode"] == "open_loop"]
     fewest = goals or max(int(row["goals"]) for row in rows)
@@ -89,11 +103,11 @@ def _success(name: str, goals: int | None = None) -> str:
     names = list(dict.fromkeys(row["planner"] for row in rows))
     cells = {(row["planner"], int(row["horizon"])): row for row in rows}
     header = ["planner", *(f"H = {h}" for h in horizons), "s to success", "s per plan"]
-    middle = horizons[len(horizons) // 2]
+    timed = timed or horizons[len(horizons) // 2]
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for planner in names:
         shown = [_rate(cells.get((planner, h))) for h in horizons]
-        row = cells.get((planner, middle), {})
+        row = cells.get((planner, timed), {})
         times = [_seconds(row.get("median_seconds")), _seconds(row.get("plan_seconds"))]
         lines.append("| " + " | ".join([planner.replace("_", " "), *shown, *times]) + " |")
     return "\n".join(lines)
@@ -216,6 +230,7 @@ def main() -> None:
         pusht_state,
         pusht_state_pairs,
         pusht_pixels,
+        pusht_pixels_loop,
         wall_pixels,
         wall_pixels_pairs,
         pointmaze_pixels,
