@@ -62,7 +62,8 @@ class Metrics:
       loss: What the planner itself minimises.
       residual: Dynamics residual of lifted planners, 0 for the others.
       forward: One-step model evaluations spent in that iteration.
-      backward: One-step model derivatives spent in that iteration.
+      backward: One-step model derivatives spent in that iteration. What a derivative evaluates
+        again to save memory (`time_chunk`, `recompute`) is a part of it, not of `forward`.
     """
 
     cost: jax.Array

@@ -62,7 +62,7 @@ def test_recomputing_bounds_the_memory_of_a_serial_gradient():
     assert bounded < 0.6 * whole
 
 
-def test_recomputing_changes_no_plan_and_is_counted():
+def test_recomputing_changes_no_plan():
     keys = jax.random.split(jax.random.key(1))
     shapes = ((SIZE + 2, HIDDEN), (HIDDEN, SIZE))
     weights = tuple(0.1 * jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True))
@@ -76,4 +76,3 @@ def test_recomputing_changes_no_plan_and_is_counted():
     )  # fmt: skip
     assert jnp.abs(kept.actions - guess).max() > 0.1
     assert jnp.allclose(kept.actions, again.actions, atol=1e-5)
-    assert (again.metrics.forward == 2 * kept.metrics.forward).all()

@@ -1,7 +1,7 @@
 """The planners of the tables over images.
 
-Push-T's settings are those tuned on its states; Wall's and PointMaze's are first guesses: the sweep
-`experiments.tune_pixels` has not been run on the shipped models.
+The settings of the shipped sprite models are those that `experiments.tune_pixels` chose; those of
+other models are first guesses.
 """
 
 import dataclasses

@@ -105,8 +105,7 @@ class GD:
         actions = jnp.where(jnp.isfinite(cost), moved, progress.best_actions)
         actions = problem.clip(actions)
         steps = problem.horizon
-        forward = 2 * steps if self.recompute else steps
-        found = proposal(state.actions, cost, finite, forward=forward, backward=steps)
+        found = proposal(state.actions, cost, finite, forward=steps, backward=steps)
         return GDState(actions, optimizer), found
 
     def actions(self, problem: Problem, state: GDState) -> jax.Array:
