@@ -111,6 +111,9 @@ def success_against_horizon(
         if name in (FLOOR, CEILING):
             style = "--" if name == CEILING else ":"
             label = f"{name} ({'ceiling' if name == CEILING else 'floor'})".replace("_", " ")
+            # A line through one horizon would have no length.
+            if len(x) == 1:
+                x, y = x + np.array([-0.4, 0.4]) * gap, np.repeat(y, 2)
             axes.plot(x, y, style, color=color(name), label=label)
             continue
         index = planners.index(name)
