@@ -3,6 +3,9 @@ r"""Trains a visual world model from frames and actions alone, then measures it.
     python -m experiments.collect_pusht --output=data/pusht
     python -m experiments.train_visual --environment=pusht
 
+What planners try differs from the data's policies: `experiments.collect_plans` executes plans made
+through a trained model, and --plans adds them to the data of the next one.
+
 Stages, each kept in --work, so that the same command continues after a kill: sprites from a few
 hundred frames; an encoder from the sprites' own renderings; the latents of all frames, drawn from
 recorded states as they are needed; the motion of the objects in open-loop rollouts of growing
@@ -22,6 +25,7 @@ from absl import app, flags
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from experiments.collect_plans import read_plans
 from experiments.pixels import encoder as encoders
 from experiments.pixels import training
 from experiments.pixels.discover import discover
@@ -50,6 +54,9 @@ def define_flags() -> None:
         "Stages of the dynamics as model steps:batch size:updates:peak learning rate.",
     )
     flags.DEFINE_integer("width", 96, "Width of the dynamics' networks.")
+    flags.DEFINE_string(
+        "plans", None, "Folder of executed plans to train on, too (`experiments.collect_plans`)."
+    )
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_pixels by default.")
     flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
 
@@ -135,15 +142,14 @@ def encode_all(
 def learn_dynamics(
     scene: Scene,
     data: Data,
+    drive: np.ndarray,
     stages: tuple[Stage, ...],
     width: int,
     every: int,
     seed: int,
     work: pathlib.Path,
 ) -> Dynamics:
-    """Runs or resumes the training of the motion."""
-    fit = fit_coasting if scene.sprites[-1].kind.coasts else fit_drive
-    drive = fit(np.asarray(data.latents), np.asarray(data.actions), every)
+    """Runs or resumes the training of the motion around the fitted `drive`."""
     fresh: Any = Dynamics.random(
         jax.random.key(seed + 2), scene, jnp.asarray(drive, jnp.float32), width
     )
@@ -155,7 +161,7 @@ def learn_dynamics(
         done = int(count)
     lines = log.read_text().splitlines() if log.exists() else []
     log.write_text("".join(f"{x}\n" for x in lines if json.loads(x)["update"] <= done))
-    data = Data(*map(jnp.asarray, data))
+    data = jax.tree.map(jnp.asarray, data)
     end, began, key = 0, time.monotonic(), jax.random.key(seed + 3)
     with tqdm(total=sum(s.updates for s in stages), initial=done, desc="dynamics") as bar:
         for stage in stages:
@@ -203,15 +209,28 @@ def main(argv: list[str]) -> None:
     )
     model = eqx.tree_at(lambda m: (m.scene, m.encoder), blank(config), (scene, encoder))
     latents = encode_all(source, model, states, work)
-    moves = np.asarray(actions, np.float32) * np.asarray(source.action_signs, np.float32)
+    signs = np.asarray(source.action_signs, np.float32)
+    moves = np.asarray(actions, np.float32) * signs
+    seen = Data(latents[:-held_out], moves[:-held_out])
+    fit = fit_coasting if scene.sprites[-1].kind.coasts else fit_drive
+    drive = fit(latents[:-held_out], moves[:-held_out], source.frameskip)
+    folder = work
+    if values.plans:
+        # A folder of its own: the training without plans keeps its snapshot.
+        folder = work / pathlib.Path(values.plans).name
+        folder.mkdir(exist_ok=True)
+        tried, taken = read_plans(values.plans)
+        found = encode_all(source, model, tried, folder)
+        seen = training.join([seen, Data(found, taken * signs)])
     dynamics = learn_dynamics(
         scene,
-        Data(latents[:-held_out], moves[:-held_out]),
+        seen,
+        drive,
         stages,
         values.width,
         source.frameskip,
         values.seed,
-        work,
+        folder,
     )
     model = eqx.tree_at(lambda m: m.dynamics, model, dynamics)
     output = pathlib.Path(values.output or checkpoint_path(f"{source.name}_pixels"))
@@ -219,9 +238,17 @@ def main(argv: list[str]) -> None:
         f"python -m experiments.train_visual --environment={source.name} --seed={values.seed}"
         f" --trajectories={values.trajectories} --encoder_updates={values.encoder_updates}"
         f" --width={values.width} --stages={','.join(values.stages)}"
+        + (f" --plans={values.plans}" if values.plans else "")
     )
     model = write_report(
-        model, source, Data(latents, moves), states, held_out, command, output, work / "curve.jsonl"
+        model,
+        source,
+        Data(latents, moves),
+        states,
+        held_out,
+        command,
+        output,
+        folder / "curve.jsonl",
     )
     save_model(model, output)
     print(f"Wrote {output} and its report.")

@@ -138,6 +138,13 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
             "noise=0.3": grasp(noise=0.3),
             "8 starts, 3 cycles": grasp(starts=8, cycles=3),
             "8 starts, 3 cycles, start noise=1.5": grasp(starts=8, cycles=3, start_noise=1.5),
+            "8 starts, 3 cycles, start noise=2.5": grasp(starts=8, cycles=3, start_noise=2.5),
+            "8 starts, 3 cycles, start noise=1.5 sync noise=0.6": grasp(
+                starts=8, cycles=3, start_noise=1.5, sync_noise=0.6
+            ),
+            "12 starts, 2 cycles, start noise=1.5": grasp(starts=12, cycles=2, start_noise=1.5),
+            "12 starts, 2 cycles, start noise=2.5": grasp(starts=12, cycles=2, start_noise=2.5),
+            "24 starts, 1 cycle, start noise=2.5": grasp(starts=24, cycles=1, start_noise=2.5),
             "sync rate=0.3": grasp(sync_rate=0.3),
             "sync rate=0.3, start noise=1.5, sync noise=0.6": grasp(
                 sync_rate=0.3, start_noise=1.5, sync_noise=0.6

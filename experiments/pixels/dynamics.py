@@ -55,7 +55,8 @@ class Dynamics(eqx.Module):
     Attributes:
         drive: [N, 1 + 2N] displacement of the driven object in each of N environment steps, linear
             in its last displacement, the last N actions and the next N.
-        correction: network for the driven object.
+        correction: network for the driven object: a kick and, where scenery stops it dead (one
+            that coasts bounces), the share of its motion that is left.
         push: one network per turning object.
         onset: network for what the window's last displacement does not tell of the velocity of a
             driven object that coasts, as after a collision; None for one that does not.
@@ -71,7 +72,7 @@ class Dynamics(eqx.Module):
         """Fresh networks around a fitted `drive`."""
         first, *others = jax.random.split(key, 1 + len(scene.sprites))
         push = [
-            Perceptron.random(k, (12 + 3 * s.kind.blobs + 4, width, width, 3))
+            Perceptron.random(k, (_push_inputs(s), width, width, 3))
             for k, s in zip(others, scene.sprites, strict=True)
             if s.kind.turns
         ]
@@ -79,8 +80,10 @@ class Dynamics(eqx.Module):
         if scene.sprites[-1].kind.coasts:
             inputs = 4 + 2 * len(drive)
             onset = Perceptron.random(jax.random.fold_in(key, 1), (inputs, width, width, 2))
-        inputs = 8 + 4 * scene.sprites[-1].kind.octaves
-        return Dynamics(drive, Perceptron.random(first, (inputs, width, width, 2)), push, onset)
+        kind = scene.sprites[-1].kind
+        stops = kind.octaves and not kind.coasts
+        sizes = (8 + 4 * kind.octaves, width, width, 3 if stops else 2)
+        return Dynamics(drive, Perceptron.random(first, sizes), push, onset)
 
     def steps(self, scene: Scene, states: Array, actions: Array) -> Array:
         """The latents after each environment step.
@@ -104,10 +107,9 @@ class Dynamics(eqx.Module):
             displacement = displacement + drift
             place = waves(position, scene.sprites[-1].kind.octaves)
             seen = jnp.concatenate([position, place, 10 * displacement, 10 * last, action])
-            kick = 0.1 * self.correction(seen)
-            displacement = displacement + kick
+            free, displacement = displacement, self._corrected(displacement, seen)
             if self.onset is not None:
-                drift = drift + kick
+                drift = drift + displacement - free
             moved = position + displacement
             path = jnp.stack([position, position + displacement / 2, moved])
             networks = iter(self.push)
@@ -124,6 +126,14 @@ class Dynamics(eqx.Module):
             drift = 0.1 * self.onset(jnp.concatenate(window))
         first = (position, (position - before) / len(actions[1]), drift, others)
         return jax.lax.scan(jax.checkpoint(step), first, (planned, actions[1]))[1]
+
+    def _corrected(self, displacement: Array, seen: Array) -> Array:
+        """The driven object's displacement [2] in an environment step, where it meets something."""
+        found = self.correction(seen)
+        if len(found) == 3:
+            # A factor stops it dead; a sum would have to cancel every push, and leak a little.
+            displacement = jax.nn.sigmoid(3.0 + 10 * found[2]) * displacement
+        return displacement + 0.1 * found[:2]
 
     def _pushed(
         self, network: Perceptron, sprite: Sprite, pose: tuple[Array, Array], path: Array
@@ -146,6 +156,7 @@ class Dynamics(eqx.Module):
             ]
         )
         features = [2 * local, 10 * (local[1:] - local[0]), 10 * (path[2] - path[0])[None]]
+        features.append(jax.vmap(lambda x: waves(x, sprite.kind.octaves))(local))
         flat = jnp.concatenate([f.reshape(-1) for f in features])
         gate = jnp.clip((jnp.max(contact) - OPEN) / OPEN, 0, 1)
         twist = gate * network(jnp.concatenate([flat, contact.reshape(-1), wall]))
@@ -155,10 +166,23 @@ class Dynamics(eqx.Module):
         return position + rotate(facing, twist[:2]), rotate(turn, facing)
 
 
+def _push_inputs(sprite: Sprite) -> int:
+    """Numbers that the network of a turning object reads: the path, contact along it, borders."""
+    return 12 + 3 * (4 * sprite.kind.octaves + sprite.kind.blobs) + 4
+
+
 def waves(position: Array, octaves: int) -> Array:
     """A place [2] as sines and cosines [4 * octaves], the longest one period over the frame."""
-    phases = (jnp.pi * 2.0 ** jnp.arange(octaves) * position[:, None]).reshape(-1)
-    return jnp.concatenate([jnp.sin(phases), jnp.cos(phases)])
+    if not octaves:
+        return jnp.zeros(0)
+    sine, cosine = jnp.sin(jnp.pi * position), jnp.cos(jnp.pi * position)
+    sines, cosines = [], []
+    for _ in range(octaves):
+        sines, cosines = [*sines, sine], [*cosines, cosine]
+        # Twice the angle: cheaper than its own sine and cosine.
+        sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine
+    found = jnp.stack([jnp.stack(sines, axis=-1), jnp.stack(cosines, axis=-1)])
+    return found.reshape(-1)
 
 
 def fit_drive(latents: np.ndarray, actions: np.ndarray, every: int) -> np.ndarray:

@@ -83,7 +83,10 @@ def pusht_measured(states: States) -> NDArray[np.float64]:
 
 PUSHT = Source(
     name="pusht",
-    kinds=(Kind(blobs=24, extent=0.35, turns=True), Kind(blobs=3, extent=0.08, turns=False)),
+    kinds=(
+        Kind(blobs=24, extent=0.35, turns=True, octaves=5),
+        Kind(blobs=3, extent=0.08, turns=False),
+    ),
     trajectories=pusht_trajectories,
     render=pusht_frames.render,
     measured=pusht_measured,
@@ -107,7 +110,7 @@ def position(states: States) -> NDArray[np.float64]:
 
 WALL = Source(
     name="wall",
-    kinds=(Kind(blobs=3, extent=0.15, turns=False, octaves=5),),
+    kinds=(Kind(blobs=3, extent=0.15, turns=False, octaves=6),),
     trajectories=wall_trajectories,
     render=wall.render,
     measured=position,

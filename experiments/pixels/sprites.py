@@ -28,7 +28,8 @@ class Kind:
         extent: largest distance of a blob from the object's centre, in frame coordinates.
         turns: whether it has an angle.
         coasts: whether it keeps its velocity while nothing acts on it.
-        octaves: of waves in which its place is read, where scenery with sharp edges stops it.
+        octaves: of waves in which a place is read, where edges are sharp: its own, where scenery
+            stops it, or the driven object's in its frame, if it turns and is pushed.
     """
 
     blobs: int

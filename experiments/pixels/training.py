@@ -34,10 +34,25 @@ class Data(NamedTuple):
     Attributes:
         latents: [n, T + 1, L] float32.
         actions: [n, T, 2] float32, along the frame's axes.
+        lengths: [n] steps of each, the rest is filled up; None where all have T.
     """
 
     latents: Array | np.ndarray
     actions: Array | np.ndarray
+    lengths: Array | np.ndarray | None = None
+
+
+def join(parts: list[Data]) -> Data:
+    """Trajectories of several lengths, the shorter ones filled up with their last latent."""
+    most = max(part.actions.shape[1] for part in parts)
+    latents, actions, lengths = [], [], []
+    for part in parts:
+        steps = part.actions.shape[1]
+        rest = ((0, 0), (0, most - steps), (0, 0))
+        latents.append(np.pad(np.asarray(part.latents), rest, "edge"))
+        actions.append(np.pad(np.asarray(part.actions), rest))
+        lengths.append(np.full(len(part.actions), steps))
+    return Data(*map(np.concatenate, (latents, actions, lengths)))
 
 
 class TrainState(NamedTuple):
@@ -109,16 +124,19 @@ def segment_starts(scene: Scene, data: Data, stage: Stage, every: int) -> tuple[
     """
     latents = np.asarray(data.latents)
     length = latents.shape[1]
-    last = length - 1 - stage.steps * every
-    rows = np.arange(len(latents))[:, None] * length + np.arange(every, last + 1)
+    starts = np.arange(every, length - stage.steps * every)
+    rows = np.arange(len(latents))[:, None] * length + starts
+    fits = np.ones(rows.shape, bool)
+    if data.lengths is not None:
+        fits = starts + stage.steps * every <= np.asarray(data.lengths)[:, None]
+    anywhere = jnp.asarray(rows[fits])
     if len(scene.sprites) == 1:
-        return jnp.asarray(rows.reshape(-1)), jnp.asarray(rows.reshape(-1))
+        return anywhere, anywhere
     moved = np.asarray(displacement(scene, jnp.asarray(np.diff(latents, axis=1))))[..., :-1]
     total = np.cumsum(np.pad(moved.max(axis=-1) > MOVING, ((0, 0), (1, 0))), axis=1)
-    starts = np.arange(every, last + 1)
     count = total[:, starts + stage.steps * every] - total[:, starts]
-    busy = rows[count >= max(1, stage.steps * every // 6)]
-    return jnp.asarray(rows.reshape(-1)), jnp.asarray(busy if len(busy) else rows.reshape(-1))
+    busy = rows[fits & (count >= max(1, stage.steps * every // 6))]
+    return anywhere, jnp.asarray(busy) if len(busy) else anywhere
 
 
 def batch_loss(

@@ -18,7 +18,7 @@ from experiments.environments import pusht, pusht_frames
 from experiments.environments.pusht_block import sample_start
 from experiments.pixels import models, training
 from experiments.pixels.discover import discover
-from experiments.pixels.dynamics import fit_drive
+from experiments.pixels.dynamics import Dynamics, fit_drive, waves
 from experiments.pixels.encoder import encode, random_latents, refine, split_over_devices
 from experiments.pixels.models import Config, VisualModel, blank
 from experiments.pixels.sprites import Kind, Scene, pixel_centres
@@ -181,6 +181,54 @@ def test_the_drive_of_linear_motion_is_found_exactly() -> None:
     )
 
 
+def test_waves_are_sines_and_cosines_of_every_octave() -> None:
+    place = jnp.array([0.3, -0.8])
+    phases = (jnp.pi * 2.0 ** jnp.arange(6) * place[:, None]).reshape(-1)
+    expected = jnp.concatenate([jnp.sin(phases), jnp.cos(phases)])
+    np.testing.assert_allclose(waves(place, 6), expected, atol=1e-5)
+    assert waves(place, 0).shape == (0,)
+
+
+def test_scenery_stops_a_driven_object_dead() -> None:
+    scene = blank(Config((Kind(blobs=2, extent=0.1, turns=False, octaves=2),), size=32)).scene
+    drive = jnp.zeros((EVERY, 1 + 2 * EVERY)).at[:, 1 + EVERY].set(0.1)
+    motion = Dynamics.random(jax.random.key(0), scene, drive, 8)
+    last = len(motion.correction.biases) - 1
+    states, actions = jnp.zeros((2, 2)), jnp.ones((2, EVERY, 2))
+    moved = motion.steps(scene, states, actions)[-1]
+    assert (jnp.abs(moved) > 0.05).all()
+    stopped = eqx.tree_at(
+        lambda d: (d.correction.weights[last], d.correction.biases[last]),
+        motion,
+        (jnp.zeros((8, 3)), jnp.array([0.0, 0.0, -3.0])),
+    )
+    assert (jnp.abs(stopped.steps(scene, states, actions)) < 1e-10).all()
+
+
+def test_segments_stay_inside_trajectories_of_several_lengths() -> None:
+    model, rng = small_model(), np.random.default_rng(0)
+
+    def walks(count: int, steps: int) -> training.Data:
+        path = np.cumsum(0.02 * rng.normal(size=(count, steps + 1, 6)), axis=1)
+        return training.Data(path, rng.normal(size=(count, steps, 2)))
+
+    short, long = walks(2, 9), walks(1, 12)
+    data = training.join([short, long])
+    assert data.latents.shape == (3, 13, 6) and data.actions.shape == (3, 12, 2)
+    np.testing.assert_array_equal(
+        np.asarray(data.latents)[:2, 10:], short.latents[:, -1:].repeat(3, 1)
+    )
+    np.testing.assert_array_equal(np.asarray(data.actions)[2], long.actions[0])
+    stage = training.Stage(2, 4, 50, 1e-3)
+    for found in training.segment_starts(model.scene, data, stage, EVERY):
+        row, time = np.divmod(np.asarray(found), 13)
+        assert set(zip(row.tolist(), time.tolist(), strict=True)) <= {
+            *((r, EVERY) for r in (0, 1, 2)),
+            *((2, t) for t in (4, 5, 6)),
+        }
+    assert {(0, 3), (1, 3), (2, 6)} <= set(zip(row.tolist(), time.tolist(), strict=True))
+
+
 def test_planning_actions_and_environment_actions() -> None:
     model = blank(Config(KINDS[1:], 32, EVERY, action_std=0.5, measured=2, width=8))
     planned = np.linspace(-1, 1, 4 * 6).reshape(4, 6)
@@ -222,7 +270,13 @@ def test_training_learns_and_resumes(tmp_path: pathlib.Path) -> None:
     data = training.Data(np.concatenate([rest, path], axis=-1).astype(np.float32), actions)
     stages = (training.Stage(1, 8, 100, 1e-3),)
     learn = functools.partial(
-        train_visual.learn_dynamics, model.scene, data, width=8, every=EVERY, seed=0
+        train_visual.learn_dynamics,
+        model.scene,
+        data,
+        fit_drive(data.latents, data.actions, EVERY),
+        width=8,
+        every=EVERY,
+        seed=0,
     )
     whole = learn(stages, work=_folder(tmp_path / "whole"))
     # A snapshot after the first half, as a killed run leaves it.

@@ -6,10 +6,12 @@ import pathlib
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 import grasp_jax
-from experiments import cells, summary
+from experiments import cells, collect_plans, summary
 from experiments.cells import Cell
+from experiments.environments.goals import PAST
 from experiments.pixels import pictures, runner, tasks
 from experiments.reporting import CEILING, FLOOR, Record, ResultLog
 
@@ -96,3 +98,27 @@ def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
     pictures.draw_all(tasks.WALL, "wall_pixels", tmp_path, resumed.records, rows)
     for name in ("success_against_horizon.png", "success_against_time.png", "executed_plans.gif"):
         assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_plans_are_executed_from_their_past_and_a_killed_collection_goes_on(
+    tmp_path: pathlib.Path,
+) -> None:
+    planned = dataclasses.replace(cell("GD", TINY, 10, 3, WALL), chunk=2)
+    with tqdm(disable=True) as bar:
+        collect_plans.collect(planned, tmp_path, bar)
+        first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+        assert set(first) == {"plans_000000.npz", "plans_000002.npz"}
+        (tmp_path / "plans_000002.npz").unlink()
+        (tmp_path / "plans_000002.tmp").write_bytes(first["plans_000002.npz"][:100])
+        collect_plans.collect(planned, tmp_path, bar)
+    states, actions = collect_plans.read_plans(tmp_path)
+    goals = runner.goals_of(tasks.WALL, 3, 10, 0, "tune")
+    assert states.shape == (3, PAST + 11, 2) and actions.shape == (3, PAST + 10, 2)
+    assert abs(actions).max() <= 1 and abs(actions[:, PAST:]).max() > 0.01
+    np.testing.assert_array_equal(states[:, PAST], goals.start.astype(np.float32))
+    np.testing.assert_array_equal(actions[:, :PAST], goals.past_actions)
+    np.testing.assert_allclose(
+        states[:, PAST:], tasks.WALL.execute(goals.start, actions[:, PAST:]), atol=1e-5
+    )
+    with pytest.raises(FileNotFoundError, match="holds no plans: run"):
+        collect_plans.read_plans(tmp_path / "none")

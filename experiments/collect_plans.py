@@ -1,0 +1,121 @@
+r"""Executes plans made through a visual world model, as training data for the next one.
+
+    python -m experiments.collect_plans --task=wall --checkpoint=runs/wall_first.safetensors \
+        --output=data/wall_plans
+    python -m experiments.train_visual --environment=wall --plans=data/wall_plans ...
+
+Planners go where a model errs in their favour, which the data of other policies hardly shows.
+Families of planners take equal shares of the goals, so that the next model favours none of them.
+The goals are drawn like tuning goals, at a seed that no sweep and no table uses. Kept: the states
+to draw frames from, ten steps before each start included, and the actions. Every chunk is written
+as it is done: the same command continues after a kill.
+"""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+import grasp_jax
+from experiments.cells import Cell
+from experiments.pixels import planners, runner, tasks
+
+_TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_enum("task", "wall", list(_TASKS), "The environment.")
+    flags.DEFINE_string("checkpoint", None, "The visual model; the task's own by default.")
+    flags.DEFINE_integer("goals", 800, "Goals, shared by the planners.", lower_bound=1)
+    flags.DEFINE_integer("horizon", 50, "Environment steps from start to goal.", lower_bound=5)
+    flags.DEFINE_list("planners", ["GRASP", "iCEM", "GD-Adam-x8", "MPPI"], "Who plans.")
+    flags.DEFINE_integer("seed", 777, "Seed of goals and searches; 0 is that of the tables.")
+    flags.DEFINE_integer("chunk", 50, "Goals planned side by side.", lower_bound=1)
+    flags.DEFINE_string("output", None, "Folder; data/<task>_plans by default.")
+
+
+def read_plans(folder: pathlib.Path | str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What `collect` has written: states [n, N + 1, S] and environment actions [n, N, A].
+
+    Raises:
+        FileNotFoundError: the folder holds no plans.
+    """
+    files = sorted(pathlib.Path(folder).glob("plans_*.npz"))
+    if not files:
+        raise FileNotFoundError(
+            f"{folder} holds no plans: run `python -m experiments.collect_plans --output={folder}`."
+        )
+    shards = [np.load(file) for file in files]
+    states, actions = (np.concatenate([s[key] for s in shards]) for key in ("states", "actions"))
+    return states, actions
+
+
+def execute_plans(cell: Cell, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Plans and executes some goals: states [n, N + 1, S], actions [n, N, A], success [n]."""
+    task, model = cell.setting.task, runner.model_of(cell.setting.checkpoint)
+    goals = runner.goals_of(task, cell.goals, cell.horizon, cell.seed, cell.split)
+    # Filled up to whole chunks, so that one program serves all.
+    rows = numbers[np.arange(cell.chunk) % len(numbers)]
+    search = grasp_jax.advance(runner.begin_search(cell, rows), cell.planner.iterations)
+    plans = grasp_jax.read(search).actions[: len(numbers)]
+    actions = np.clip(model.to_environment(plans), -1, 1)
+    states = task.execute(goals.start[numbers], actions)
+    before, taken = goals.past_states[numbers], goals.past_actions[numbers]
+    return {
+        "states": np.concatenate([before, states], axis=1).astype(np.float32),
+        "actions": np.concatenate([taken, actions], axis=1).astype(np.float32),
+        "success": task.success(states[:, -1], goals.goal[numbers]),
+    }
+
+
+def collect(cell: Cell, folder: pathlib.Path, bar: Any) -> None:
+    """Writes the chunks of a cell's `todo` that are not there yet."""
+    for low in range(0, len(cell.todo), cell.chunk):
+        numbers = np.asarray(cell.todo[low : low + cell.chunk])
+        path = folder / f"plans_{numbers[0]:06d}.npz"
+        if not path.exists():
+            found = execute_plans(cell, numbers)
+            bar.set_postfix(planner=cell.name, solved=f"{found['success'].mean():.0%}")
+            with path.with_suffix(".tmp").open("wb") as file:
+                np.savez(file, allow_pickle=False, **found)
+            path.with_suffix(".tmp").replace(path)
+        bar.update(len(numbers))
+
+
+def main(argv: list[str]) -> None:
+    """Plans, executes, writes."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    values = flags.FLAGS
+    task, goals = _TASKS[values.task], values.goals
+    setting = runner.Setting(task, values.checkpoint or task.checkpoint)
+    chosen = planners.table(task.name, task.checkpoint)
+    if unknown := sorted(set(values.planners) - set(chosen)):
+        raise app.UsageError(f"--planners: unknown {unknown}; known are {sorted(chosen)}.")
+    folder = pathlib.Path(values.output or f"data/{task.name}_plans")
+    folder.mkdir(parents=True, exist_ok=True)
+    shares = np.array_split(np.arange(goals), len(values.planners))
+    with tqdm(total=goals, desc="plans", unit="goal") as bar:
+        for name, share in zip(values.planners, shares, strict=True):
+            todo = tuple(int(i) for i in share)
+            cell = Cell(
+                name,
+                chosen[name],
+                values.horizon,
+                goals,
+                todo,
+                values.seed,
+                "tune",
+                chunk=values.chunk,
+                setting=setting,
+            )
+            collect(cell, folder, bar)
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
