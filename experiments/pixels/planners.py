@@ -106,23 +106,27 @@ def table(task: str, checkpoint: str = "") -> dict[str, Any]:
 def wall() -> dict[str, Any]:
     """Tuned on Wall's sprite model at H = 50."""
     return {
-        "CEM": CEM(100, 10, 15, std=0.5, noise=SMOOTH),
-        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(1.0, stacked=STACKED)),
+        "CEM": CEM(100, 10, 15, std=1.0, noise=SMOOTH),
+        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(2.0, stacked=STACKED)),
+        "MPPI": MPPI(100, 15, std=0.5, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(0.03, 200),
+        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 2.0, SMOOTH),
+        "LatCo": LatCo(0.1, 400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.3, 30)),
+        "GRASP": grasp(noise=0.3),
+    }
+
+
+def pointmaze() -> dict[str, Any]:
+    """Tuned on PointMaze's sprite model at H = 50 (LatCo and GRASP-plain: on Wall's first one)."""
+    return {
+        "CEM": CEM(100, 10, 15, std=1.0),
+        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(2.0, stacked=STACKED)),
         "MPPI": MPPI(100, 15, std=0.5, temperature=0.1, noise=SMOOTH),
         "GD-Adam": GD(0.03, 200),
         "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.5, SMOOTH),
         "LatCo": LatCo(0.02, 400, multiplier=10.0),
         "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300),
-        "GRASP": grasp(starts=8, cycles=3, start_noise=1.5),
-    }
-
-
-def pointmaze() -> dict[str, Any]:
-    """Tuned on PointMaze's sprite model at H = 50 (LatCo and GRASP-plain: Wall's)."""
-    return {
-        **wall(),
-        "CEM": CEM(100, 10, 15, std=1.0),
-        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(2.0, stacked=STACKED)),
         "GRASP": grasp(starts=8, cycles=3),
     }
 
