@@ -110,7 +110,9 @@ class Dynamics(eqx.Module):
             free, displacement = displacement, self._corrected(displacement, seen)
             if self.onset is not None:
                 drift = drift + displacement - free
-            moved = position + displacement
+            # What is driven stays in the picture, where actions beyond its border are cut off.
+            moved = jnp.clip(position + displacement, -1.0, 1.0)
+            displacement = moved - position
             path = jnp.stack([position, position + displacement / 2, moved])
             networks = iter(self.push)
             others = [

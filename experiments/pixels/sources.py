@@ -85,7 +85,7 @@ PUSHT = Source(
     name="pusht",
     kinds=(
         Kind(blobs=24, extent=0.35, turns=True, octaves=5),
-        Kind(blobs=3, extent=0.08, turns=False),
+        Kind(blobs=3, extent=0.08, turns=False, octaves=4),
     ),
     trajectories=pusht_trajectories,
     render=pusht_frames.render,

@@ -205,6 +205,19 @@ def test_scenery_stops_a_driven_object_dead() -> None:
     assert (jnp.abs(stopped.steps(scene, states, actions)) < 1e-10).all()
 
 
+def test_what_is_driven_stays_in_the_picture_and_comes_back_at_once() -> None:
+    scene = blank(Config((Kind(blobs=2, extent=0.1, turns=False),), size=32)).scene
+    drive = jnp.eye(EVERY, 1 + 2 * EVERY, k=1 + EVERY) * 0.2
+    motion = Dynamics.random(jax.random.key(0), scene, drive, 8)
+    motion = eqx.tree_at(
+        lambda d: d.correction, motion, jax.tree.map(jnp.zeros_like, motion.correction)
+    )
+    states = jnp.full((2, 2), 0.9)
+    out = jnp.array([1.0, 1.0, -1.0])[:, None] * jnp.ones(2)
+    found = motion.steps(scene, states, jnp.stack([0 * out, out]))
+    np.testing.assert_allclose(found, jnp.array([1.0, 1.0, 0.8])[:, None] * jnp.ones(2), atol=1e-6)
+
+
 def test_segments_stay_inside_trajectories_of_several_lengths() -> None:
     model, rng = small_model(), np.random.default_rng(0)
 
