@@ -24,8 +24,7 @@ PIXEL_PAIRS = (
     ("GRASP", "iCEM"),
     ("GRASP", "GD-Adam-x8"),
     ("GRASP", "CEM"),
-    ("GRASP", "GRASP-iCEM"),
-    ("GRASP-iCEM", "iCEM"),
+    ("GRASP", "MPPI"),
 )
 
 MAZE_PAIRS = (

@@ -16,7 +16,14 @@ from absl import app, flags
 from experiments import pusht_planners, summary
 from experiments.cells import make_cells, run_cells
 from experiments.pixels import runner, tasks
-from experiments.pixels.planners import SMOOTH, STACKED, grasp, sampled_grasp, sync_only
+from experiments.pixels.planners import (
+    SMOOTH,
+    STACKED,
+    grasp,
+    sampled_grasp,
+    sampled_maze_grasp,
+    sync_only,
+)
 from experiments.reporting import ResultLog, print_table, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, Colored, LatCo, MultiStart, White
 
@@ -145,6 +152,9 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
             "12 starts, 2 cycles, start noise=1.5": grasp(starts=12, cycles=2, start_noise=1.5),
             "12 starts, 2 cycles, start noise=2.5": grasp(starts=12, cycles=2, start_noise=2.5),
             "24 starts, 1 cycle, start noise=2.5": grasp(starts=24, cycles=1, start_noise=2.5),
+            "iCEM as the sync": sampled_maze_grasp(),
+            "iCEM as the sync, 4 starts": sampled_maze_grasp(4, 3, 30, 4),
+            "iCEM as the sync, 1 start": sampled_maze_grasp(1, 4, 80, 5),
             "sync rate=0.3": grasp(sync_rate=0.3),
             "sync rate=0.3, start noise=1.5, sync noise=0.6": grasp(
                 sync_rate=0.3, start_noise=1.5, sync_noise=0.6

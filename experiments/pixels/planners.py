@@ -83,6 +83,15 @@ def sampled_grasp(
     return _alter(pusht_planners.grasp(noise=0.08, starts=starts, cycles=cycles), sync=sync)
 
 
+def sampled_maze_grasp(
+    starts: int = 2, cycles: int = 4, samples: int = 40, iterations: int = 5
+) -> MultiStart:
+    """Wall's GRASP with a small iCEM as its sync."""
+    sync = ICEM(samples, 5, 3, iterations, std=0.3, noise=Colored(2.0, stacked=STACKED))
+    full = grasp(starts=starts, cycles=cycles, noise=0.3, sync_noise=None)
+    return _alter(full, sync=sync)
+
+
 def table(task: str, checkpoint: str = "") -> dict[str, Any]:
     """Name to planner for an environment and a model, in the order of the tables.
 
@@ -95,7 +104,6 @@ def table(task: str, checkpoint: str = "") -> dict[str, Any]:
             **pusht_planners.planners(),
             "CEM": CEM(std=1.0),
             "GD-SGD": GD(6.5, 500, optax.sgd),
-            "GRASP-iCEM": sampled_grasp(),
             "GRASP": pusht_planners.grasp(noise=0.08, starts=16, cycles=4),
         }
     if checkpoint == "wall_pixels":
@@ -113,7 +121,8 @@ def wall() -> dict[str, Any]:
         "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 2.0, SMOOTH),
         "LatCo": LatCo(0.1, 400, multiplier=1.0),
         "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.3, 30)),
-        "GRASP": grasp(noise=0.3),
+        "GRASP-GD": grasp(noise=0.3),
+        "GRASP": sampled_maze_grasp(),
     }
 
 
@@ -158,7 +167,8 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     }
     if task != "pusht":
         return found
-    return {**found, "GRASP-author": author, **short_searches()}
+    more = {"GRASP-author": author, "GRASP-iCEM": sampled_grasp()}
+    return {**found, **more, **short_searches()}
 
 
 def short_searches() -> dict[str, Any]:
