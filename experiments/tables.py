@@ -34,6 +34,8 @@ MAZE_PAIRS = (
     ("GRASP", "GD-Adam-x8"),
 )
 
+WALL_PAIRS = (*MAZE_PAIRS, ("GRASP", "GRASP-GD"))
+
 LEWM_PAIRS = (
     ("GRASP", "GRASP-state-gradient"),
     ("GRASP", "GRASP-sync-only"),
@@ -124,7 +126,7 @@ def pusht_pixels_pairs() -> str:
 
 def wall_pixels_pairs() -> str:
     """The same, for Wall."""
-    return _pairs("wall_pixels", MAZE_PAIRS)
+    return _pairs("wall_pixels", WALL_PAIRS)
 
 
 def pointmaze_pixels_pairs() -> str:
