@@ -23,12 +23,10 @@ import grasp_jax
 from experiments.cells import Cell
 from experiments.pixels import planners, runner, tasks
 
-_TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
-
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_enum("task", "wall", list(_TASKS), "The environment.")
+    flags.DEFINE_enum("task", "wall", list(tasks.TASKS), "The environment.")
     flags.DEFINE_string("checkpoint", None, "The visual model; the task's own by default.")
     flags.DEFINE_integer("goals", 800, "Goals, shared by the planners.", lower_bound=1)
     flags.DEFINE_integer("horizon", 50, "Environment steps from start to goal.", lower_bound=5)
@@ -91,7 +89,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
     values = flags.FLAGS
-    task, goals = _TASKS[values.task], values.goals
+    task, goals = tasks.TASKS[values.task], values.goals
     setting = runner.Setting(task, values.checkpoint or task.checkpoint)
     chosen = planners.table(task.name, task.checkpoint)
     if unknown := sorted(set(values.planners) - set(chosen)):

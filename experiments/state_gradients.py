@@ -28,7 +28,6 @@ from experiments.pixels.sources import SOURCES
 from experiments.pixels.tasks import Task
 from experiments.reporting import Record, ResultLog, wilson_interval
 
-TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
 _WAYS = (STOPPED, FULL)
 _SETTINGS = ("environment", "horizon", "goal_weight", "goal")
 _COLORS = {STOPPED: "#d62728", FULL: "#1f77b4"}
@@ -36,7 +35,7 @@ _COLORS = {STOPPED: "#d62728", FULL: "#1f77b4"}
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_enum("environment", "wall", sorted(TASKS), "The environment.")
+    flags.DEFINE_enum("environment", "wall", sorted(tasks.TASKS), "The environment.")
     flags.DEFINE_string("checkpoint", "wall_lewm", "A small LeWM: a shipped one's name, or a file.")
     flags.DEFINE_integer("goals", 100, "Goals.", lower_bound=2)
     flags.DEFINE_integer("horizon", 50, "Environment steps from start to goal.", lower_bound=10)
@@ -232,7 +231,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
     values = flags.FLAGS
-    task, model = TASKS[values.environment], runner.model_of(values.checkpoint)
+    task, model = tasks.TASKS[values.environment], runner.model_of(values.checkpoint)
     if not isinstance(model, SmallLeWM):
         raise app.UsageError(f"--checkpoint={values.checkpoint} is no small LeWM.")
     name = pathlib.Path(values.checkpoint).stem

@@ -27,13 +27,12 @@ from experiments.pixels.planners import (
 from experiments.reporting import ResultLog, print_table, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, Colored, LatCo, MultiStart, White
 
-_TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
 _SHAPES = {"white": White(), "smooth": SMOOTH}
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_enum("task", "wall", list(_TASKS), "The environment.")
+    flags.DEFINE_enum("task", "wall", list(tasks.TASKS), "The environment.")
     flags.DEFINE_integer("goals", 50, "Goals per setting.", lower_bound=1)
     flags.DEFINE_list("horizons", ["50"], "Environment steps.")
     flags.DEFINE_list("families", [], "Planner families to sweep; all by default.")
@@ -167,7 +166,7 @@ def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
-    task = _TASKS[flags.FLAGS.task]
+    task = tasks.TASKS[flags.FLAGS.task]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     log = ResultLog(folder / "tuning.jsonl", runner.KEY_FIELDS)
     chosen = {

@@ -27,14 +27,13 @@ from experiments.pixels.sources import SOURCES
 from experiments.pixels.tasks import Task
 from experiments.pixels.training import rollout
 
-TASKS = {task.name: task for task in (tasks.PUSHT, tasks.WALL, tasks.POINTMAZE)}
 _SHOWN = 8  # frames in a strip
 _SCALE = 2
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_enum("environment", "pusht", sorted(TASKS), "Which model.")
+    flags.DEFINE_enum("environment", "pusht", sorted(tasks.TASKS), "Which model.")
     flags.DEFINE_integer("goals", 100, "Held-out segments to measure on.", lower_bound=4)
     flags.DEFINE_integer("horizon", 60, "Environment steps of a segment.", lower_bound=10)
     flags.DEFINE_string("output", None, "Folder; experiments/results/<environment>_pixels.")
@@ -172,7 +171,7 @@ def main(argv: list[str]) -> None:
     """Measures, draws, writes."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
-    task = TASKS[flags.FLAGS.environment]
+    task = tasks.TASKS[flags.FLAGS.environment]
     source = SOURCES[task.name]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     folder.mkdir(parents=True, exist_ok=True)

@@ -137,3 +137,5 @@ POINTMAZE = Task(
     errors=pointmaze_errors,
     checkpoint="pointmaze_pixels",
 )
+
+TASKS = {task.name: task for task in (PUSHT, WALL, POINTMAZE)}
