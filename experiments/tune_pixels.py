@@ -47,7 +47,7 @@ def candidates(task: str) -> dict[str, dict[str, Any]]:
 
 
 def pusht_candidates() -> dict[str, dict[str, Any]]:
-    """Around the settings that the sweep on Push-T's states chose."""
+    """For Push-T, around the settings that the sweep on its states chose."""
 
     def icem(beta: float, std: float) -> ICEM:
         return ICEM(std=std, noise=Colored(beta, stacked=STACKED))
@@ -55,11 +55,12 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
     def restarts(rate: float, start: float) -> MultiStart:
         return MultiStart(GD(rate, 300), 8, start, SMOOTH)
 
-    pusht = functools.partial(pusht_planners.grasp, noise=0.08)
+    pusht = functools.partial(pusht_planners.grasp, noise=0.08, starts=16, cycles=4)
     return {
-        "CEM": {f"std={std}": CEM(std=std) for std in (1.0, 2.0)},
+        "CEM": {f"std={std}": CEM(std=std) for std in (0.5, 1.0, 2.0)},
         "iCEM": {
-            f"beta={b} std={std}": icem(b, std) for b, std in [(1.0, 1.0), (1.0, 0.5), (2.0, 1.0)]
+            f"beta={b} std={std}": icem(b, std)
+            for b, std in [(1.0, 1.0), (1.0, 0.5), (2.0, 1.0), (2.0, 0.5)]
         },
         "MPPI": {
             f"std={std} temperature={t}": MPPI(std=std, temperature=t, noise=SMOOTH)
@@ -74,23 +75,27 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
             f"rate={rate} multiplier={m}": LatCo(rate, 1000, multiplier=m)
             for rate, m in [(0.05, 10.0), (0.05, 1.0), (0.02, 10.0)]
         },
+        "GRASP-plain": {
+            f"sync rate={rate}": dataclasses.replace(GRASP.author(), sync=GD(rate, 30))
+            for rate in (0.03, 0.1)
+        },
         "GRASP": {
-            "as from states": pusht(),
+            "plain": pusht(),
+            "8 starts, 8 cycles": pusht(starts=8, cycles=8),
+            "32 starts, 2 cycles": pusht(starts=32, cycles=2),
+            "exchange": pusht(exchange=1),
             "noise=0.04": pusht(noise=0.04),
             "noise=0.16": pusht(noise=0.16),
             "sync noise=0.6": pusht(sync_noise=0.6),
             "lifted=8": pusht(lifted=8),
-            "15 sync steps, 16 cycles": pusht(sync_steps=15, cycles=16),
-            "16 starts, 4 cycles": pusht(starts=16, cycles=4),
-            "32 starts, 2 cycles": pusht(starts=32, cycles=2),
-            "sync only": pusht_planners.sync_only(),
+            "sync only": pusht_planners.sync_only(starts=16, cycles=4),
             "16 starts, 2 cycles, then iCEM": Chain(
-                pusht(starts=16, cycles=2),
+                pusht(cycles=2),
                 ICEM(iterations=12, std=0.3, noise=Colored(1.0, stacked=STACKED)),
             ),
-            "iCEM as the sync": sampled_grasp(samples=64, elites=8),
-            "iCEM as the sync, 48 samples": sampled_grasp(),
-            "iCEM as the sync, 48 samples, 2 starts, 16 cycles": sampled_grasp(2, 16),
+            "iCEM as the sync": sampled_grasp(),
+            "iCEM as the sync, 2 starts": sampled_grasp(2),
+            "iCEM as the sync, 8 starts, 4 cycles, 32 samples": sampled_grasp(8, 4, 32, 4),
         },
     }
 
