@@ -50,6 +50,7 @@ def define_flags() -> None:
     flags.DEFINE_float("inverse", recipe.inverse, "Weight of the inverse model's error.")
     flags.DEFINE_float("reconstruction", recipe.reconstruction, "Weight of the decoder's error.")
     flags.DEFINE_integer("projections", recipe.projections, "Random directions of SIGReg.")
+    flags.DEFINE_bool("bfloat16", recipe.bfloat16, "Compute in bfloat16; for accelerators.")
     flags.DEFINE_integer("head_updates", 6000, "Updates of the decoder, after training.")
     flags.DEFINE_integer("snapshot_every", 500, "Updates between two snapshots.", lower_bound=1)
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_lewm by default.")
@@ -172,6 +173,7 @@ def main(argv: list[str]) -> None:
         values.inverse,
         values.reconstruction,
         values.projections,
+        values.bfloat16,
     )
     states, actions = source.trajectories(values.trajectories, values.seed)
     held_out = max(2, len(states) // 20)

@@ -101,8 +101,8 @@ class Encoder(eqx.Module):
         )
 
     def __call__(self, frames: Array) -> Array:
-        """[..., S, S, 3] uint8 to [..., D]."""
-        x = frames.astype(jnp.float32) / 127.5 - 1
+        """[..., S, S, 3] uint8 to [..., D], in the precision of the weights."""
+        x = (frames.astype(jnp.float32) / 127.5 - 1).astype(self.patch.weight.dtype)
         x = jax.nn.relu(self.patch(merge(x, PATCHES[0])))
         x = jax.nn.relu(self.group(merge(x, PATCHES[1])))
         return self.head(x.reshape(*x.shape[:-3], -1))
@@ -142,9 +142,11 @@ class Decoder(eqx.Module):
 
 
 def normalise(x: Array) -> Array:
-    """Layer normalisation over the last axis, without scale and shift."""
-    centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
+    """Layer normalisation over the last axis, without scale and shift; inside in float32."""
+    wide = x.astype(jnp.float32)
+    centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+    scale = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
+    return (centred * scale).astype(x.dtype)
 
 
 class Block(eqx.Module):

@@ -41,6 +41,7 @@ class Recipe:
         inverse: weight of the inverse model's error.
         reconstruction: weight of the decoder's error.
         projections: random directions of SIGReg.
+        bfloat16: networks compute in bfloat16; weights, errors and SIGReg stay in float32.
     """
 
     updates: int = 4000
@@ -51,6 +52,7 @@ class Recipe:
     inverse: float = 0.0
     reconstruction: float = 0.0
     projections: int = 64
+    bfloat16: bool = False
 
 
 class Networks(NamedTuple):
@@ -163,11 +165,14 @@ def loss(
     networks: Networks, batch: Batch, key: Array, recipe: Recipe
 ) -> tuple[Array, dict[str, Array]]:
     """The loss [] and its parts."""
+    frames, actions = jnp.asarray(batch.frames), jnp.asarray(batch.actions)
+    if recipe.bfloat16:
+        networks, actions = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (networks, actions))
     model, inverse = networks
     history = model.history
-    frames, actions = jnp.asarray(batch.frames), jnp.asarray(batch.actions)
-    latents = model.encoder(frames)
-    found = rollout(model.predictor, latents[:, :history], actions)
+    coded = model.encoder(frames)
+    predicted = rollout(model.predictor, coded[:, :history], actions)
+    latents, found = _whole(coded), _whole(predicted)
     error = jnp.mean((found - latents[:, history:]) ** 2, axis=(0, 2))
     parts = {
         "prediction": jnp.mean(error),
@@ -176,15 +181,19 @@ def loss(
     }
     total = parts["prediction"] + recipe.sigreg * parts["sigreg"]
     if recipe.inverse:
-        pairs = jnp.concatenate([latents[:, :-1], latents[:, 1:]], axis=-1)
-        parts["inverse"] = jnp.mean((inverse(pairs) - actions) ** 2)
+        pairs = jnp.concatenate([coded[:, :-1], coded[:, 1:]], axis=-1)
+        parts["inverse"] = jnp.mean((_whole(inverse(pairs)) - batch.actions) ** 2)
         total = total + recipe.inverse * parts["inverse"]
     if recipe.reconstruction:
         # The last true frame, drawn from its latent.
-        drawn = model.decoder(latents[:, -1])
+        drawn = _whole(model.decoder(coded[:, -1]))
         parts["reconstruction"] = jnp.mean((drawn - frames[:, -1] / 255) ** 2)
         total = total + recipe.reconstruction * parts["reconstruction"]
     return total, parts
+
+
+def _whole(x: Array) -> Array:
+    return x.astype(jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames=("recipe",), donate_argnums=0)

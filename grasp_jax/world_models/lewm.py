@@ -154,23 +154,24 @@ class LeWM:
         """The next latent `[D]`, from windows `[h, D]` and `[h, A]`, or from `[D]` and `[A]`."""
         return self.step_prepared(states, self.prepare_actions(actions))
 
-    def prepare_actions(self, actions: jax.Array) -> jax.Array:
-        """All that the predictor reads of actions: `[..., A]` to `[..., depth, 6, D]`."""
+    def prepare_actions(self, actions: jax.Array) -> list[jax.Array]:
+        """All that the predictor reads of actions: `[..., A]` to one `[..., 6, D]` per block."""
         w, config = self.weights, self.config
         x = pointwise_conv(w, "action_encoder.patch_embed", actions)
         x = jax.nn.silu(linear(w, "action_encoder.embed.0", x))
         x = jax.nn.silu(linear(w, "action_encoder.embed.2", x))
+        # A list, not an array: XLA compiles kernels that are alike once, but what cuts a block's
+        # share out of an array differs from block to block.
         blocks = [
             linear(w, f"predictor.transformer.layers.{i}.adaLN_modulation.1", x)
             for i in range(config.depth)
         ]
-        stacked = jnp.stack(blocks, axis=-2)
-        return stacked.reshape(*stacked.shape[:-1], 6, config.latent)
+        return [block.reshape(*block.shape[:-1], 6, config.latent) for block in blocks]
 
-    def step_prepared(self, states: jax.Array, conditions: jax.Array) -> jax.Array:
-        """The next latent `[D]` from latents `[h, D]` and prepared actions `[h, depth, 6, D]`."""
+    def step_prepared(self, states: jax.Array, conditions: list[jax.Array]) -> jax.Array:
+        """The next latent `[D]` from latents `[h, D]` and prepared actions `depth x [h, 6, D]`."""
         if states.ndim == 1:
-            states, conditions = states[None], conditions[None]
+            states, conditions = states[None], [block[None] for block in conditions]
         # The present frame is always there: broken numbers in it must not look like a plan.
         there = jnp.all(jnp.isfinite(states), axis=-1).at[-1].set(True)
         # Positions count the frames that are there, the oldest of them first.
@@ -185,7 +186,7 @@ class LeWM:
             block = part(self.weights, f"predictor.transformer.layers.{i}")
             # Nobody reads the other rows after the last block.
             last = i == self.config.depth - 1
-            x = _block(block, x, conditions[:, i], mask, self.config.heads, last)
+            x = _block(block, x, conditions[i], mask, self.config.heads, last)
         x = layer_norm(self.weights, "predictor.transformer.norm", x[-1])
         return projection(self.weights, "pred_proj", x)
 

@@ -189,6 +189,29 @@ def test_every_loss_has_a_gradient_and_batches_may_be_dealt_to_devices() -> None
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_bfloat16_computes_in_half_precision_on_weights_that_stay_whole() -> None:
+    _, actions, frames = videos()
+    batch = training.draw(frames, actions, CONFIG, RECIPE, 0, 0)
+    networks = training.fresh(jax.random.key(0), CONFIG)
+
+    def slope(recipe: Recipe) -> jax.Array:
+        of_all = jax.grad(training.loss, has_aux=True)(networks, batch, jax.random.key(1), recipe)
+        leaves = jax.tree.leaves(of_all)
+        assert all(x.dtype == jnp.float32 for x in leaves)
+        return jnp.concatenate([x.ravel() for x in leaves])
+
+    half = dataclasses.replace(RECIPE, bfloat16=True)
+    exact, rounded = slope(RECIPE), slope(half)
+    error = float(jnp.linalg.norm(rounded - exact) / jnp.linalg.norm(exact))
+    assert 1e-4 < error < 0.05
+    run = functools.partial(training.loss, recipe=half)
+    text = str(jax.make_jaxpr(run)(networks, batch, jax.random.key(1)))
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    # SIGReg's projections and its integral alone are products of whole precision.
+    assert sum("bf16" in line for line in products) > 10
+    assert sum("f32" in line.split(" = ")[0] and "bf16" not in line for line in products) == 2
+
+
 def test_the_actions_of_a_batch_lead_from_frame_to_frame() -> None:
     states, actions, _ = videos()
     config = dataclasses.replace(CONFIG, action_std=float(actions.std()))
