@@ -35,7 +35,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("task", "wall", list(tasks.TASKS), "The environment.")
     flags.DEFINE_integer("goals", 50, "Goals per setting.", lower_bound=1)
     flags.DEFINE_list("horizons", ["50"], "Environment steps.")
-    flags.DEFINE_list("families", [], "Planner families to sweep; all by default.")
+    flags.DEFINE_list("families", [], "Families to sweep, or settings of theirs; all by default.")
     flags.DEFINE_string("checkpoint", None, "The visual model; the task's own by default.")
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder; experiments/results/<task>_pixels by default.")
@@ -86,8 +86,12 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
             "exchange": pusht(exchange=1),
             "noise=0.04": pusht(noise=0.04),
             "noise=0.16": pusht(noise=0.16),
+            "noise=0.16 exchange": pusht(noise=0.16, exchange=1),
+            "noise=0.24 exchange": pusht(noise=0.24, exchange=1),
             "sync noise=0.6": pusht(sync_noise=0.6),
             "lifted=8": pusht(lifted=8),
+            "lifted=8 exchange": pusht(lifted=8, exchange=1),
+            "lifted=8 noise=0.16 exchange": pusht(lifted=8, noise=0.16, exchange=1),
             "sync only": pusht_planners.sync_only(starts=16, cycles=4),
             "16 starts, 2 cycles, then iCEM": Chain(
                 pusht(cycles=2),
@@ -174,12 +178,13 @@ def main(argv: list[str]) -> None:
     task = tasks.TASKS[flags.FLAGS.task]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     log = ResultLog(folder / "tuning.jsonl", runner.KEY_FIELDS)
-    chosen = {
-        f"{family}: {label}": planner
+    every = {
+        (family, f"{family}: {label}"): planner
         for family, settings in candidates(task.name).items()
-        if not flags.FLAGS.families or family in flags.FLAGS.families
         for label, planner in settings.items()
     }
+    wanted = set(flags.FLAGS.families)
+    chosen = {names[1]: p for names, p in every.items() if not wanted or wanted & set(names)}
     setting = runner.Setting(task, flags.FLAGS.checkpoint or task.checkpoint)
     cells = make_cells(
         chosen,

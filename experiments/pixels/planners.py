@@ -104,7 +104,9 @@ def table(task: str, checkpoint: str = "") -> dict[str, Any]:
             **pusht_planners.planners(),
             "CEM": CEM(std=1.0),
             "GD-SGD": GD(6.5, 500, optax.sgd),
-            "GRASP": pusht_planners.grasp(noise=0.08, starts=16, cycles=4),
+            "LatCo": LatCo(0.02, 1000, multiplier=10.0),
+            "GRASP-plain": dataclasses.replace(GRASP.author(), sync=GD(0.1, 30)),
+            "GRASP": pusht_planners.grasp(noise=0.08, starts=16, cycles=4, exchange=1),
         }
     if checkpoint == "wall_pixels":
         return wall()
