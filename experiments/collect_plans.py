@@ -8,7 +8,7 @@ Planners go where a model errs in their favour, which the data of other policies
 Families of planners take equal shares of the goals, so that the next model favours none of them.
 The goals are drawn like tuning goals, at a seed that no sweep and no table uses. Kept: the states
 to draw frames from, ten steps before each start included, and the actions. Every chunk is written
-as it is done: the same command continues after a kill.
+as it is done: the same command continues after a kill, and another one is refused.
 """
 
 import pathlib
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import grasp_jax
+from experiments import pusht_planners, sweeps
 from experiments.cells import Cell
 from experiments.pixels import planners, runner, tasks
 
@@ -95,7 +96,13 @@ def main(argv: list[str]) -> None:
     if unknown := sorted(set(values.planners) - set(chosen)):
         raise app.UsageError(f"--planners: unknown {unknown}; known are {sorted(chosen)}.")
     folder = pathlib.Path(values.output or f"data/{task.name}_plans")
-    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        **{name: values[name].value for name in ("task", "goals", "horizon", "seed", "chunk")},
+        "checkpoint": setting.checkpoint,
+        "shares": values.planners,
+        "planners": {name: pusht_planners.describe(chosen[name]) for name in values.planners},
+    }
+    sweeps.check_settings(folder, settings)
     shares = np.array_split(np.arange(goals), len(values.planners))
     with tqdm(total=goals, desc="plans", unit="goal") as bar:
         for name, share in zip(values.planners, shares, strict=True):

@@ -103,9 +103,17 @@ def define_flags(horizons: Sequence[int], goals: int, output: str) -> None:
 
 
 def check_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Records the settings of a folder of results, or raises if it holds results of others."""
+    """Records the settings of a folder of results, or raises if it holds results of others.
+
+    Args:
+      folder: Made if it is not there.
+      settings: Plain data; under `planners`, if any, name to description: more may join later.
+
+    Raises:
+      ValueError: the folder holds results of another setting or planner; the message names it.
+    """
     path = folder / "settings.json"
-    settings = json.loads(json.dumps(settings))
+    settings = json.loads(json.dumps({"planners": {}, **settings}))
     held = json.loads(path.read_text()) if path.exists() else {"planners": {}}
     held["planners"] = {name: _used(planner) for name, planner in held["planners"].items()}
     settings["planners"] = {name: _used(planner) for name, planner in settings["planners"].items()}

@@ -36,6 +36,7 @@ from experiments.pixels.report import write_report
 from experiments.pixels.sources import SOURCES, Source
 from experiments.pixels.sprites import Scene
 from experiments.pixels.training import Data, Stage, TrainState
+from experiments.sweeps import check_settings
 
 DISCOVERY_FRAMES = 192
 SHARD = 100  # trajectories encoded between two writes
@@ -192,7 +193,9 @@ def main(argv: list[str]) -> None:
     values = flags.FLAGS
     source = SOURCES[values.environment]
     work = pathlib.Path(values.work or f"data/{source.name}_pixels")
-    work.mkdir(parents=True, exist_ok=True)
+    # What the sprites and the latents that are kept depend on; motion may be trained on.
+    names = ("environment", "trajectories", "seed", "encoder_updates")
+    check_settings(work, {name: values[name].value for name in names})
     stages = tuple(training.parse_stage(text) for text in values.stages)
     states, actions = source.trajectories(values.trajectories, values.seed)
     held_out = max(4, len(states) // 20)

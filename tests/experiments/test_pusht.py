@@ -122,6 +122,11 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None
         )
     with pytest.raises(ValueError, match="seed=0, this run has seed=1"):
         sweeps.check_settings(tmp_path, {**settings, "seed": 1})
+    data = tmp_path / "data"
+    sweeps.check_settings(data, {"trajectories": 10})
+    sweeps.check_settings(data, {"trajectories": 10})
+    with pytest.raises(ValueError, match="trajectories=10, this run has trajectories=20"):
+        sweeps.check_settings(data, {"trajectories": 20})
 
 
 def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:
