@@ -16,6 +16,7 @@ from typing import Any
 from absl import app, flags
 
 from experiments import ball_navigation_runner as runner
+from experiments.arguments import refuse_arguments
 from experiments.ball_navigation_planners import planners
 from experiments.environments import ball
 from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
@@ -125,8 +126,7 @@ def experiment(
 
 def main(argv: list[str]) -> None:
     """Checks the flags and runs the experiment."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     began, given = time.perf_counter(), flags.FLAGS
     check_names(given.maps, list(ball.MAPS), "maps")
     check_names(given.planners, list(planners()), "planners")

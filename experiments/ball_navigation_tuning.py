@@ -18,6 +18,7 @@ import numpy as np
 from absl import app, flags
 
 import grasp_jax
+from experiments.arguments import refuse_arguments
 from experiments.ball_navigation_planners import CHOSEN, candidates
 from experiments.ball_navigation_runner import settings_of
 from experiments.environments import ball
@@ -66,8 +67,7 @@ def score(task: tuple[str, int, int, tuple[int, ...]]) -> Iterator[Row]:
 
 def main(argv: list[str]) -> None:
     """Scores, writes, names the best."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     names = _PLANNERS.value or list(candidates())
     log = ResultLog(pathlib.Path(_OUTPUT.value) / "tuning.jsonl", KEY_FIELDS)
     tasks = [(n, _STARTS.value, _SEED.value, _missing(log, n)) for n in names]

@@ -27,6 +27,7 @@ from absl import app, flags
 
 import grasp_jax
 from experiments import benchmark_models, benchmark_timing
+from experiments.arguments import refuse_arguments
 from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
 
 KEY_FIELDS = ("device", "model", "horizon", "goals", "planner")
@@ -167,8 +168,7 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
 
 def main(argv: list[str]) -> None:
     """Measures, prints, draws."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     unknown = [n for n in flags.FLAGS.planners if n not in planners()]
     if unknown:
         raise app.UsageError(f"--planners: no {unknown[0]!r}; there are {', '.join(planners())}.")

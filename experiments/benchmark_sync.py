@@ -21,6 +21,7 @@ from absl import app, flags
 
 import grasp_jax
 from experiments import benchmark_models
+from experiments.arguments import refuse_arguments
 from experiments.benchmark import machine, use_cores
 from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
 from grasp_jax import GD, GRASP, programs
@@ -179,8 +180,7 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, prints, draws."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     unknown = [n for n in flags.FLAGS.rows if n not in rows()]
     if unknown:
         raise app.UsageError(f"--rows: no {unknown[0]!r}; there are {', '.join(rows())}.")

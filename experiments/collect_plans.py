@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import grasp_jax
 from experiments import pusht_planners, sweeps
+from experiments.arguments import refuse_arguments
 from experiments.cells import Cell
 from experiments.pixels import planners, runner, tasks
 
@@ -87,8 +88,7 @@ def collect(cell: Cell, folder: pathlib.Path, bar: Any) -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, executes, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     values = flags.FLAGS
     task, goals = tasks.TASKS[values.task], values.goals
     setting = runner.Setting(task, values.checkpoint or task.checkpoint)

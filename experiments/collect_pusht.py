@@ -18,6 +18,7 @@ from absl import app, flags
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from experiments.arguments import refuse_arguments
 from experiments.environments.pusht import (
     AGENT_POSITION,
     ARENA_SIZE,
@@ -201,8 +202,7 @@ def _describe_horizon(states: NDArray[np.float32], horizon: int) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Collects the data set named by the flags and prints its statistics."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments {argv[1:]}")
+    refuse_arguments(argv)
     paths = collect(
         Path(flags.FLAGS.output),
         flags.FLAGS.trajectories,

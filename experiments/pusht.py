@@ -16,6 +16,7 @@ run) sums up all of them, and a process that died is started again.
 from absl import app, flags
 
 from experiments import pusht_pictures, pusht_runner, sweeps
+from experiments.arguments import refuse_arguments
 from experiments.pixels import binary, tasks
 from experiments.pixels import planners as pixel_planners
 from experiments.pusht_planners import extra, planners
@@ -38,8 +39,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     if flags.FLAGS.observation != "pixels":
         run_state()
     if flags.FLAGS.observation == "both":

@@ -20,6 +20,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments import plots
+from experiments.arguments import refuse_arguments
 from experiments.lewm_small import brittleness
 from experiments.lewm_small.brittleness import FULL, STOPPED, Case, Descent
 from experiments.lewm_small.model import SmallLeWM
@@ -228,8 +229,7 @@ def draw(rows: list[Record], descent: Descent, title: str, path: pathlib.Path) -
 
 def main(argv: list[str]) -> None:
     """Measures, prints, draws, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     values = flags.FLAGS
     task, model = tasks.TASKS[values.environment], runner.model_of(values.checkpoint)
     if not isinstance(model, SmallLeWM):

@@ -217,8 +217,16 @@ def report(
     horizons: list[int],
     goals: int,
 ) -> None:
-    """Writes summary and pictures, and prints the table, from the recorded results alone."""
-    known = [r for r in records if r["planner"] in names and r["goal"] < goals]
+    """Writes summary and pictures, and prints the table, from the recorded results alone.
+
+    Of this run's mode the first `goals` goals count, of other modes in the folder all.
+    """
+    mode = sweep.identity.get("mode")
+    known = [
+        r
+        for r in records
+        if r["planner"] in names and (r["goal"] < goals or mode not in (None, r["mode"]))
+    ]
     order = {name: i for i, name in enumerate(names)}
     known.sort(
         key=lambda r: (r["mode"] != "open_loop", r["horizon"], order[r["planner"]], r["goal"])

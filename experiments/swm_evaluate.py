@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from experiments.arguments import refuse_arguments
 from experiments.reporting import Record, ResultLog, print_table, wilson_interval, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, MultiStart
 from grasp_jax.integrations.stable_worldmodel import GraspSolver
@@ -94,18 +95,16 @@ class Scaler:
 def define_flags() -> None:
     """Defined when run, so that tests may import this file beside other binaries."""
     flags.DEFINE_string("checkpoint", "", "LeWM, PLDM or DINO-WM weights; or none.")
-    _OUTPUT = flags.DEFINE_string("output", "runs/swm_evaluate", "Where results and videos go.")
-    _EPISODES = flags.DEFINE_integer("episodes", 4, "Starts and goals, one environment each.")
-    _OFFSET = flags.DEFINE_integer("goal_offset", 25, "Environment steps from a start to its goal.")
-    _BUDGET = flags.DEFINE_integer("budget", 50, "Environment steps that a plan may take.")
-    _HORIZON = flags.DEFINE_integer("horizon", 5, "Model steps per plan.")
-    _RECEDING = flags.DEFINE_integer("receding_horizon", 5, "Model steps executed before the next.")
-    _BLOCK = flags.DEFINE_integer("action_block", 5, "Environment steps per model step.")
-    _PLANNER = flags.DEFINE_enum(
-        "planner", "GRASP", ["GRASP", "CEM", "ICEM", "MPPI", "GD"], "How to plan."
-    )
-    _ITERATIONS = flags.DEFINE_integer("iterations", 0, "Of the planner; 0 for its default.")
-    _SEED = flags.DEFINE_integer("seed", 0, "Of episodes and plans.")
+    flags.DEFINE_string("output", "runs/swm_evaluate", "Where results and videos go.")
+    flags.DEFINE_integer("episodes", 4, "Starts and goals, one environment each.")
+    flags.DEFINE_integer("goal_offset", 25, "Environment steps from a start to its goal.")
+    flags.DEFINE_integer("budget", 50, "Environment steps that a plan may take.")
+    flags.DEFINE_integer("horizon", 5, "Model steps per plan.")
+    flags.DEFINE_integer("receding_horizon", 5, "Model steps executed before the next.")
+    flags.DEFINE_integer("action_block", 5, "Environment steps per model step.")
+    flags.DEFINE_enum("planner", "GRASP", ["GRASP", "CEM", "ICEM", "MPPI", "GD"], "How to plan.")
+    flags.DEFINE_integer("iterations", 0, "Of the planner; 0 for its default.")
+    flags.DEFINE_integer("seed", 0, "Of episodes and plans.")
 
 
 def package() -> Any:
@@ -184,8 +183,7 @@ def evaluate(world: Any, policy: Any, data: Recording, seed: int, video: pathlib
 
 def main(argv: list[str]) -> None:
     """Evaluates our planner and the random policy, and writes the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    refuse_arguments(argv)
     swm, seed = package(), _FLAGS.seed
     given = _FLAGS.checkpoint or LeWM.random(jax.random.key(seed), SMALL)
     model = GraspSolver(given).model

@@ -18,6 +18,7 @@ import pathlib
 
 from absl import app, flags
 
+from experiments.arguments import refuse_arguments
 from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
 from experiments.swm_timing_cases import Case, planners, their_solvers
 
@@ -65,8 +66,7 @@ def summary(records: list[Record]) -> list[Record]:
 
 def main(argv: list[str]) -> None:
     """Times what is not recorded yet, and writes the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    refuse_arguments(argv)
     pin(_FLAGS.core)
     their_solvers()
     folder = pathlib.Path(_FLAGS.output)

@@ -21,14 +21,17 @@ from absl import app, flags
 from PIL import Image
 from tqdm import tqdm
 
+from experiments.arguments import refuse_arguments
 from experiments.lewm_small import report, training
 from experiments.lewm_small.model import Config, SmallLeWM
 from experiments.lewm_small.training import Recipe, TrainState
 from experiments.pixels import checkpoint
 from experiments.pixels.sources import SOURCES, Source
+from experiments.sweeps import check_settings
 from experiments.train_visual import read_arrays, write_arrays
 
 EVERY = 100  # updates between two lines of the curve
+_OF_THE_RUN = ["environment", "trajectories", "seed", "latent", "history", "width", "depth", "skip"]
 
 
 def define_flags() -> None:
@@ -158,8 +161,7 @@ def finish(
 
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint and its report."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     values = flags.FLAGS
     source = SOURCES[values.environment]
     work = pathlib.Path(values.work or f"data/{source.name}_lewm")
@@ -175,6 +177,8 @@ def main(argv: list[str]) -> None:
         values.projections,
         values.bfloat16,
     )
+    held = {name: values[name].value for name in _OF_THE_RUN}
+    check_settings(work, {**held, **recipe.__dict__})
     states, actions = source.trajectories(values.trajectories, values.seed)
     held_out = max(2, len(states) // 20)
     config = Config(
@@ -198,20 +202,7 @@ def main(argv: list[str]) -> None:
         values.snapshot_every,
     )
     curve = [json.loads(line) for line in (work / "curve.jsonl").read_text().splitlines()]
-    chosen = [
-        f"--{name}={values[name].value}"
-        for name in (
-            "environment",
-            "trajectories",
-            "seed",
-            "latent",
-            "history",
-            "width",
-            "depth",
-            "skip",
-        )
-    ]
-    chosen += [f"--{name}={value}" for name, value in recipe.__dict__.items()]
+    chosen = [f"--{name}={value}" for name, value in {**held, **recipe.__dict__}.items()]
     about = {
         "command": " ".join(["python -m experiments.train_lewm", *chosen]),
         "parameters": {

@@ -27,9 +27,11 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from experiments import pusht_state_model as psm
+from experiments.arguments import refuse_arguments
 from experiments.pusht_segments import Data, Stage, load_data, sample_batch, segment_starts
 from experiments.pusht_state_features import COG, rotate
 from experiments.pusht_state_report import open_loop_report, plot_curves, speed_report
+from experiments.sweeps import check_settings
 
 CHUNK = 100  # updates per compiled call
 SNAPSHOT_CHUNKS = 50
@@ -223,9 +225,11 @@ def train(
 
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint, its report and the curve."""
-    del argv
+    refuse_arguments(argv)
     data, held_out = load_data(flags.FLAGS.data)
     work, output = pathlib.Path(flags.FLAGS.work), pathlib.Path(flags.FLAGS.output)
+    # Stages may be changed on the way, what the snapshot's numbers come from may not.
+    check_settings(work, {"seed": flags.FLAGS.seed, "trajectories": len(data.states)})
     stages = [parse_stage(text) for text in flags.FLAGS.stages]
     widths = tuple(int(width) for width in flags.FLAGS.widths)
     model = train(data, held_out, stages, widths, flags.FLAGS.seed, work)

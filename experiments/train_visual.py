@@ -25,6 +25,7 @@ from absl import app, flags
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from experiments.arguments import refuse_arguments
 from experiments.collect_plans import read_plans
 from experiments.pixels import encoder as encoders
 from experiments.pixels import training
@@ -188,8 +189,7 @@ def learn_dynamics(
 
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint and its report."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     values = flags.FLAGS
     source = SOURCES[values.environment]
     work = pathlib.Path(values.work or f"data/{source.name}_pixels")

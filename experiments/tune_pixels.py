@@ -14,6 +14,7 @@ from typing import Any
 from absl import app, flags
 
 from experiments import pusht_planners, summary
+from experiments.arguments import refuse_arguments
 from experiments.cells import make_cells, run_cells
 from experiments.pixels import runner, tasks
 from experiments.pixels.planners import (
@@ -173,8 +174,7 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
 
 def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     task = tasks.TASKS[flags.FLAGS.task]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     log = ResultLog(folder / "tuning.jsonl", runner.KEY_FIELDS)

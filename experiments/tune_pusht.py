@@ -14,6 +14,7 @@ import optax
 from absl import app, flags
 
 from experiments import pusht_runner, summary
+from experiments.arguments import refuse_arguments
 from experiments.cells import make_cells, run_cells
 from experiments.pusht_planners import RESTART, grasp, sync_only
 from experiments.reporting import ResultLog, print_table, write_summary
@@ -141,8 +142,7 @@ def candidates() -> dict[str, dict[str, Any]]:
 
 def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     folder = pathlib.Path(flags.FLAGS.output)
     log = ResultLog(folder / "tuning.jsonl", pusht_runner.KEY_FIELDS)
     chosen = {

@@ -21,6 +21,7 @@ from PIL import Image
 
 import grasp_jax
 from experiments import plots
+from experiments.arguments import refuse_arguments
 from experiments.pixels import runner, tasks
 from experiments.pixels.models import VisualModel
 from experiments.pixels.sources import SOURCES
@@ -169,8 +170,7 @@ def virtual_states(
 
 def main(argv: list[str]) -> None:
     """Measures, draws, writes."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     task = tasks.TASKS[flags.FLAGS.environment]
     source = SOURCES[task.name]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")

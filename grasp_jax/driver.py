@@ -35,7 +35,7 @@ class SearchState:
 
     Attributes:
       planner: The planner's own state.
-      best_actions: `[T, A]`, the best evaluated actions so far.
+      best_actions: `[T, A]`, the best evaluated actions so far; where a mesh pads `T`, padded.
       best_cost: `[]`, their cost; `inf` before any finite evaluation.
       finite: `[]` bool, whether every number so far was finite.
       iteration: `[]` int32, iterations done.

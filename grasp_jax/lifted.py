@@ -124,7 +124,9 @@ def lifted_gradient(
     else:
         through_model, action_gradient = pull_back(slope)
         state_gradient = jax.tree.map(jnp.add, state_gradient, through_model)
-    action_gradient = action_gradient + penalty_slope
+        state_gradient = _tree.where(valid, state_gradient, 0.0)
+    # Past the goal's step a model may have no derivative at the zeros that stand there.
+    action_gradient = problem.until_end(action_gradient) + penalty_slope
 
     gap_terms = sum(jax.tree.leaves(jax.tree.map(_sum_of_squares, gaps)))
     loss = gap_terms + jnp.sum(weights * goal_terms) + penalty

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grasp_jax._tree import PyTree
-from grasp_jax.planners.base import Scalar, require_range, static
+from grasp_jax.planners.base import Scalar, require_count, require_range, static
 
 Noise = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -46,7 +46,7 @@ class Correlated:
 
     def __post_init__(self) -> None:
         require_range(self, "correlation", 0, 1)
-        require_range(self, "stacked", 1)
+        require_count(self, "stacked")
 
     def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
         """`[T, ...]` correlated standard normal numbers."""
@@ -75,7 +75,7 @@ class Colored:
 
     def __post_init__(self) -> None:
         require_range(self, "exponent", 0)
-        require_range(self, "stacked", 1)
+        require_count(self, "stacked")
 
     def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
         """`[T, ...]` power-law numbers, scaled to unit variance on average over time.

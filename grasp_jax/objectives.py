@@ -23,17 +23,18 @@ def squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
 
     Half-precision differences are squared and summed in float32.
     """
-    terms = jax.tree.map(lambda s, g: jnp.sum(_squares(s - g)), state, goal)
+    terms = jax.tree.map(lambda s, g: jnp.sum(squares(s - g)), state, goal)
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
 
 
 def mean_squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
     """Mean of the squared differences within each leaf, summed over leaves. Returns `[]`."""
-    terms = jax.tree.map(lambda s, g: jnp.mean(_squares(s - g)), state, goal)
+    terms = jax.tree.map(lambda s, g: jnp.mean(squares(s - g)), state, goal)
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
 
 
-def _squares(x: jax.Array) -> jax.Array:
+def squares(x: jax.Array) -> jax.Array:
+    """`x²`, in float32 at least: 256 squared is infinite in float16."""
     return jnp.square(x.astype(cost_dtype(x.dtype)))
 
 
@@ -50,7 +51,7 @@ class QuadraticActionCost:
 
     def __call__(self, actions: jax.Array) -> jax.Array:
         """`[T, A]` actions to a `[]` cost."""
-        return jnp.sum(self.weight * _squares(actions))
+        return jnp.sum(self.weight * squares(actions))
 
 
 @jax.tree_util.register_dataclass
@@ -62,7 +63,8 @@ class Objective:
       distance: `(state, goal) -> []`, non-negative, differentiable. With the default, `s_T` is
         pinned to the goal as in the paper; a distance that reads only a part of the state leaves
         the rest of `s_T` free, and the goal may then be any pytree the distance understands.
-      action_cost: `[T, A] -> []`, or None for no penalty.
+      action_cost: `[T, A] -> []`, or None for no penalty. Where a plan has a `length` below `T`,
+        or a mesh pads `T`, it sees zeros for the actions from there on: use sums over steps.
     """
 
     distance: Distance = squared_distance

@@ -60,7 +60,8 @@ class Problem:
       objective: The cost of a rollout.
       context: Frames and actions before now, or None.
       length: `[]` int, at which step `1 <= length <= T` the goal is to be reached; None for `T`.
-        Rollouts stand still from there on, and later actions are zero (or the nearest bound).
+        Rollouts stand still from there on, and later actions are zero (or the nearest bound): an
+        action cost that averages over steps, or compares neighbours, counts these zeros too.
       mesh: Devices to split goals, time or samples over, see `grasp_jax.sharding`; or None.
     """
 
@@ -127,12 +128,12 @@ class Problem:
 
     def _prepare(self, actions: jax.Array) -> PyTree:
         model = self.dynamics.thaw()
-        return model.prepare_actions(actions) if _prepares(model) else actions
+        return model.prepare_actions(actions) if prepares(model) else actions
 
     def step(self, states: PyTree, window: PyTree) -> PyTree:
         """One prediction from a state, or a window of them, and one row of `windows`."""
         model = self.dynamics.thaw()
-        return (model.step_prepared if _prepares(model) else model)(states, window)
+        return (model.step_prepared if prepares(model) else model)(states, window)
 
     def split(self, tree: PyTree, axis: str) -> PyTree:
         """`tree` with its leading axis split over the mesh axis of that name, if there is one."""
@@ -143,7 +144,7 @@ class Problem:
         return dataclasses.replace(self, actions=actions)
 
 
-def _prepares(model: Any) -> bool:
+def prepares(model: Any) -> bool:
     """Whether a model offers both halves of `Problem.windows`; one alone means something else."""
     return hasattr(model, "prepare_actions") and hasattr(model, "step_prepared")
 
@@ -189,7 +190,9 @@ def make_problem(
         actions=actions,
         low=low,
         high=high,
-        objective=freeze(objective or Objective(), "objective", is_number),
+        objective=freeze(
+            with_visible_weights(objective or Objective(), "objective"), "objective", is_number
+        ),
         context=jax.tree.map(lambda x: _as_array(x, "context"), context),
         length=None
         if length is None

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -145,20 +146,10 @@ def cost(states: Any, actions: jax.Array, goal: Any) -> jax.Array:
 
 
 def assert_same(a: Any, b: Any) -> None:
-    """Bitwise equality of two pytrees."""
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for (path, x), y in zip(
-        jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True
-    ):
-        same = jnp.array_equal(x, y, equal_nan=jnp.issubdtype(x.dtype, jnp.inexact))
-        assert same, f"{jax.tree_util.keystr(path)}: {x} != {y}"
+    """Bitwise equality of two pytrees, NaN equal to NaN."""
+    chex.assert_trees_all_equal(a, b, strict=True)
 
 
 def assert_close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
     """Equality of two pytrees up to rounding."""
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for (path, x), y in zip(
-        jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True
-    ):
-        close = jnp.allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True)
-        assert close, f"{jax.tree_util.keystr(path)}: {x} != {y}"
+    chex.assert_trees_all_close(a, b, rtol=tolerance, atol=tolerance)

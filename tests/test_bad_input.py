@@ -349,6 +349,16 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["ICEM.kept is 4", "ICEM.elites=3"],
     ),
     "no samples": ({"planner": MPPI(samples=0)}, ValueError, ["MPPI.samples", "at least 2, got 0"]),
+    "settings of a sync that is not there": (
+        {"planner": GRASP(10, sync=None, sync_noise=0.1, sync_from_best=True)},
+        ValueError,
+        ["GRASP.sync_noise, sync_from_best would do nothing", "Pass a sync"],
+    ),
+    "a turn that never comes": (
+        {"planner": Chain(GD(0.1, 2), GD(0.1, 0))},
+        ValueError,
+        ["Chain.planners[1] has 0 iterations", "Drop it"],
+    ),
     "sync longer than the run": (
         {"planner": GRASP(iterations=10)},
         ValueError,

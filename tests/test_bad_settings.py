@@ -58,6 +58,9 @@ RANGES: dict[str, Any] = {
     "MPPI.temperature must be at least 0, got -1": lambda: MPPI(temperature=-1.0),
     "Correlated.correlation must be at least 0 and below 1, got 1.5": lambda: Correlated(1.5),
     "Correlated.stacked must be at least 1, got 0": lambda: Correlated(stacked=0),
+    "LatCoGN.multiplier_rate must be at least 0 and below 1, got 1.5": lambda: grasp_jax.LatCoGN(
+        multiplier_rate=1.5
+    ),
     "Sawtooth.period must be at least 1, got 0": lambda: grasp_jax.Sawtooth(1.0, 0.0, 0),
     "ViaPoints.count must be at least 0, got -1": lambda: grasp_jax.ViaPoints(-1),
 }

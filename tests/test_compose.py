@@ -188,6 +188,19 @@ def test_a_chain_is_read_in_the_middle_of_a_turn():
     assert_close(grasp_jax.read(search).cost, solve(UNEVALUATED).cost, 1e-6)
 
 
+def test_virtual_states_are_those_of_a_planner_that_has_had_a_turn():
+    first = GRASP(2, sync=None)
+    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=Chain(first, first))
+    search = grasp_jax.advance(search, 1)
+    states = [p.states[:-1] for p in search.state.planner.planners]
+    assert jnp.abs(states[0] - states[1]).max() > 1e-3
+    assert_close(grasp_jax.read(search).virtual_states, states[0])
+    search = grasp_jax.advance(search, 2)
+    assert_close(
+        grasp_jax.read(search).virtual_states, search.state.planner.planners[1].states[:-1]
+    )
+
+
 def test_the_best_start_is_found_among_present_actions():
     planner = MultiStart(dataclasses.replace(UNEVALUATED, iterations=3), 6, 1.5, White())
     found = solve(planner)

@@ -22,8 +22,8 @@ traces: list[int] = []
 
 
 def solve(dynamics: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "actions": GUESS, "key": key()}
-    return grasp_jax.plan(dynamics, **(arguments | changes), planner=PLANNER)
+    arguments = {"state": START, "goal": GOAL, "actions": GUESS, "key": key(), "planner": PLANNER}
+    return grasp_jax.plan(dynamics, **(arguments | changes))
 
 
 def inputs(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -175,10 +175,51 @@ def test_a_partial_with_new_weights_does_not_retrace():
     assert len(traces) == count and first.cost < second.cost
 
 
-@pytest.mark.parametrize("dynamics", [Plain(jnp.ones(3)), Plain(np.ones(3)).__call__])
+HIDDEN = {
+    "object": Plain(jnp.ones(3)),
+    "bound method": Plain(np.ones(3)).__call__,
+    "in a container": Plain({"w": [jnp.ones(3)]}),
+    "in a wrapper": grasp_jax.world_models.StackedActions(Plain(jnp.ones(3)).__call__, 1),
+}
+
+
+@pytest.mark.parametrize("dynamics", HIDDEN.values(), ids=HIDDEN)
 def test_weights_that_jax_cannot_see_are_refused(dynamics: Any):
-    with pytest.raises(TypeError, match=r"Plain\.weights is an array inside an object.*Partial"):
+    with pytest.raises(TypeError, match=r"dynamics: Plain\.weights is an array, or.*Partial"):
         solve(dynamics)
+
+
+def test_an_objectives_weights_are_seen_or_refused():
+    def probe(weight: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
+        return jnp.sum(weight * (state - goal) ** 2)
+
+    costs = [
+        solve(
+            EquinoxModel(key()),
+            planner=GD(0.0, 1),
+            objective=grasp_jax.Objective(functools.partial(probe, weight)),
+        ).cost
+        for weight in (jnp.ones(()), 3 * jnp.ones(()))
+    ]
+    assert_close(costs[1], 3 * costs[0])
+    with pytest.raises(TypeError, match=r"objective: Plain\.weights is an array"):
+        solve(EquinoxModel(key()), objective=grasp_jax.Objective(Plain(jnp.ones(3)).__call__))
+
+
+def test_a_method_inside_a_wrapper_sees_new_weights():
+    class Model(nnx.Module):
+        def __init__(self):
+            self.weights = nnx.Param(jnp.ones(3))
+
+        def predict(self, state: jax.Array, action: jax.Array) -> jax.Array:
+            return state + self.weights[...] * jnp.sum(action)
+
+    model = Model()
+    wrapped = grasp_jax.world_models.StackedActions(model.predict, 1)
+    for gain in (1.0, 2.0):
+        model.weights[...] = gain * jnp.ones(3)
+        found = solve(wrapped, actions=jnp.ones((4, 2)), planner=GD(0.0, 1))
+        assert_close(found.states[-1], START + 8 * gain)
 
 
 def test_an_object_without_arrays_is_a_model():

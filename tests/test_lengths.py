@@ -58,6 +58,27 @@ def test_goals_of_a_batch_have_lengths_of_their_own(name: str):
         matrix.assert_close(batch.cost[i], one.cost, 1e-4)
 
 
+@pytest.mark.parametrize("name", ["GD", "GRASP"])
+def test_no_derivative_at_the_padding_is_no_broken_number(name: str):
+    def step(state: jax.Array, action: jax.Array) -> jax.Array:
+        return state + 0.3 * action / jnp.sqrt(1 + jnp.linalg.norm(action))
+
+    def found(steps: int, length: int | None) -> grasp_jax.Plan:
+        return grasp_jax.plan(
+            step,
+            jnp.zeros(2),
+            jnp.ones(2),
+            jnp.full((steps, 2), 0.3),
+            matrix.key(),
+            planner=matrix.PLANNERS[name],
+            length=length,
+        )
+
+    short, padded = found(4, None), found(6, 4)
+    assert short.status == padded.status == grasp_jax.Status.OK
+    matrix.assert_close(padded.actions[:4], short.actions, 1e-4)
+
+
 def test_new_lengths_never_retrace():
     solve("GRASP", length=2)
     before = len(matrix.traces)

@@ -2,9 +2,10 @@
 
 import functools
 
-from absl import app, flags
+from absl import flags
 
 from experiments import sweeps
+from experiments.arguments import refuse_arguments
 from experiments.pixels import pictures, planners, runner
 from experiments.pixels.tasks import Task
 
@@ -34,8 +35,7 @@ def define_pixel_flags(checkpoint: str) -> None:
 
 def run(task: Task, argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    refuse_arguments(argv)
     checkpoint = flags.FLAGS.checkpoint
     setting = runner.Setting(task, checkpoint, flags.FLAGS.replan_every, flags.FLAGS.budget)
     closed = setting.mode == runner.CLOSED_LOOP

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree
-from grasp_jax.objectives import Objective, QuadraticActionCost
+from grasp_jax.objectives import Objective, QuadraticActionCost, squares
 from grasp_jax.planners.base import Scalar
 from grasp_jax.world_models import DinoWM, LeWM, load_dinowm, load_lewm
 from grasp_jax.world_models.weights import canonical, find_weights, read
@@ -91,8 +91,8 @@ class GoalDistance:
         if self.part == "proprio":
             # Every patch predicts its own copy; the authors read the first.
             state, goal = state[0], goal[0]
-        squares = jnp.square(state - goal)
-        return jnp.mean(squares) if self.mean else jnp.sum(squares)
+        gaps = squares(state - goal)
+        return jnp.mean(gaps) if self.mean else jnp.sum(gaps)
 
 
 @jax.tree_util.register_dataclass

@@ -42,12 +42,10 @@ def read(
                 f"GraspSolver: {name} has shape {list(x.shape)}, but pixels {problems} problems of "
                 f"{seen} frames."
             )
-    if seen > 1:
+    if seen > 1 and frames > 1:
         found["past"] = _past(info, problems, seen, model.config.action_size)[:, 1 - frames :]
     found = {k: x[:, -1] if k.startswith("goal") else x for k, x in found.items()}
     kept = {k: x[:, -frames:] if k in ("pixels", "proprio") else x for k, x in found.items()}
-    if frames == 1:
-        kept.pop("past", None)
     dtype = next(iter(model.weights.values())).dtype
     return {k: floating(x, dtype) for k, x in kept.items()}
 

@@ -176,6 +176,10 @@ class Chain:
         require(len(self.planners) >= 1, "Chain needs at least one planner, got none.")
         for i, planner in self._numbered():
             require_planner(planner, f"Chain.planners[{i}]")
+            require(
+                planner.iterations >= 1,
+                f"Chain.planners[{i}] has 0 iterations, so that its turn never comes. Drop it.",
+            )
             check(planner, problem)
 
     def init(self, problem: Problem, key: jax.Array) -> ChainState:
@@ -201,10 +205,13 @@ class Chain:
         return jax.lax.switch(state.turn, branches, state.planners)
 
     def virtual_states(self, problem: Problem, state: ChainState) -> PyTree | None:
-        """Those of the last planner that has any."""
-        pairs = zip(self.planners, state.planners, strict=True)
-        found = [virtual_states(p, problem, s) for p, s in pairs]
-        return next((v for v in reversed(found) if v is not None), None)
+        """Those of the last planner that has any and has had a turn; else of the first with any."""
+        found = None
+        for i, planner in self._numbered():
+            own = virtual_states(planner, problem, state.planners[i])
+            if own is not None:
+                found = own if found is None else _tree.where(state.turn >= i, own, found)
+        return found
 
     def _numbered(self) -> list[tuple[int, Planner]]:
         return list(enumerate(self.planners))

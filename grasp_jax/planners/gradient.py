@@ -95,6 +95,8 @@ class GD:
         cost, gradient = jax.value_and_grad(lambda a: rollout_cost(problem, a, self.recompute))(
             state.actions
         )
+        # Past the goal's step a model may have no derivative at the zeros that stand there.
+        gradient = problem.until_end(gradient)
         finite = jnp.isfinite(cost) & _tree.all_finite(gradient)
         updates, optimizer = self.optimizer(self.learning_rate).update(
             _tree.finite_or_zero(gradient), state.optimizer, state.actions

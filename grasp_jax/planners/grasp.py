@@ -27,7 +27,7 @@ from grasp_jax import _tree, driver
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
 from grasp_jax.noise import Correlated, Noise, White, add_noise
-from grasp_jax.paths import Line, Path, require_path, with_end
+from grasp_jax.paths import Line, Path, Rollout, require_path, with_end
 from grasp_jax.planners.base import (
     Planner,
     Progress,
@@ -164,6 +164,13 @@ class GRASP:
         if self.restart is not None:
             require_path(self, problem, "restart")
         if self.sync is None:
+            idle = [f for f in ("sync_noise", "restart") if getattr(self, f) is not None]
+            idle += ["sync_from_best"] * self.sync_from_best
+            require(
+                not idle,
+                f"GRASP.{', '.join(idle)} would do nothing without a sync. Pass a sync, such as "
+                "grasp_jax.GD(0.1, 20), or leave it out.",
+            )
             return
         require_planner(self.sync, "GRASP.sync")
         require_noise(self, "sync_noise_shape")
@@ -209,7 +216,7 @@ class GRASP:
         return state.actions
 
     def virtual_states(self, problem: Problem, state: GRASPState) -> PyTree:
-        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`; rows from `length` on are not a part of the plan."""
         del problem
         return _tree.take(state.states, slice(None, -1))
 
@@ -283,5 +290,6 @@ class GRASP:
         actions = jnp.where(better, search.best_actions, progress.best_actions)
         path = with_end(self.restart, problem.starting_from(actions), restart_key)
         states = _tree.where(_tree.all_finite(path), path, state.states)
-        found = dataclasses.replace(found, forward=found.forward + problem.horizon)
+        calls = problem.horizon if isinstance(self.restart, Rollout) else 0
+        found = dataclasses.replace(found, forward=found.forward + calls)
         return self._restart(states, actions, progress.iteration), found

@@ -30,6 +30,7 @@ from grasp_jax.planners.base import (
     require_count,
     require_number,
     require_optimizer,
+    require_range,
     static,
 )
 from grasp_jax.planners.gradient import Optimizer
@@ -206,6 +207,10 @@ class LatCoGN:
     multiplier_rate: Scalar = 0.1
     tolerance: Scalar = 1e-4
     path: Path = Line()
+
+    def __post_init__(self) -> None:
+        # At 1 a violation of a tenth of the tolerance would make multipliers 0, and roots NaN.
+        require_range(self, "multiplier_rate", 0, 1)
 
     def check(self, problem: Problem) -> None:
         """Raises for fields that cannot work."""

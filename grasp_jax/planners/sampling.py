@@ -268,7 +268,7 @@ class MPPI:
         counted = valid & ((excess <= 10 * middle) | (middle == 0))
         total = jnp.sum(jnp.where(counted, jnp.square(excess), 0))
         spread = jnp.sqrt(total / jnp.maximum(jnp.sum(counted), 1))
-        scale = jnp.maximum(self.temperature * spread, jnp.finfo(samples.dtype).tiny)
+        scale = jnp.maximum(self.temperature * spread, jnp.finfo(scored.costs.dtype).tiny)
         weights = jnp.where(valid, jnp.exp(-excess / scale), 0).astype(samples.dtype)
         mean, _ = _weighted_moments(samples, weights, state)
         return SamplingState(problem.clip(mean), state.std, state.kept), found

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree
-from grasp_jax.objectives import Objective
+from grasp_jax.objectives import Objective, squares
 from grasp_jax.planners.base import Scalar
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
@@ -21,7 +21,14 @@ from grasp_jax.world_models._layers import (
     pointwise_conv,
 )
 from grasp_jax.world_models.lewm import block_shapes, random_weights
-from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig, vit, vit_shapes
+from grasp_jax.world_models.vit import (
+    DINOV2_SMALL,
+    ViTConfig,
+    check_pixels,
+    check_window,
+    vit,
+    vit_shapes,
+)
 
 State = dict[str, jax.Array]
 
@@ -88,11 +95,11 @@ class PatchDistance:
 
     def __call__(self, state: State, goal: State) -> jax.Array:
         """`[]`."""
-        cost = jnp.mean(jnp.square(state["patches"] - goal["patches"]))
+        cost = jnp.mean(squares(state["patches"] - goal["patches"]))
         if "proprio" not in state:
             return cost
         # Every patch predicts its own copy; the authors read the first.
-        return cost + self.alpha * jnp.mean(jnp.square(state["proprio"][0] - goal["proprio"][0]))
+        return cost + self.alpha * jnp.mean(squares(state["proprio"][0] - goal["proprio"][0]))
 
 
 @jax.tree_util.register_dataclass
@@ -129,7 +136,11 @@ class DinoWM:
 
         Returns:
           Leaves `[..., P, width]` and `[..., P, embedding]`.
+
+        Raises:
+          ValueError: frames of another shape, or proprioception where there is none, or none.
         """
+        check_pixels(pixels, self.config.encoder, "DinoWM.encode")
         lead, config = pixels.shape[:-3], self.config
         if (proprio is not None) != bool(config.proprio_size):
             raise ValueError(
@@ -169,6 +180,7 @@ class DinoWM:
         """The next state from a window of states and of prepared actions `[h, embedding]`."""
         if actions.ndim == 1:
             states, actions = jax.tree.map(lambda x: x[None], (states, actions))
+        check_window(len(actions), self.config.frames, "DinoWM")
         patches, config = self.config.patches, self.config
         # The present frame is always there: broken numbers in it must not look like a plan.
         there = jnp.all(jnp.isfinite(states["patches"]), axis=(1, 2)).at[-1].set(True)

@@ -60,9 +60,10 @@ class WorstCaseEnsemble:
     members: Model | Frozen
 
     def __call__(self, state: PyTree, action: jax.Array) -> PyTree:
-        """Leaves `[M, ...]` to `[M, ...]`: member `m` moves row `m`."""
+        """Leaves `[M, ...]` to `[M, ...]`: member `m` moves row `m`; windows are `[h, M, ...]`."""
         members = _members(self.members, "WorstCaseEnsemble.members")
-        return jax.vmap(lambda m, s: m(s, action))(members, state)
+        row = 1 if action.ndim == 2 else 0
+        return jax.vmap(lambda m, s: m(s, action), in_axes=(0, row))(members, state)
 
     @staticmethod
     def replicate(state: PyTree, size: int) -> PyTree:

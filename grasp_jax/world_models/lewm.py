@@ -23,7 +23,7 @@ from grasp_jax.world_models._layers import (
     pointwise_conv,
     projection,
 )
-from grasp_jax.world_models.vit import ViTConfig, vit, vit_shapes
+from grasp_jax.world_models.vit import ViTConfig, check_pixels, check_window, vit, vit_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +133,11 @@ class LeWM:
 
         Returns:
           `[..., D]`.
+
+        Raises:
+          ValueError: frames of another shape.
         """
+        check_pixels(pixels, self.config.encoder, "LeWM.encode")
         frames = pixels.reshape(-1, *pixels.shape[-3:])
         tokens = jax.vmap(lambda x: vit(self.weights, "encoder", self.config.encoder, x))(frames)
         latents = projection(self.weights, "projector", tokens[:, 0])
@@ -172,6 +176,7 @@ class LeWM:
         """The next latent `[D]` from latents `[h, D]` and prepared actions `depth x [h, 6, D]`."""
         if states.ndim == 1:
             states, conditions = states[None], [block[None] for block in conditions]
+        check_window(len(states), self.config.frames, "LeWM")
         # The present frame is always there: broken numbers in it must not look like a plan.
         there = jnp.all(jnp.isfinite(states), axis=-1).at[-1].set(True)
         # Positions count the frames that are there, the oldest of them first.

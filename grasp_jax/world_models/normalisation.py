@@ -47,20 +47,24 @@ class Normalisation:
         """Statistics of recorded environment actions `[..., a]`; rows with a NaN are left out.
 
         Raises:
+          TypeError: `block` is no int.
           ValueError: A number never changes, or `block` is below 1.
         """
         rows = np.asarray(actions, np.float64)
         rows = rows.reshape(-1, rows.shape[-1])
         rows = rows[np.isfinite(rows).all(axis=1)]
-        std = rows.std(axis=0) if len(rows) else np.zeros(rows.shape[-1])
-        if (std == 0).any():
+        # Not std == 0: rounding gives the same number 501 times a deviation of 1e-16.
+        still = (rows == rows[:1]).all(axis=0)
+        if still.any():
             raise ValueError(
-                f"Normalisation.fit: actions[..., {int(np.argmin(std))}] has standard deviation 0 "
-                f"over {len(rows)} finite rows. Drop that number, or pass action_std yourself."
+                f"Normalisation.fit: actions[..., {int(np.argmax(still))}] never changes in "
+                f"{len(rows)} finite rows. Drop that number, or pass action_std yourself."
             )
+        if isinstance(block, bool) or not isinstance(block, int):
+            raise TypeError(f"Normalisation.fit: block must be an int, got {block!r}.")
         if block < 1:
             raise ValueError(f"Normalisation.fit: block must be at least 1, got {block}.")
-        mean, std = (x.astype(np.float32) for x in (rows.mean(axis=0), std))
+        mean, std = (x.astype(np.float32) for x in (rows.mean(axis=0), rows.std(axis=0)))
         return Normalisation(mean, std, block)
 
     def pixels(self, frames: ArrayLike) -> jax.Array:

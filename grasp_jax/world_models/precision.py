@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree
+from grasp_jax.problem import prepares
 
 
 @jax.tree_util.register_dataclass
@@ -45,13 +46,12 @@ class LowPrecision:
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`, leaves `[n, ...]` in the shorter float."""
-        prepare = getattr(self.model, "prepare_actions", None)
         rounded = _cast(actions, self.dtype)
-        return rounded if prepare is None else prepare(rounded)
+        return self.model.prepare_actions(rounded) if prepares(self.model) else rounded
 
     def step_prepared(self, state: PyTree, prepared: PyTree) -> PyTree:
         """The prediction from prepared actions; see `prepare_actions`."""
-        step = getattr(self.model, "step_prepared", self.model)
+        step = self.model.step_prepared if prepares(self.model) else self.model
         return _like(step(_cast(state, self.dtype), prepared), state)
 
 

@@ -76,6 +76,28 @@ def vit_shapes(config: ViTConfig, name: str) -> dict[str, tuple[int, ...]]:
     return {f"{name}.{k}": s for k, s in found.items()}
 
 
+def check_pixels(pixels: jax.Array, config: ViTConfig, name: str) -> None:
+    """Raises ValueError unless frames are `[..., 3, image, image]`; `name` is of the caller.
+
+    Channels that come last would be cut into patches all the same.
+    """
+    if pixels.shape[-3:] != (3, config.image, config.image):
+        raise ValueError(
+            f"{name}: pixels must be [..., 3, {config.image}, {config.image}], got "
+            f"{list(pixels.shape)}. Normalisation.pixels makes them of frames "
+            "[..., height, width, 3]; resize frames before."
+        )
+
+
+def check_window(frames: int, most: int, name: str) -> None:
+    """Raises ValueError for a window longer than the model's table of positions."""
+    if frames > most:
+        raise ValueError(
+            f"{name} reads windows of at most {most} frames, got {frames}: pass a context of at "
+            f"most {most - 1}."
+        )
+
+
 def vit(weights: Weights, name: str, config: ViTConfig, pixels: jax.Array) -> jax.Array:
     """The tokens of one image: class token first, then patches row by row.
 

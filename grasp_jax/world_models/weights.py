@@ -199,8 +199,9 @@ def _saved_config(path: pathlib.Path, kind: type[_Config]) -> _Config | None:
 def _check_run(path: pathlib.Path, config: LeWMConfig | DinoWMConfig) -> None:
     """Raises ValueError where a run's `config.json` tells of sizes that shapes do not show."""
     beside = path.parent / "config.json"
-    run = json.loads(beside.read_text()) if beside.exists() else {}
-    predictor = run.get("model", run).get("predictor") or {}
+    # A state_dict at hand lies beside nothing.
+    run = json.loads(beside.read_text()) if path.exists() and beside.exists() else {}
+    predictor = _part(_part(run, "model") or run, "predictor")
     for name, mine in (("heads", config.heads), ("dim_head", 64), ("num_frames", config.frames)):
         if predictor.get(name, mine) != mine:
             raise ValueError(
@@ -208,6 +209,12 @@ def _check_run(path: pathlib.Path, config: LeWMConfig | DinoWMConfig) -> None:
                 f"its weights were read as {name}={mine}. Pass config= with the right sizes; "
                 "attention heads are of 64 numbers here."
             )
+
+
+def _part(run: Any, name: str) -> dict[str, Any]:
+    """A part of a run's settings, empty where it is not there or no record of its own."""
+    found = run.get(name) if isinstance(run, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _shape(weights: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from experiments import pusht_state_model as psm
 from experiments import train_pusht_state as trainer
 from experiments.environments.pusht_goals import sample_goals
-from experiments.pusht_segments import Data, Stage, load_data, mirror
+from experiments.pusht_segments import Stage, load_data, mirror
 from experiments.pusht_state_report import open_loop, open_loop_report
 
 
@@ -217,7 +217,3 @@ def test_report_has_every_horizon(model):
     report = open_loop_report(model, states, np.zeros((3, 120, 2), np.float32))
     assert set(report) == {"20", "40", "60", "80"}
     assert all(row["agreement"] == 1.0 and row["px_p90"] < 0.01 for row in report.values())
-
-
-def test_data_is_a_pytree():
-    assert len(jax.tree.leaves(Data(np.zeros((1, 2, 10)), np.zeros((1, 1, 2))))) == 2

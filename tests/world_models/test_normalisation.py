@@ -59,13 +59,20 @@ def test_pixels(dtype: type):
         (lambda n: n.to_model(np.zeros((7, 2))), r"to_model: expected \[..., T \* 5, 2\], got"),
         (lambda n: n.to_model(np.zeros((10, 3))), r"to_model: expected"),
         (lambda n: n.to_environment(np.zeros((3, 4))), r"to_environment: expected .* 5 \* 2"),
-        (lambda n: n.fit(np.ones((9, 2))), "standard deviation 0 over 9 finite rows"),
+        (lambda n: n.fit(np.ones((9, 2))), "never changes in 9 finite rows"),
+        # Rounding gives these a deviation of 1e-16.
+        (lambda n: n.fit(np.full((501, 2), [0.1, 0.7])), "never changes in 501 finite rows"),
         (lambda n: n.fit(ACTIONS, block=0), "block must be at least 1"),
     ],
 )
 def test_wrong_arrays(call, message: str):
     with pytest.raises(ValueError, match=message):
         call(Normalisation.fit(ACTIONS, block=5))
+
+
+def test_a_block_is_a_number_of_actions():
+    with pytest.raises(TypeError, match=r"block must be an int, got 2\.5"):
+        Normalisation.fit(ACTIONS, block=2.5)  # pyright: ignore[reportArgumentType]
 
 
 def test_statistics_are_traced():

@@ -1,5 +1,7 @@
 """bfloat16 models: float32 outside, near the model inside, and plans as good on the true model."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +45,23 @@ def test_a_model_without_prepared_actions() -> None:
     np.testing.assert_allclose(low(state, action), gain(state, action), rtol=1e-2)
     np.testing.assert_array_equal(low.step_prepared(state, low.prepare_actions(action)),
                                   low(state, action))  # fmt: skip
+
+
+def test_half_of_the_prepared_interface_means_something_else() -> None:
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class Half:
+        gain: jax.Array
+
+        def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+            return state + self.gain * action
+
+        def prepare_actions(self, actions: jax.Array) -> jax.Array:
+            return 100 * actions
+
+    low = LowPrecision.of(Half(jnp.ones(())))
+    state, action = jnp.zeros(2), jnp.ones(2)
+    np.testing.assert_array_equal(low.step_prepared(state, low.prepare_actions(action)), action)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import grasp_jax
 from grasp_jax import _tree
-from grasp_jax.world_models import weights
+from grasp_jax.world_models import PatchDistance, weights
 from tests.world_models import golden
 
 KINDS = pytest.mark.parametrize("kind", ["lewm", "dinowm"])
@@ -192,6 +192,32 @@ def test_a_runs_config_contradicts_what_shapes_do_not_show(kind: str, tmp_path: 
 
 
 @KINDS
+def test_a_state_dict_at_hand_reads_no_config_and_odd_configs_say_nothing(
+    kind: str, tmp_path: pathlib.Path, monkeypatch: Any
+):
+    path = stored(kind, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"predictor": {"heads": 99}}))
+    monkeypatch.chdir(tmp_path)
+    LOAD[kind](dict(golden.load(kind)[0]))
+    for odd in ({"model": "lewm"}, {"model": {"predictor": "small"}}, ["lewm"]):
+        (tmp_path / "config.json").write_text(json.dumps(odd))
+        LOAD[kind](path)
+
+
+@KINDS
+def test_frames_and_windows_of_another_shape_are_refused(kind: str, tmp_path: pathlib.Path):
+    model = LOAD[kind](stored(kind, tmp_path), golden.CONFIGS[kind])
+    side = model.config.encoder.image
+    with pytest.raises(ValueError, match=rf"encode: pixels must be \[\.\.\., 3, {side}, {side}\]"):
+        model.encode(jnp.zeros((2, side, side, 3)))
+    most = model.config.frames
+    past = model.no_context(most)
+    states = jax.tree.map(lambda x: jnp.concatenate([x, jnp.ones_like(x[:1])]), past.states)
+    with pytest.raises(ValueError, match=rf"at most {most} frames, got {most + 1}: pass a context"):
+        model(states, jnp.zeros((most + 1, past.actions.shape[1])))
+
+
+@KINDS
 def test_only_earlier_frames_may_be_missing(kind: str, tmp_path: pathlib.Path):
     """Broken numbers in the present frame must show, not pass for a frame that is not there."""
     model = LOAD[kind](stored(kind, tmp_path), golden.CONFIGS[kind])
@@ -224,3 +250,9 @@ def test_planning_needs_windows_of_the_right_size(tmp_path: pathlib.Path):
         assert plan.status == grasp_jax.Status.OK
     with pytest.raises(ValueError, match=r"proprio_size=3, got proprio=None"):
         model.encode(jnp.asarray(x["pixels"]))
+
+
+def test_patch_distances_are_squared_in_float32():
+    state = {"patches": jnp.full((2, 3), 300.0, jnp.float16)}
+    goal = {"patches": jnp.zeros((2, 3), jnp.float16)}
+    assert PatchDistance()(state, goal) == 90000.0

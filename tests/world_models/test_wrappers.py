@@ -72,6 +72,27 @@ def test_worst_case_planning_hedges_between_members() -> None:
     np.testing.assert_allclose(plan.cost, 2 * 0.5**2, rtol=0.05)
 
 
+def test_every_member_of_an_ensemble_reads_its_own_window() -> None:
+    def newest(gain: jax.Array, states: jax.Array, actions: jax.Array) -> jax.Array:
+        return states[-1] + gain * actions[-1]
+
+    # As many frames as members: their axes could be taken for each other.
+    members, start = jax.tree_util.Partial(newest, MEMBERS.args[0]), jnp.zeros((3, 2))
+    model = world_models.WorstCaseEnsemble(members)
+    found = grasp_jax.plan(
+        model,
+        start,
+        jnp.ones(2),
+        jnp.ones((4, 2)),
+        jax.random.key(0),
+        planner=grasp_jax.GD(0.0, 1),
+        objective=grasp_jax.Objective(world_models.worst_case()),
+        context=grasp_jax.Context.repeat(start, 2, 2),
+    )
+    gains = np.array([0.05, 0.1, 0.15])
+    np.testing.assert_allclose(found.states[-1], 4 * gains[:, None] * np.ones(2), rtol=1e-5)
+
+
 def test_wrapped_models_do_not_retrace_for_new_weights() -> None:
     traces = []
 
