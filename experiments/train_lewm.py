@@ -8,6 +8,7 @@ after a kill, to the same weights. States serve the probe and the report alone. 
 the batch is dealt to them.
 """
 
+import dataclasses
 import json
 import pathlib
 import time
@@ -159,26 +160,21 @@ def finish(
     return model
 
 
+def recipe_of_flags() -> Recipe:
+    """How the flags say to train."""
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    return Recipe(**{name: flags.FLAGS[name].value for name in names})
+
+
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint and its report."""
     refuse_arguments(argv)
     values = flags.FLAGS
-    source = SOURCES[values.environment]
+    source, recipe = SOURCES[values.environment], recipe_of_flags()
     work = pathlib.Path(values.work or f"data/{source.name}_lewm")
     work.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(
-        values.updates,
-        values.batch,
-        values.steps,
-        values.rate,
-        values.sigreg,
-        values.inverse,
-        values.reconstruction,
-        values.projections,
-        values.bfloat16,
-    )
-    held = {name: values[name].value for name in _OF_THE_RUN}
-    check_settings(work, {**held, **recipe.__dict__})
+    settings = {**{name: values[name].value for name in _OF_THE_RUN}, **recipe.__dict__}
+    check_settings(work, settings)
     states, actions = source.trajectories(values.trajectories, values.seed)
     held_out = max(2, len(states) // 20)
     config = Config(
@@ -192,18 +188,21 @@ def main(argv: list[str]) -> None:
         skip=values.skip,
     )
     frames = training.render_all(source, states, work / "frames.npy")
-    model = train(
-        frames[:-held_out],
-        actions[:-held_out],
-        config,
-        recipe,
-        values.seed,
-        work,
-        values.snapshot_every,
-    )
-    curve = [json.loads(line) for line in (work / "curve.jsonl").read_text().splitlines()]
-    chosen = [f"--{name}={value}" for name, value in {**held, **recipe.__dict__}.items()]
-    about = {
+    seen = frames[:-held_out], actions[:-held_out]
+    model = train(*seen, config, recipe, values.seed, work, values.snapshot_every)
+    output = pathlib.Path(values.output or checkpoint.checkpoint_path(f"{source.name}_lewm"))
+    about = describe_run(settings, model, work / "curve.jsonl")
+    finish(model, source, frames, states, actions, held_out, values.head_updates, about, output)
+    print(f"Wrote {output}, its report and its picture.")
+
+
+def describe_run(
+    settings: dict[str, Any], model: SmallLeWM, curve_path: pathlib.Path
+) -> dict[str, Any]:
+    """What a report begins with: the command, the model's size, time and losses."""
+    curve = [json.loads(line) for line in curve_path.read_text().splitlines()]
+    chosen = [f"--{name}={value}" for name, value in settings.items()]
+    return {
         "command": " ".join(["python -m experiments.train_lewm", *chosen]),
         "parameters": {
             name: sum(x.size for x in jax.tree.leaves(eqx.filter(part, eqx.is_array)))
@@ -212,19 +211,6 @@ def main(argv: list[str]) -> None:
         "training_seconds": curve[-1]["seconds"],
         "loss": curve[:: max(1, len(curve) // 20)],
     }
-    output = pathlib.Path(values.output or checkpoint.checkpoint_path(f"{source.name}_lewm"))
-    finish(
-        model,
-        source,
-        frames,
-        states,
-        actions,
-        held_out,
-        values.head_updates,
-        about,
-        output,
-    )
-    print(f"Wrote {output}, its report and its picture.")
 
 
 if __name__ == "__main__":

@@ -187,6 +187,18 @@ def learn_dynamics(
     return state.average
 
 
+def command_line() -> str:
+    """The command that trains this model, for its report."""
+    values = flags.FLAGS
+    return (
+        f"python -m experiments.train_visual --environment={values.environment}"
+        f" --seed={values.seed} --trajectories={values.trajectories}"
+        f" --encoder_updates={values.encoder_updates} --width={values.width}"
+        f" --stages={','.join(values.stages)}"
+        + (f" --plans={values.plans}" if values.plans else "")
+    )
+
+
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint and its report."""
     refuse_arguments(argv)
@@ -226,33 +238,12 @@ def main(argv: list[str]) -> None:
         found = encode_all(source, model, tried, folder)
         seen = training.join([seen, Data(found, taken * signs)])
     dynamics = learn_dynamics(
-        scene,
-        seen,
-        drive,
-        stages,
-        values.width,
-        source.frameskip,
-        values.seed,
-        folder,
+        scene, seen, drive, stages, values.width, source.frameskip, values.seed, folder
     )
     model = eqx.tree_at(lambda m: m.dynamics, model, dynamics)
     output = pathlib.Path(values.output or checkpoint_path(f"{source.name}_pixels"))
-    command = (
-        f"python -m experiments.train_visual --environment={source.name} --seed={values.seed}"
-        f" --trajectories={values.trajectories} --encoder_updates={values.encoder_updates}"
-        f" --width={values.width} --stages={','.join(values.stages)}"
-        + (f" --plans={values.plans}" if values.plans else "")
-    )
-    model = write_report(
-        model,
-        source,
-        Data(latents, moves),
-        states,
-        held_out,
-        command,
-        output,
-        folder / "curve.jsonl",
-    )
+    data, curve = Data(latents, moves), folder / "curve.jsonl"
+    model = write_report(model, source, data, states, held_out, command_line(), output, curve)
     save_model(model, output)
     print(f"Wrote {output} and its report.")
 
