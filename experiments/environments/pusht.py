@@ -22,9 +22,7 @@ STATE_SIZE = 10
 AGENT_POSITION = slice(0, 2)
 AGENT_VELOCITY = slice(2, 4)
 BLOCK_POSITION = slice(4, 6)
-BLOCK_ANGLE = 6
-BLOCK_VELOCITY = slice(7, 9)
-BLOCK_ANGULAR_VELOCITY = 9
+BLOCK_ANGLE = 6  # then the block's velocity (2) and its angular velocity
 
 ARENA_SIZE = 512.0
 ACTION_SCALE = 100.0

@@ -1,8 +1,10 @@
 """The Push-T experiment: cells, keys per goal, resuming, worker processes, summary, pictures."""
 
+import csv
 import dataclasses
 import json
 import pathlib
+import types
 from collections.abc import Iterator
 
 import numpy as np
@@ -127,6 +129,38 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None
     sweeps.check_settings(data, {"trajectories": 10})
     with pytest.raises(ValueError, match="trajectories=10, this run has trajectories=20"):
         sweeps.check_settings(data, {"trajectories": 20})
+
+
+def test_a_short_run_of_another_mode_leaves_the_summary_of_the_long_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps.flags, "FLAGS", types.SimpleNamespace(pictures=False))
+    records = [
+        {
+            "environment": "pusht",
+            "observation": "pixels",
+            "mode": mode,
+            "planner": "GD",
+            "horizon": 40,
+            "goal": goal,
+            "success": True,
+        }
+        for mode, goals in (("open_loop", 5), ("closed_loop", 3))
+        for goal in range(goals)
+    ]
+    for mode, kept in (("closed_loop", [5, 2]), ("open_loop", [2, 3])):
+        sweep = sweeps.Sweep(
+            title="",
+            planners={},
+            extra={},
+            work=pusht_runner.run_cell,
+            key_fields=("mode", "planner", "horizon", "goal"),
+            draw=lambda *_: None,
+            identity={"mode": mode},
+        )
+        sweeps.report(sweep, tmp_path, records, ["GD"], [40], 2)
+        with (tmp_path / "summary.csv").open() as file:
+            assert [int(row["goals"]) for row in csv.DictReader(file)] == kept
 
 
 def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:
