@@ -162,8 +162,10 @@ def finish(
 
 def recipe_of_flags() -> Recipe:
     """How the flags say to train."""
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    return Recipe(**{name: flags.FLAGS[name].value for name in names})
+    chosen: dict[str, Any] = {
+        field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Recipe)
+    }
+    return Recipe(**chosen)
 
 
 def main(argv: list[str]) -> None:
