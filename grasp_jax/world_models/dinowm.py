@@ -138,7 +138,7 @@ class DinoWM:
           Leaves `[..., P, width]` and `[..., P, embedding]`.
 
         Raises:
-          ValueError: frames of another shape, or proprioception where there is none, or none.
+          ValueError: frames of another shape; proprioception missing, or given to a model without.
         """
         check_pixels(pixels, self.config.encoder, "DinoWM.encode")
         lead, config = pixels.shape[:-3], self.config
