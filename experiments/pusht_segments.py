@@ -10,17 +10,9 @@ import numpy as np
 from jax import Array
 
 from experiments import pusht_state_model as psm
+from experiments.training_runs import Stage
 
 HELD_OUT = 0.05  # share of the trajectories, the last ones, kept for the report
-
-
-class Stage(NamedTuple):
-    """Rollout length in environment steps, batch size, updates (a multiple of CHUNK), rate."""
-
-    steps: int
-    batch: int
-    updates: int
-    rate: float
 
 
 class Data(NamedTuple):

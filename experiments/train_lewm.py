@@ -11,7 +11,6 @@ the batch is dealt to them.
 import dataclasses
 import json
 import pathlib
-import time
 from typing import Any
 
 import equinox as eqx
@@ -25,11 +24,11 @@ from tqdm import tqdm
 from experiments.arguments import refuse_arguments
 from experiments.lewm_small import report, training
 from experiments.lewm_small.model import Config, SmallLeWM
-from experiments.lewm_small.training import Recipe, TrainState
+from experiments.lewm_small.training import Recipe
 from experiments.pixels import checkpoint
 from experiments.pixels.sources import SOURCES, Source
 from experiments.sweeps import check_settings
-from experiments.train_visual import read_arrays, write_arrays
+from experiments.training_runs import TrainingRun
 
 EVERY = 100  # updates between two lines of the curve
 _OF_THE_RUN = ["environment", "trajectories", "seed", "latent", "history", "width", "depth", "skip"]
@@ -81,14 +80,8 @@ def train(
         work: where snapshots and the curve lie.
         snapshot_every: updates.
     """
-    state: Any = training.start(jax.random.key(seed), config, recipe)
-    done, snapshot, log = 0, work / "training.safetensors", work / "curve.jsonl"
-    if snapshot.exists():
-        state, count = read_arrays(snapshot, (state, jnp.zeros((), jnp.int32)))
-        state, done = TrainState(*state), int(count)
-    lines = log.read_text().splitlines() if log.exists() else []
-    log.write_text("".join(f"{x}\n" for x in lines if json.loads(x)["update"] <= done))
-    key, began = jax.random.key(seed + 1), time.monotonic()
+    run, key = TrainingRun(work, "training"), jax.random.key(seed + 1)
+    state, done = run.resume(training.start(jax.random.key(seed), config, recipe))
     with tqdm(total=recipe.updates, initial=done, desc="training", unit="update") as bar:
         while done < recipe.updates:
             batch = training.draw(frames, actions, config, recipe, seed, done)
@@ -99,11 +92,9 @@ def train(
             if done % EVERY == 0 or done == recipe.updates:
                 row = {name: round(float(value), 5) for name, value in parts.items()}
                 bar.set_postfix(row)
-                row |= {"update": done, "seconds": round(time.monotonic() - began, 1)}
-                with log.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                run.record(done, row)
             if done % snapshot_every == 0 or done == recipe.updates:
-                write_arrays(snapshot, (state, jnp.asarray(done, jnp.int32)))
+                run.save(state, done)
     return state.average.model
 
 

@@ -13,31 +13,28 @@ the same command continues from the last snapshot in --work.
 import functools
 import json
 import pathlib
-import time
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from absl import app, flags
 from jax import Array
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from experiments import pusht_state_model as psm
 from experiments.arguments import refuse_arguments
-from experiments.pusht_segments import Data, Stage, load_data, sample_batch, segment_starts
+from experiments.pusht_segments import Data, load_data, sample_batch, segment_starts
 from experiments.pusht_state_features import COG, rotate
 from experiments.pusht_state_report import open_loop_report, plot_curves, speed_report
 from experiments.sweeps import check_settings
+from experiments.training_runs import Stage, TrainingRun, make_optimizer, parse_stage
 
 CHUNK = 100  # updates per compiled call
 SNAPSHOT_CHUNKS = 50
 EMA_DECAY = 0.999
 ROBUST = 5.0  # px at which an error starts to count logarithmically: jams at walls are chaotic
-GRADIENT_CLIP = 1.0
 VALIDATION = (256, 60)  # held-out trajectories, environment steps
 
 
@@ -61,14 +58,6 @@ class TrainState(NamedTuple):
     model: psm.PushTStateModel
     average: psm.PushTStateModel
     optimizer: optax.OptState
-
-
-def parse_stage(text: str) -> Stage:
-    """Reads `steps:batch:updates:rate`."""
-    steps, batch, updates, rate = text.split(":")
-    if int(updates) % CHUNK:
-        raise ValueError(f"stage {text!r}: updates must be a multiple of {CHUNK}")
-    return Stage(int(steps), int(batch), int(updates), float(rate))
 
 
 def segment_errors(model: psm.PushTStateModel, states: Array, actions: Array) -> Array:
@@ -105,22 +94,6 @@ def loss_fn(model: psm.PushTStateModel, states: Array, actions: Array) -> Array:
     return jnp.mean(ROBUST * jnp.log1p(errors / ROBUST))
 
 
-@functools.cache  # a new object would recompile train_chunk
-def make_optimizer(stages: tuple[Stage, ...]) -> optax.GradientTransformation:
-    """Muon (orthogonalised momentum) on matrices, Adam on biases; one cosine per stage."""
-    schedules = [
-        optax.warmup_cosine_decay_schedule(
-            0.0, s.rate, min(200, s.updates // 2), s.updates, s.rate * 0.01
-        )
-        for s in stages
-    ]
-    ends = np.cumsum([s.updates for s in stages])[:-1].tolist()
-    schedule = optax.join_schedules(schedules, ends)
-    return optax.chain(
-        optax.clip_by_global_norm(GRADIENT_CLIP), optax.contrib.muon(schedule, adam_b2=0.99)
-    )
-
-
 @functools.partial(jax.jit, static_argnames=("optimizer", "stage"))
 def train_chunk(
     state: TrainState,
@@ -148,27 +121,6 @@ def train_chunk(
     return state, jnp.mean(losses)
 
 
-def save_snapshot(path: pathlib.Path, state: TrainState, update: int) -> None:
-    """Writes the whole training state; a kill during the write leaves the previous one."""
-    leaves = jax.tree.leaves(state)
-    tensors = {f"leaf_{i:04d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors | {"update": np.asarray(update)}, str(temporary))
-    temporary.replace(path)
-
-
-def load_snapshot(path: pathlib.Path, like: TrainState) -> tuple[TrainState, int]:
-    """Reads a snapshot with the structure of `like`; returns the state and updates done."""
-    tensors = load_file(str(path))
-    leaves, structure = jax.tree.flatten(like)
-    names = [f"leaf_{i:04d}" for i in range(len(leaves))]
-    shapes = [tensors[n].shape if n in tensors else None for n in names]
-    if shapes != [leaf.shape for leaf in leaves] or len(tensors) != len(leaves) + 1:
-        raise ValueError(f"{path} belongs to a run with other flags: remove it or change --work")
-    restored = jax.tree.unflatten(structure, [jnp.asarray(tensors[n]) for n in names])
-    return restored, int(tensors["update"])
-
-
 @jax.jit
 def validate(model: psm.PushTStateModel, held_out: Data) -> Array:
     """Median open-loop block error [] in px at the end of the VALIDATION segments."""
@@ -188,17 +140,11 @@ def train(
     max_chunks: int | None = None,
 ) -> psm.PushTStateModel:
     """Runs or resumes training in `work`; stops early after `max_chunks` chunks if given."""
-    work.mkdir(parents=True, exist_ok=True)
     key = jax.random.key(seed)
     model: Any = psm.init_model(key, psm.fit_agent(data.states[:256], data.actions[:256]), widths)
-    optimizer = make_optimizer(tuple(stages))
-    state, done = TrainState(model, model, optimizer.init(model)), 0
-    snapshot, log = work / "snapshot.safetensors", work / "curve.jsonl"
-    if snapshot.exists():
-        state, done = load_snapshot(snapshot, state)
-    lines = log.read_text().splitlines() if log.exists() else []
-    log.write_text("".join(f"{x}\n" for x in lines if json.loads(x)["update"] <= done))
-    data, began = Data(*map(jnp.asarray, data)), time.monotonic()
+    optimizer, run = make_optimizer(tuple(stages)), TrainingRun(work, "snapshot")
+    state, done = run.resume(TrainState(model, model, optimizer.init(model)))
+    data = Data(*map(jnp.asarray, data))
     total = sum(stage.updates for stage in stages)
     progress = tqdm(total=total, initial=done, desc="training", unit="update")
     chunks, end = 0, 0
@@ -212,13 +158,11 @@ def train(
             progress.update(CHUNK)
             if chunks % SNAPSHOT_CHUNKS == 0 or done == end or chunks == max_chunks:
                 error = float(validate(state.average, held_out))
-                row = {"update": done, "steps": stage.steps, "loss": float(loss)}
-                row |= {"held_out_px": error, "seconds": time.monotonic() - began}
-                with log.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                row = {"steps": stage.steps, "loss": float(loss), "held_out_px": error}
+                run.record(done, row)
                 progress.set_postfix(loss=f"{float(loss):.3f}", held_out=f"{error:.2f}px")
                 psm.save_model(state.average, work / "model.safetensors")
-                save_snapshot(snapshot, state, done)
+                run.save(state, done)
     progress.close()
     return state.average
 
@@ -230,7 +174,7 @@ def main(argv: list[str]) -> None:
     work, output = pathlib.Path(flags.FLAGS.work), pathlib.Path(flags.FLAGS.output)
     # Stages may be changed on the way, what the snapshot's numbers come from may not.
     check_settings(work, {"seed": flags.FLAGS.seed, "trajectories": len(data.states)})
-    stages = [parse_stage(text) for text in flags.FLAGS.stages]
+    stages = [parse_stage(text, CHUNK) for text in flags.FLAGS.stages]
     widths = tuple(int(width) for width in flags.FLAGS.widths)
     model = train(data, held_out, stages, widths, flags.FLAGS.seed, work)
     psm.save_model(model, output)

@@ -12,9 +12,7 @@ recorded states as they are needed; the motion of the objects in open-loop rollo
 length; a probe and a report, for which alone the simulator's states are read.
 """
 
-import json
 import pathlib
-import time
 from typing import Any
 
 import equinox as eqx
@@ -22,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from experiments.arguments import refuse_arguments
@@ -36,8 +33,16 @@ from experiments.pixels.models import Config, VisualModel, blank, checkpoint_pat
 from experiments.pixels.report import write_report
 from experiments.pixels.sources import SOURCES, Source
 from experiments.pixels.sprites import Scene
-from experiments.pixels.training import Data, Stage, TrainState
+from experiments.pixels.training import Data, TrainState
 from experiments.sweeps import check_settings
+from experiments.training_runs import (
+    Stage,
+    TrainingRun,
+    make_optimizer,
+    parse_stage,
+    read_arrays,
+    write_arrays,
+)
 
 DISCOVERY_FRAMES = 192
 SHARD = 100  # trajectories encoded between two writes
@@ -61,25 +66,6 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_pixels by default.")
     flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
-
-
-def write_arrays(path: pathlib.Path, tree: Any) -> None:
-    """Writes a pytree's leaves; a kill during the write leaves the previous file."""
-    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
-    temporary = path.with_suffix(".tmp")
-    save_file(leaves, str(temporary))
-    temporary.replace(path)
-
-
-def read_arrays(path: pathlib.Path, like: Any) -> Any:
-    """Reads what `write_arrays` wrote of a pytree with the structure and shapes of `like`."""
-    held = load_file(str(path))
-    leaves, structure = jax.tree.flatten(like)
-    found = [held.get(f"{i:04d}") for i in range(len(leaves))]
-    shapes = [None if x is None else x.shape for x in found]
-    if len(held) != len(leaves) or shapes != [np.shape(x) for x in leaves]:
-        raise ValueError(f"{path} belongs to a run with other flags: remove it or change --work")
-    return jax.tree.unflatten(structure, [jnp.asarray(x) for x in found])
 
 
 def learn_scene(source: Source, states: np.ndarray, seed: int, path: pathlib.Path) -> Scene:
@@ -155,16 +141,10 @@ def learn_dynamics(
     fresh: Any = Dynamics.random(
         jax.random.key(seed + 2), scene, jnp.asarray(drive, jnp.float32), width
     )
-    optimizer = training.make_optimizer(stages)
-    state, done = TrainState(fresh, fresh, optimizer.init(fresh)), 0
-    snapshot, log = work / "dynamics.safetensors", work / "curve.jsonl"
-    if snapshot.exists():
-        state, count = read_arrays(snapshot, (state, jnp.zeros((), jnp.int32)))
-        done = int(count)
-    lines = log.read_text().splitlines() if log.exists() else []
-    log.write_text("".join(f"{x}\n" for x in lines if json.loads(x)["update"] <= done))
+    optimizer, run = make_optimizer(stages), TrainingRun(work, "dynamics")
+    state, done = run.resume(TrainState(fresh, fresh, optimizer.init(fresh)))
     data = jax.tree.map(jnp.asarray, data)
-    end, began, key = 0, time.monotonic(), jax.random.key(seed + 3)
+    end, key = 0, jax.random.key(seed + 3)
     with tqdm(total=sum(s.updates for s in stages), initial=done, desc="dynamics") as bar:
         for stage in stages:
             end += stage.updates
@@ -179,11 +159,8 @@ def learn_dynamics(
                 bar.update(training.CHUNK)
                 bar.set_postfix(loss=f"{float(loss):.5f}", steps=stage.steps)
                 if (done // training.CHUNK) % SNAPSHOT_CHUNKS == 0 or done == end:
-                    row = {"update": done, "steps": stage.steps, "loss": float(loss)}
-                    row["seconds"] = round(time.monotonic() - began, 1)
-                    with log.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-                    write_arrays(snapshot, (state, jnp.asarray(done, jnp.int32)))
+                    run.record(done, {"steps": stage.steps, "loss": float(loss)})
+                    run.save(state, done)
     return state.average
 
 
@@ -208,7 +185,7 @@ def main(argv: list[str]) -> None:
     # What the sprites and the latents that are kept depend on; motion may be trained on.
     names = ("environment", "trajectories", "seed", "encoder_updates")
     check_settings(work, {name: values[name].value for name in names})
-    stages = tuple(training.parse_stage(text) for text in values.stages)
+    stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     states, actions = source.trajectories(values.trajectories, values.seed)
     held_out = max(4, len(states) // 20)
 

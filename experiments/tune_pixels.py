@@ -72,6 +72,14 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
             f"rate={rate} start={start}": restarts(rate, start)
             for rate, start in [(0.01, 1.0), (0.03, 1.0), (0.03, 0.5), (0.1, 1.0)]
         },
+        # What GRASP may do too: half of the searches go on from the other half, here by noise.
+        "GD-Adam-exchange": {
+            f"{starts} starts, {steps} steps, noise={noise}, every {every}": MultiStart(
+                GD(0.03, steps, action_noise=noise), starts, 1.0, SMOOTH, every
+            )
+            for starts, steps, every in [(8, 300, 50), (16, 150, 38)]
+            for noise in (0.003, 0.01, 0.03)
+        },
         "LatCo": {
             f"rate={rate} multiplier={m}": LatCo(rate, 1000, multiplier=m)
             for rate, m in [(0.05, 10.0), (0.05, 1.0), (0.02, 10.0)]
@@ -135,7 +143,7 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
         },
         "LatCo": {
             f"rate={rate} multiplier={multiplier}": LatCo(rate, 400, multiplier=multiplier)
-            for rate in (0.02, 0.05, 0.1)
+            for rate in (0.02, 0.05, 0.1, 0.2, 0.4)
             for multiplier in (1.0, 10.0, 100.0)
         },
         "GRASP-plain": {
@@ -161,6 +169,15 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
             "12 starts, 2 cycles, start noise=1.5": grasp(starts=12, cycles=2, start_noise=1.5),
             "12 starts, 2 cycles, start noise=2.5": grasp(starts=12, cycles=2, start_noise=2.5),
             "24 starts, 1 cycle, start noise=2.5": grasp(starts=24, cycles=1, start_noise=2.5),
+            "exchange": grasp(exchange=1),
+            "noise=0.3, exchange": grasp(noise=0.3, exchange=1),
+            **{
+                f"{starts} starts, {cycles} cycles, {steps} sync steps, noise={noise}, exchange": (
+                    grasp(starts, cycles, noise=noise, sync_steps=steps, exchange=1)
+                )
+                for starts, cycles, steps in [(8, 3, 20), (8, 6, 20), (16, 3, 20), (16, 4, 10)]
+                for noise in (0.1, 0.3)
+            },
             "iCEM as the sync": sampled_maze_grasp(),
             "iCEM as the sync, 4 starts": sampled_maze_grasp(4, 3, 30, 4),
             "iCEM as the sync, 1 start": sampled_maze_grasp(1, 4, 80, 5),

@@ -26,6 +26,7 @@ def grasp(
     sync_steps: int = 20,
     start_noise: float = 0.7,
     action_rate: float = 0.1,
+    exchange: int | None = None,
 ) -> MultiStart:
     """GRASP from several starts, in cycles that all begin near the best plan's rollout.
 
@@ -39,6 +40,7 @@ def grasp(
       sync_steps: Gradient steps of a sync.
       start_noise: Standard deviation of correlated noise on the first actions of each start.
       action_rate: Rate of the actions in the lifted iterations.
+      exchange: Cycles after which the worse half of the searches goes on from the better half.
     """
     path = Rollout(noise, Correlated(0.8))
     planner = GRASP(
@@ -54,7 +56,8 @@ def grasp(
         sync_noise_shape=SMOOTH,
         restart=path,
     )
-    return MultiStart(planner, starts, start_noise, SMOOTH)
+    every = None if exchange is None else lifted * exchange
+    return MultiStart(planner, starts, start_noise, SMOOTH, every)
 
 
 def sync_only(

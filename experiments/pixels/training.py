@@ -13,19 +13,11 @@ from jax import Array
 from experiments.pixels.dynamics import Dynamics
 from experiments.pixels.encoder import split_over_devices
 from experiments.pixels.sprites import Scene
+from experiments.training_runs import Stage
 
 CHUNK = 50  # updates per compiled call
 ROBUST = 0.02  # frame units at which an error starts to count logarithmically
 MOVING = 0.005  # frame units that an object must move to make a segment interesting
-
-
-class Stage(NamedTuple):
-    """Rollout length in model steps, batch size, updates (a multiple of CHUNK), peak rate."""
-
-    steps: int
-    batch: int
-    updates: int
-    rate: float
 
 
 class Data(NamedTuple):
@@ -61,27 +53,6 @@ class TrainState(NamedTuple):
     dynamics: Any
     average: Any
     optimizer: optax.OptState
-
-
-def parse_stage(text: str) -> Stage:
-    """Reads `steps:batch:updates:rate`."""
-    steps, batch, updates, rate = text.split(":")
-    if int(updates) % CHUNK:
-        raise ValueError(f"stage {text!r}: updates must be a multiple of {CHUNK}")
-    return Stage(int(steps), int(batch), int(updates), float(rate))
-
-
-def make_optimizer(stages: tuple[Stage, ...]) -> optax.GradientTransformation:
-    """Muon (orthogonalised momentum) on matrices, Adam on biases; one cosine per stage."""
-    schedules = [
-        optax.warmup_cosine_decay_schedule(
-            0.0, s.rate, min(200, s.updates // 2), s.updates, s.rate * 0.01
-        )
-        for s in stages
-    ]
-    ends = np.cumsum([s.updates for s in stages])[:-1].tolist()
-    schedule = optax.join_schedules(schedules, ends)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.contrib.muon(schedule, adam_b2=0.99))
 
 
 def rollout(scene: Scene, dynamics: Dynamics, first: Array, actions: Array, every: int) -> Array:

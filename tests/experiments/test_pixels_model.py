@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import pathlib
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,16 +12,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from experiments import train_visual
 from experiments.environments import pusht, pusht_frames
 from experiments.environments.pusht_block import sample_start
-from experiments.pixels import models, training
+from experiments.pixels import models
 from experiments.pixels.discover import discover
 from experiments.pixels.dynamics import Dynamics, fit_drive, waves
-from experiments.pixels.encoder import encode, random_latents, refine, split_over_devices
+from experiments.pixels.encoder import encode, random_latents, refine
 from experiments.pixels.models import Config, VisualModel, blank
 from experiments.pixels.sprites import Kind, Scene, pixel_centres
-from experiments.pixels.training import TrainState
 
 KINDS = (Kind(blobs=5, extent=0.35, turns=True), Kind(blobs=2, extent=0.1, turns=False))
 EVERY = 3
@@ -218,30 +215,6 @@ def test_what_is_driven_stays_in_the_picture_and_comes_back_at_once() -> None:
     np.testing.assert_allclose(found, jnp.array([1.0, 1.0, 0.8])[:, None] * jnp.ones(2), atol=1e-6)
 
 
-def test_segments_stay_inside_trajectories_of_several_lengths() -> None:
-    model, rng = small_model(), np.random.default_rng(0)
-
-    def walks(count: int, steps: int) -> training.Data:
-        path = np.cumsum(0.02 * rng.normal(size=(count, steps + 1, 6)), axis=1)
-        return training.Data(path, rng.normal(size=(count, steps, 2)))
-
-    short, long = walks(2, 9), walks(1, 12)
-    data = training.join([short, long])
-    assert data.latents.shape == (3, 13, 6) and data.actions.shape == (3, 12, 2)
-    np.testing.assert_array_equal(
-        np.asarray(data.latents)[:2, 10:], short.latents[:, -1:].repeat(3, 1)
-    )
-    np.testing.assert_array_equal(np.asarray(data.actions)[2], long.actions[0])
-    stage = training.Stage(2, 4, 50, 1e-3)
-    for found in training.segment_starts(model.scene, data, stage, EVERY):
-        row, time = np.divmod(np.asarray(found), 13)
-        assert set(zip(row.tolist(), time.tolist(), strict=True)) <= {
-            *((r, EVERY) for r in (0, 1, 2)),
-            *((2, t) for t in (4, 5, 6)),
-        }
-    assert {(0, 3), (1, 3), (2, 6)} <= set(zip(row.tolist(), time.tolist(), strict=True))
-
-
 def test_planning_actions_and_environment_actions() -> None:
     model = blank(Config(KINDS[1:], 32, EVERY, action_std=0.5, measured=2, width=8))
     planned = np.linspace(-1, 1, 4 * 6).reshape(4, 6)
@@ -272,81 +245,3 @@ def test_a_model_survives_saving(tmp_path: pathlib.Path) -> None:
     )
     with pytest.raises(ValueError, match="probe: None, expected"):
         models.load_model(path)
-
-
-def test_training_learns_and_resumes(tmp_path: pathlib.Path) -> None:
-    model = small_model()
-    rng = np.random.default_rng(0)
-    actions = rng.uniform(-0.3, 0.3, (6, 15, 2)).astype(np.float32)
-    path = np.cumsum(np.pad(0.3 * actions, ((0, 0), (1, 0), (0, 0))), axis=1)
-    rest = np.broadcast_to(np.asarray(latent(0.0, 0.8, 0.0, 0.0, 0.0))[:4], (6, 16, 4))
-    data = training.Data(np.concatenate([rest, path], axis=-1).astype(np.float32), actions)
-    stages = (training.Stage(1, 8, 100, 1e-3),)
-    learn = functools.partial(
-        train_visual.learn_dynamics,
-        model.scene,
-        data,
-        fit_drive(data.latents, data.actions, EVERY),
-        width=8,
-        every=EVERY,
-        seed=0,
-    )
-    whole = learn(stages, work=_folder(tmp_path / "whole"))
-    # A snapshot after the first half, as a killed run leaves it.
-    half = _folder(tmp_path / "half")
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:
-        patch.setattr(train_visual, "SNAPSHOT_CHUNKS", 1)
-        patch.setattr(train_visual, "write_arrays", _dying(train_visual.write_arrays))
-        with pytest.raises(KeyboardInterrupt):
-            learn(stages, work=half)
-    resumed = learn(stages, work=half)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), resumed, whole)
-    with pytest.raises(ValueError, match="belongs to a run with other flags"):
-        train_visual.read_arrays(half / "dynamics.safetensors", {"one": jnp.zeros(3)})
-
-
-def _folder(path: pathlib.Path) -> pathlib.Path:
-    path.mkdir()
-    return path
-
-
-def _dying(write):
-    def once(*arguments):
-        write(*arguments)
-        raise KeyboardInterrupt
-
-    return once
-
-
-def test_a_batch_is_split_over_all_devices_where_they_divide_it() -> None:
-    assert jax.device_count() == 8
-    whole = jnp.arange(16.0)
-    shared = jax.jit(split_over_devices)(whole)
-    assert {s.data.shape for s in shared.addressable_shards} == {(2,)}
-    assert (shared == whole).all()
-    assert len(jax.jit(split_over_devices)(whole[:15]).addressable_shards) == 1
-
-
-def test_data_parallel_training_is_training() -> None:
-    model, rng = small_model(), np.random.default_rng(0)
-    path = np.cumsum(0.02 * rng.normal(size=(4, 13, model.scene.latent_size)), axis=1)
-    data = training.Data(jnp.asarray(path, jnp.float32), jnp.asarray(rng.normal(size=(4, 12, 2))))
-    stage = training.Stage(2, 16, 50, 1e-3)
-    starts = training.segment_starts(model.scene, data, stage, EVERY)
-    optimizer = training.make_optimizer((stage,))
-
-    def one_chunk() -> Any:
-        state = TrainState(model.dynamics, model.dynamics, optimizer.init(model.dynamics))
-        first = jnp.zeros((), jnp.int32)
-        settings = (optimizer, stage, EVERY)
-        return training.train_chunk(
-            state, model.scene, data, starts, jax.random.key(0), first, *settings
-        )[1]
-
-    spread = one_chunk()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "split_over_devices", lambda batch: batch)
-        jax.clear_caches()
-        alone = one_chunk()
-    assert jnp.allclose(spread, alone, rtol=1e-3)

@@ -12,8 +12,9 @@ from safetensors.numpy import load_file, save_file
 from experiments import pusht_state_model as psm
 from experiments import train_pusht_state as trainer
 from experiments.environments.pusht_goals import sample_goals
-from experiments.pusht_segments import Stage, load_data, mirror
+from experiments.pusht_segments import load_data, mirror
 from experiments.pusht_state_report import open_loop, open_loop_report
+from experiments.training_runs import Stage, parse_stage
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +209,7 @@ def test_missing_data_and_bad_stages_are_explained(tmp_path):
     with pytest.raises(FileNotFoundError, match="collect_pusht"):
         load_data(str(tmp_path))
     with pytest.raises(ValueError, match="multiple"):
-        trainer.parse_stage("1:16:150:1e-3")
+        parse_stage("1:16:150:1e-3", trainer.CHUNK)
 
 
 def test_report_has_every_horizon(model):
