@@ -67,13 +67,13 @@ def pusht_pixels_loop() -> str:
     """The same, replanned at every model step: success and seconds per control step."""
     rows = [r for r in read_summary("pusht_pixels") if r["mode"] == "closed_loop"]
     rows = {row["planner"]: row for row in rows}
-    lines = ["| search | GRASP | s per step | iCEM | s per step |", "|" + "---|" * 5]
+    lines = []
     budgets = {"as in the table": "", "a quarter": "-x1/4", "a sixteenth": "-x1/16"}
     for budget, ending in budgets.items():
         pair = [rows[f"{name}{ending}"] for name in ("GRASP", "iCEM")]
         cells = [c for row in pair for c in (_rate(row), _seconds(row["control_seconds"]))]
-        lines.append("| " + " | ".join([budget, *cells]) + " |")
-    return "\n".join(lines)
+        lines.append([budget, *cells])
+    return _table(["search", "GRASP", "s per step", "iCEM", "s per step"], lines)
 
 
 def wall_pixels() -> str:
@@ -105,13 +105,13 @@ def _success(name: str, goals: int | None = None, timed: int | None = None) -> s
     cells = {(row["planner"], int(row["horizon"])): row for row in rows}
     header = ["planner", *(f"H = {h}" for h in horizons), "s to success", "s per plan"]
     timed = timed or horizons[len(horizons) // 2]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines = []
     for planner in names:
         shown = [_rate(cells.get((planner, h))) for h in horizons]
         row = cells.get((planner, timed), {})
         times = [_seconds(row.get("median_seconds")), _seconds(row.get("plan_seconds"))]
-        lines.append("| " + " | ".join([planner.replace("_", " "), *shown, *times]) + " |")
-    return "\n".join(lines)
+        lines.append([planner.replace("_", " "), *shown, *times])
+    return _table(header, lines)
 
 
 def pusht_state_pairs() -> str:
@@ -149,11 +149,11 @@ def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
             cell[record["goal"]] = record["success"]
     horizons = sorted({horizon for _, horizon in solved})
     header = ["planners", *(f"H = {h}" for h in horizons)]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines = []
     for first, second in pairs:
         cells = [_wins(solved.get((first, h), {}), solved.get((second, h), {})) for h in horizons]
-        lines.append("| " + " | ".join([f"{first} : {second}", *cells]) + " |")
-    return "\n".join(lines)
+        lines.append([f"{first} : {second}", *cells])
+    return _table(header, lines)
 
 
 def speed_torch() -> str:
@@ -162,7 +162,7 @@ def speed_torch() -> str:
         records = sorted(map(json.loads, file), key=lambda r: (r["frames"], r["horizon"]))
     header = ["frames", "T", "lifted iteration", "PyTorch loop over T", "PyTorch batched over T"]
     header += ["sync step", "PyTorch"]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines = []
     for r in records:
         beside = (
             ("torch_loop_ms", "loop_over_ours"),
@@ -172,8 +172,8 @@ def speed_torch() -> str:
         loop, batched, sync = (f"{r[ms]:.0f} ({r[ratio]:.1f}x)" for ms, ratio in beside)
         ours = f"{r['lifted_ms']:.0f}", f"{r['sync_step_ms']:.0f}"
         cells = [str(r["frames"]), str(r["horizon"]), ours[0], loop, batched, ours[1], sync]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return _table(header, lines)
 
 
 def ball_navigation() -> str:
@@ -183,11 +183,11 @@ def ball_navigation() -> str:
     names = list(dict.fromkeys(row["planner"] for row in rows))
     cells = {(row["planner"], row["environment"]): row for row in rows}
     header = ["planner", *(m.removeprefix("ball_").replace("_", " ") for m in maps)]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines = []
     for name in names:
         shown = [_rate(cells.get((name, m))) for m in maps]
-        lines.append("| " + " | ".join([name.replace("_", " "), *shown]) + " |")
-    return "\n".join(lines)
+        lines.append([name.replace("_", " "), *shown])
+    return _table(header, lines)
 
 
 def swm_timings() -> str:
@@ -196,15 +196,20 @@ def swm_timings() -> str:
     horizons = sorted({int(row["horizon"]) for row in rows})
     cells = {(row["planner"], int(row["horizon"])): row for row in rows}
     header = ["planner", *(f"T = {h}" for h in horizons), "compilation", "iterations timed"]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines = []
     longest = [row for row in rows if int(row["horizon"]) == horizons[-1]]
     for row in longest:
         name, compilation = row["planner"], row["compile_seconds"]
         found = (cells.get((name, h), {}).get("median_seconds") for h in horizons)
         shown = [f"{float(x):.1f} s" if x else "" for x in found]
         shown += [f"{float(compilation):.0f} s" if compilation else "", row["measured_iterations"]]
-        lines.append("| " + " | ".join([name, *shown]) + " |")
-    return "\n".join(lines)
+        lines.append([name, *shown])
+    return _table(header, lines)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    first, *rest = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    return "\n".join([first, "|" + "---|" * len(header), *rest])
 
 
 def _wins(first: dict[int, bool], second: dict[int, bool]) -> str:
