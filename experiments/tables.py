@@ -1,6 +1,6 @@
-"""Prints the README's result tables from the recorded summaries.
+"""Prints the result tables of README.md and experiments/README.md from the recorded results.
 
-python -m experiments.tables        # the text between the README's <!-- table --> marks
+python -m experiments.tables        # the text between their <!-- table --> marks
 """
 
 import csv
@@ -36,6 +36,22 @@ MAZE_PAIRS = (
 
 WALL_PAIRS = (*MAZE_PAIRS, ("GRASP", "GRASP-GD"))
 
+# Not variants of GRASP, and not those with a budget of their own.
+BASELINES = ("CEM", "CEM-correlated", "iCEM", "MPPI", "LatCo")
+BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8")
+
+HEADLINES = (
+    ("Push-T, states, H = 40", "pusht_state", "pusht", 40),
+    ("Push-T, states, H = 80", "pusht_state", "pusht", 80),
+    ("Push-T, pixels, H = 40", "pusht_pixels", "pusht", 40),
+    ("Push-T, pixels, H = 80", "pusht_pixels", "pusht", 80),
+    ("PointMaze, pixels, H = 50", "pointmaze_pixels", "pointmaze", 50),
+    ("Wall, pixels, H = 50", "wall_pixels", "wall", 50),
+    ("Wall, LeWM's latents, H = 50, untuned", "wall_lewm", "wall", 50),
+    ("ball, U trap, T = 60", "ball_navigation", "ball_u_trap", 60),
+    ("ball, two rooms, T = 60", "ball_navigation", "ball_two_rooms", 60),
+)
+
 LEWM_PAIRS = (
     ("GRASP", "GRASP-state-gradient"),
     ("GRASP", "GRASP-sync-only"),
@@ -51,6 +67,26 @@ def read_summary(name: str) -> list[dict[str, str]]:
     """The rows of `experiments/results/<name>/summary.csv`."""
     with (RESULTS / name / "summary.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def headlines() -> str:
+    """GRASP beside the best baseline of a table, and the goals that only one of them solves."""
+    lines = []
+    for title, name, environment, horizon in HEADLINES:
+        cells = {
+            row["planner"]: row
+            for row in read_summary(name)
+            if row["mode"] == "open_loop"
+            and (row["environment"], row["horizon"]) == (environment, str(horizon))
+        }
+        ours = cells["GRASP"]
+        best = max((cells[b] for b in BASELINES if b in cells), key=lambda r: float(r["success"]))
+        solved = _solved(name, environment)
+        wins = _wins(*(solved[planner, horizon] for planner in ("GRASP", best["planner"])))
+        times = [_seconds(row["plan_seconds"]) for row in (ours, best)]
+        lines.append([title, _rate(ours), times[0], best["planner"], _rate(best), times[1], wins])
+    header = ["goals", "GRASP", "s per plan", "best baseline", "", "s per plan"]
+    return _table([*header, "GRASP only : baseline only"], lines)
 
 
 def pusht_state() -> str:
@@ -140,13 +176,7 @@ def wall_lewm_pairs() -> str:
 
 
 def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    solved: dict[tuple[str, int], dict[int, bool]] = {}
-    with (RESULTS / name / "results.jsonl").open() as file:
-        for record in map(json.loads, file):
-            if record.get("mode", "open_loop") != "open_loop":
-                continue
-            cell = solved.setdefault((record["planner"], record["horizon"]), {})
-            cell[record["goal"]] = record["success"]
+    solved = _solved(name)
     horizons = sorted({horizon for _, horizon in solved})
     header = ["planners", *(f"H = {h}" for h in horizons)]
     lines = []
@@ -154,6 +184,19 @@ def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
         cells = [_wins(solved.get((first, h), {}), solved.get((second, h), {})) for h in horizons]
         lines.append([f"{first} : {second}", *cells])
     return _table(header, lines)
+
+
+def _solved(name: str, environment: str | None = None) -> dict[tuple[str, int], dict[int, bool]]:
+    """(planner, horizon) to goal to success, open loop."""
+    solved: dict[tuple[str, int], dict[int, bool]] = {}
+    with (RESULTS / name / "results.jsonl").open() as file:
+        for record in map(json.loads, file):
+            if record.get("mode", "open_loop") == "open_loop" and (
+                environment is None or record["environment"] == environment
+            ):
+                cell = solved.setdefault((record["planner"], record["horizon"]), {})
+                cell[record["goal"]] = record["success"]
+    return solved
 
 
 def speed_torch() -> str:
@@ -233,6 +276,7 @@ def _seconds(value: str | None) -> str:
 def main() -> None:
     """Prints every table under its name."""
     for table in (
+        headlines,
         pusht_state,
         pusht_state_pairs,
         pusht_pixels,
