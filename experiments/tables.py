@@ -34,7 +34,12 @@ MAZE_PAIRS = (
     ("GRASP", "GD-Adam-x8"),
 )
 
-WALL_PAIRS = (*MAZE_PAIRS, ("GRASP", "GRASP-GD"))
+WALL_PAIRS = (
+    *MAZE_PAIRS,
+    ("GRASP", "iCEM-x2"),
+    ("GRASP-x1/2", "iCEM"),
+    ("GRASP", "GRASP-iCEM"),
+)
 
 # Not variants of GRASP, and not those with a budget of their own.
 BASELINES = ("CEM", "CEM-correlated", "iCEM", "MPPI", "LatCo")

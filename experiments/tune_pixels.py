@@ -175,7 +175,13 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
                 f"{starts} starts, {cycles} cycles, {steps} sync steps, noise={noise}, exchange": (
                     grasp(starts, cycles, noise=noise, sync_steps=steps, exchange=1)
                 )
-                for starts, cycles, steps in [(8, 3, 20), (8, 6, 20), (16, 3, 20), (16, 4, 10)]
+                for starts, cycles, steps in [
+                    (8, 3, 20),
+                    (8, 6, 20),
+                    (16, 3, 20),
+                    (16, 4, 10),
+                    (32, 3, 10),
+                ]
                 for noise in (0.1, 0.3)
             },
             "iCEM as the sync": sampled_maze_grasp(),

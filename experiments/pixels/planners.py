@@ -89,7 +89,7 @@ def sampled_grasp(
 def sampled_maze_grasp(
     starts: int = 2, cycles: int = 4, samples: int = 40, iterations: int = 5
 ) -> MultiStart:
-    """Wall's GRASP with a small iCEM as its sync."""
+    """A maze's GRASP with a small iCEM as its sync."""
     sync = ICEM(samples, 5, 3, iterations, std=0.3, noise=Colored(2.0, stacked=STACKED))
     full = grasp(starts=starts, cycles=cycles, noise=0.3, sync_noise=None)
     return _alter(full, sync=sync)
@@ -124,24 +124,23 @@ def wall() -> dict[str, Any]:
         "MPPI": MPPI(100, 15, std=0.5, temperature=0.03, noise=SMOOTH),
         "GD-Adam": GD(0.03, 200),
         "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 2.0, SMOOTH),
-        "LatCo": LatCo(0.1, 400, multiplier=1.0),
+        "LatCo": LatCo(0.2, 400, multiplier=1.0),
         "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.3, 30)),
-        "GRASP-GD": grasp(noise=0.3),
-        "GRASP": sampled_maze_grasp(),
+        "GRASP": grasp(starts=32, cycles=3, sync_steps=10, exchange=1),
     }
 
 
 def pointmaze() -> dict[str, Any]:
-    """Tuned on PointMaze's sprite model at H = 50 (LatCo and GRASP-plain: on Wall's first one)."""
+    """Tuned on PointMaze's sprite model at H = 50."""
     return {
         "CEM": CEM(100, 10, 15, std=1.0),
         "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(2.0, stacked=STACKED)),
-        "MPPI": MPPI(100, 15, std=0.5, temperature=0.1, noise=SMOOTH),
+        "MPPI": MPPI(100, 15, std=1.0, temperature=0.03, noise=SMOOTH),
         "GD-Adam": GD(0.03, 200),
         "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.5, SMOOTH),
-        "LatCo": LatCo(0.02, 400, multiplier=10.0),
-        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300),
-        "GRASP": grasp(starts=8, cycles=3),
+        "LatCo": LatCo(0.2, 400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.1, 30)),
+        "GRASP": grasp(starts=8, cycles=3, exchange=1),
     }
 
 
@@ -170,6 +169,10 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         "GRASP-author-state-gradient": dataclasses.replace(author, stop_state_gradient=False),
         "GRASP-author-sync-only": dataclasses.replace(author, **frozen),
     }
+    if task == "wall":
+        half = grasp(starts=16, cycles=4, sync_steps=10, exchange=1)
+        double = dataclasses.replace(wall()["iCEM"], samples=200, elites=20)
+        return {**found, "GRASP-iCEM": sampled_maze_grasp(), "GRASP-x1/2": half, "iCEM-x2": double}
     if task != "pusht":
         return found
     more = {"GRASP-author": author, "GRASP-iCEM": sampled_grasp()}
