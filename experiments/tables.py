@@ -7,6 +7,8 @@ import csv
 import json
 import pathlib
 
+from scipy.stats import binomtest
+
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 PAIRS = (
@@ -261,10 +263,15 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _wins(first: dict[int, bool], second: dict[int, bool]) -> str:
+    """Goals that only the first, and only the second solves, with the p of a sign test."""
     goals = first.keys() & second.keys()
     wins = sum(first[g] and not second[g] for g in goals)
     losses = sum(second[g] and not first[g] for g in goals)
-    return f"{wins} : {losses} of {len(goals)}" if goals else ""
+    if not goals:
+        return ""
+    p = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    shown = f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+    return f"{wins} : {losses} of {len(goals)}, {shown}"
 
 
 def _rate(row: dict[str, str] | None) -> str:
