@@ -16,8 +16,8 @@ import numpy as np
 
 import grasp_jax
 from experiments.environments import ball
-from experiments.pusht_planners import describe
 from experiments.reporting import CEILING, FLOOR, Record, wilson_interval
+from experiments.settings import describe, in_use
 
 KEY_FIELDS = ("environment", "planner", "settings", "seed", "goal")
 _KEPT_PLANS = 8
@@ -45,7 +45,7 @@ class Cell:
 
 def settings_of(planner: Any) -> str:
     """A short fingerprint of a planner's settings, so that a resume never mixes two of them."""
-    return f"{zlib.crc32(repr(describe(planner)).encode()):08x}"
+    return f"{zlib.crc32(repr(in_use(describe(planner))).encode()):08x}"
 
 
 def run_cell(cell: Cell) -> Iterator[list[Record]]:
@@ -166,7 +166,8 @@ def summarise(records: list[Record]) -> list[Record]:
 def _row(group: list[Record]) -> Record:
     wins = sum(r["success"] for r in group)
     low, high = wilson_interval(wins, len(group))
-    times = [r["seconds_to_success"] for r in group if r.get("seconds_to_success") is not None]
+    found = (r.get("seconds_to_success") for r in group if r["success"])
+    times = [seconds for seconds in found if seconds is not None]
     known = {k: group[0][k] for k in ("environment", "observation", "mode", "horizon", "planner")}
     return {
         **known,

@@ -22,8 +22,8 @@ from experiments.arguments import refuse_arguments
 from experiments.ball_navigation_planners import CHOSEN, candidates
 from experiments.ball_navigation_runner import settings_of
 from experiments.environments import ball
-from experiments.pusht_planners import describe
 from experiments.reporting import ResultLog, progress
+from experiments.settings import describe
 from experiments.workers import run_tasks
 
 _STARTS = flags.DEFINE_integer("starts", 60, "Tasks per map.", lower_bound=1)

@@ -131,7 +131,9 @@ def summarise(records: list[Record]) -> list[Record]:
     found = []
     for record in records:
         against = plain[record["seed"], record["horizon"]]
-        end, total = against["costs"][-1], against["seconds"][-1]
+        end = against["costs"][-1]
+        # Its best plan may be much older than its last look.
+        total = against["seconds"][against["costs"].index(end)]
         there = record["costs"][-1] <= end
         found.append(
             {

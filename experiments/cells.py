@@ -114,6 +114,7 @@ def run_cells(
     workers: int,
     title: str,
     compile_fast: bool = False,
+    first_core: int = 0,
 ) -> None:
     """Runs the cells on worker processes, with a progress bar; each result is logged at once.
 
@@ -124,10 +125,11 @@ def run_cells(
       workers: Processes, one core each.
       title: Of the progress bar.
       compile_fast: See `run_tasks`.
+      first_core: See `run_tasks`.
     """
     tasks = sorted(cells, key=cost_order)
     with progress(sum(len(cell.todo) for cell in tasks), title) as bar:
-        for records in run_tasks(work, tasks, workers, compile_fast):
+        for records in run_tasks(work, tasks, workers, compile_fast, first_core):
             for record in records:
                 log.append(record)
             bar(len(records), _latest(records[0]))

@@ -11,6 +11,7 @@ to draw frames from, ten steps before each start included, and the actions. Ever
 as it is done: the same command continues after a kill, and another one is refused.
 """
 
+import json
 import pathlib
 from typing import Any
 
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import grasp_jax
-from experiments import pusht_planners, sweeps
 from experiments.arguments import refuse_arguments
 from experiments.cells import Cell
 from experiments.pixels import planners, runner, tasks
+from experiments.pixels.checkpoint import locate
+from experiments.settings import check_settings, describe, fingerprint
 
 
 def define_flags() -> None:
@@ -43,6 +45,7 @@ def read_plans(folder: pathlib.Path | str) -> tuple[NDArray[np.float32], NDArray
 
     Raises:
         FileNotFoundError: the folder holds no plans.
+        ValueError: it holds plans for a part of its goals.
     """
     files = sorted(pathlib.Path(folder).glob("plans_*.npz"))
     if not files:
@@ -51,6 +54,13 @@ def read_plans(folder: pathlib.Path | str) -> tuple[NDArray[np.float32], NDArray
         )
     shards = [np.load(file) for file in files]
     states, actions = (np.concatenate([s[key] for s in shards]) for key in ("states", "actions"))
+    settings = pathlib.Path(folder) / "settings.json"
+    wanted = json.loads(settings.read_text())["goals"] if settings.exists() else len(states)
+    if len(states) != wanted:
+        raise ValueError(
+            f"{folder} holds plans for {len(states)} of {wanted} goals: finish "
+            "`python -m experiments.collect_plans` first."
+        )
     return states, actions
 
 
@@ -99,10 +109,11 @@ def main(argv: list[str]) -> None:
     settings = {
         **{name: values[name].value for name in ("task", "goals", "horizon", "seed", "chunk")},
         "checkpoint": setting.checkpoint,
+        "model": fingerprint(locate(setting.checkpoint)),
         "shares": values.planners,
-        "planners": {name: pusht_planners.describe(chosen[name]) for name in values.planners},
+        "planners": {name: describe(chosen[name]) for name in values.planners},
     }
-    sweeps.check_settings(folder, settings)
+    check_settings(folder, settings)
     shares = np.array_split(np.arange(goals), len(values.planners))
     with tqdm(total=goals, desc="plans", unit="goal") as bar:
         for name, share in zip(values.planners, shares, strict=True):

@@ -20,6 +20,8 @@ from experiments.arguments import refuse_arguments
 from experiments.pixels import binary, tasks
 from experiments.pixels import planners as pixel_planners
 from experiments.pusht_planners import extra, planners
+from experiments.pusht_state_model import DEFAULT_CHECKPOINT
+from experiments.settings import fingerprint
 
 SHOWN_FROM_PIXELS = ("iCEM", "GD-Adam-x8", "GRASP")
 
@@ -61,6 +63,7 @@ def run_state() -> None:
             work=pusht_runner.run_cell,
             key_fields=pusht_runner.KEY_FIELDS,
             draw=pusht_pictures.draw_all,
+            recorded={"model": fingerprint(DEFAULT_CHECKPOINT)},
         )
     )
 

@@ -110,15 +110,3 @@ def extra() -> dict[str, Any]:
         "GRASP-sync-only": sync_only(cycles=16),
         "GRASP-x2": grasp(cycles=16),
     }
-
-
-def describe(value: Any) -> Any:
-    """A planner's settings as plain data, to record beside results and to compare with them."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **fields}
-    if isinstance(value, (tuple, list)):
-        return [describe(v) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return getattr(value, "__qualname__", repr(value))

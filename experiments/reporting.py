@@ -8,6 +8,7 @@ import csv
 import json
 import math
 import pathlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -79,7 +80,8 @@ class ResultLog:
     Attributes:
       path: The file; its folder is made if needed.
       key_fields: Fields that identify a record.
-      records: All complete records, in the order in which they were finished, as read from JSON.
+      records: All complete records, in the order in which they were finished, as read from JSON;
+        of several with one key the last.
     """
 
     def __init__(
@@ -106,11 +108,19 @@ class ResultLog:
             if other != self.path:
                 self.records += self._records(other, _complete_lines(other))
         self._by_key = {self._key(r): r for r in self.records}
+        if self.key_fields:
+            # Two runs at once may have done the same work twice.
+            self.records = list(self._by_key.values())
 
     def _read(self) -> list[Record]:
         complete = _complete_lines(self.path)
-        with self.path.open("r+b") as file:
-            file.truncate(len(complete))
+        if self.path.stat().st_size > len(complete):
+            # Another process may be at its next line: only what stays torn is cut off.
+            time.sleep(0.1)
+            complete = _complete_lines(self.path)
+            with self.path.open("r+b") as file:
+                if file.seek(0, 2) > len(complete):
+                    file.truncate(len(complete))
         return self._records(self.path, complete)
 
     def _records(self, path: pathlib.Path, complete: bytes) -> list[Record]:
@@ -154,6 +164,13 @@ class ResultLog:
 def _complete_lines(path: pathlib.Path) -> bytes:
     content = path.read_bytes()
     return content[: content.rfind(b"\n") + 1]
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a whole file; a kill during the write leaves the previous one."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def write_summary(path: pathlib.Path | str, rows: Sequence[Record]) -> None:

@@ -11,16 +11,24 @@ def undisturbed(records: list[Record]) -> list[Record]:
     """The records with planning times as the cell's fastest chunk of goals had them.
 
     Chunks of a cell run the same program; whatever else the machine does only slows them down.
-    A goal's time to success keeps its share of its search.
+    A goal's time to success keeps its share of its search. Planners at one horizon are compared
+    on the goals that all of them have: more chunks would be more chances.
     """
+    timed = [r for r in records if "seconds" in r]
+    last: dict[tuple[str, str, int], int] = {}
+    for r in timed:
+        last[_cell(r)] = max(r["goal"], last.get(_cell(r), 0))
+    shared: dict[tuple[str, int], int] = {}
+    for (mode, _, horizon), goal in last.items():
+        shared[mode, horizon] = min(goal, shared.get((mode, horizon), goal))
     fastest: dict[tuple[str, str, int], float] = {}
-    for r in records:
-        if "seconds" in r:
+    for r in timed:
+        if r["goal"] <= shared[r["mode"], r["horizon"]]:
             fastest[_cell(r)] = min(r["seconds"], fastest.get(_cell(r), np.inf))
     found = []
     for r in records:
         if "seconds" in r:
-            seconds = fastest[_cell(r)]
+            seconds = fastest.get(_cell(r), r["seconds"])
             until = r.get("seconds_to_success")
             until = None if until is None else until / r["seconds"] * seconds
             r = {**r, "seconds": seconds, "seconds_to_success": until}
@@ -41,7 +49,7 @@ def summarise(records: list[Record]) -> list[Record]:
     for (_, planner, horizon), group in cells.items():
         wins = sum(r["success"] for r in group)
         low, high = wilson_interval(wins, len(group))
-        times = [r["seconds_to_success"] for r in group if r.get("seconds_to_success") is not None]
+        times = _times_to_success(group)
         rows.append(
             {
                 **{k: group[0][k] for k in ("environment", "observation", "mode")},
@@ -64,6 +72,12 @@ def summarise(records: list[Record]) -> list[Record]:
     return rows
 
 
+def _times_to_success(group: list[Record]) -> list[float]:
+    """Seconds to the first plan that succeeds, of the goals whose last plan does."""
+    found = (r.get("seconds_to_success") for r in group if r["success"])
+    return [seconds for seconds in found if seconds is not None]
+
+
 def _mean(group: list[Record], field: str) -> float | None:
     values = [r[field] for r in group if r.get(field) is not None]
     return round(float(np.mean(values)), 4) if values else None
@@ -76,9 +90,7 @@ def success_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndar
     for name in dict.fromkeys(r["planner"] for r in records):
         group = [r for r in records if r["planner"] == name and "seconds" in r]
         if group:
-            solved = sorted(
-                r["seconds_to_success"] for r in group if r["seconds_to_success"] is not None
-            )
+            solved = sorted(_times_to_success(group))
             seconds = np.array([*solved, max(r["seconds"] for r in group)])
             share = np.array([*range(1, len(solved) + 1), len(solved)]) / len(group)
             curves[name] = (seconds, share)

@@ -1,7 +1,6 @@
 """What the planning binaries share: flags, settings of a folder of results, the run, the report."""
 
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +10,15 @@ from absl import app, flags
 
 from experiments import summary
 from experiments.cells import make_cells, run_cells, together
-from experiments.pusht_planners import describe
-from experiments.reporting import CEILING, FLOOR, Record, ResultLog, print_table, write_summary
+from experiments.reporting import (
+    CEILING,
+    FLOOR,
+    Record,
+    ResultLog,
+    print_table,
+    write_summary,
+)
+from experiments.settings import check_settings, describe
 from experiments.workers import Work
 
 _COLUMNS = (
@@ -102,45 +108,6 @@ def define_flags(horizons: Sequence[int], goals: int, output: str) -> None:
     flags.DEFINE_bool("pictures", True, "Draw the plots and the GIF.")
 
 
-def check_settings(folder: pathlib.Path, settings: dict[str, Any]) -> None:
-    """Records the settings of a folder of results, or raises if it holds results of others.
-
-    Args:
-      folder: Made if it is not there.
-      settings: Plain data; under `planners`, if any, name to description: more may join later.
-
-    Raises:
-      ValueError: the folder holds results of another setting or planner; the message names it.
-    """
-    path = folder / "settings.json"
-    settings = json.loads(json.dumps({"planners": {}, **settings}))
-    held = json.loads(path.read_text()) if path.exists() else {"planners": {}}
-    held["planners"] = {name: _used(planner) for name, planner in held["planners"].items()}
-    settings["planners"] = {name: _used(planner) for name, planner in settings["planners"].items()}
-    for name in settings:
-        if name != "planners" and name in held and held[name] != settings[name]:
-            raise ValueError(
-                f"{folder} holds results with {name}={held[name]}, this run has "
-                f"{name}={settings[name]}. Pass another --output, or delete the folder."
-            )
-    for name, planner in settings["planners"].items():
-        if held["planners"].get(name, planner) != planner:
-            raise ValueError(
-                f"{folder} holds results of {name} with other settings. Pass another --output, "
-                "or delete the folder."
-            )
-    settings["planners"] = {**held["planners"], **settings["planners"]}
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**held, **settings}, indent=1) + "\n")
-
-
-def _used(value: Any) -> Any:
-    """A planner's description without what is off, so that new fields change nothing."""
-    if isinstance(value, dict):
-        return {name: _used(v) for name, v in value.items() if v is not None and v is not False}
-    return [_used(v) for v in value] if isinstance(value, list) else value
-
-
 def run(sweep: Sweep) -> None:
     """Plans what is missing, scores, prints, draws, as the flags say."""
     began = time.perf_counter()
@@ -206,7 +173,9 @@ def _plan(sweep: Sweep, folder: pathlib.Path, chosen: dict[str, Any], horizons: 
         return
     fast = flags.FLAGS.compile_fast
     cells = together(cells) if fast and sweep.pad else cells
-    run_cells(sweep.work, cells, log, flags.FLAGS.workers, sweep.title, fast)
+    workers = flags.FLAGS.workers
+    first_core = flags.FLAGS.process * workers
+    run_cells(sweep.work, cells, log, workers, sweep.title, fast, first_core)
 
 
 def report(
@@ -219,20 +188,18 @@ def report(
 ) -> None:
     """Writes summary and pictures, and prints the table, from the recorded results alone.
 
-    Of this run's mode the first `goals` goals count, of other modes in the folder all.
+    The summary holds all of the folder, the table and the pictures the first `goals` goals of this
+    run's mode.
     """
     mode = sweep.identity.get("mode")
-    known = [
-        r
-        for r in records
-        if r["planner"] in names and (r["goal"] < goals or mode not in (None, r["mode"]))
-    ]
+    known = [r for r in records if r["planner"] in names]
     order = {name: i for i, name in enumerate(names)}
     known.sort(
         key=lambda r: (r["mode"] != "open_loop", r["horizon"], order[r["planner"]], r["goal"])
     )
+    write_summary(folder / "summary.csv", summary.summarise(known))
+    known = [r for r in known if r["goal"] < goals and mode in (None, r["mode"])]
     rows = summary.summarise(known)
-    write_summary(folder / "summary.csv", rows)
     shown = [row for row in rows if row["horizon"] in horizons]
     print_table(shown, title=sweep.title, columns=_filled(shown))
     if flags.FLAGS.pictures:

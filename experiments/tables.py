@@ -196,8 +196,8 @@ def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
 def _solved(name: str, environment: str | None = None) -> dict[tuple[str, int], dict[int, bool]]:
     """(planner, horizon) to goal to success, open loop."""
     solved: dict[tuple[str, int], dict[int, bool]] = {}
-    with (RESULTS / name / "results.jsonl").open() as file:
-        for record in map(json.loads, file):
+    for path in sorted((RESULTS / name).glob("results*.jsonl")):
+        for record in map(json.loads, path.read_text().splitlines()):
             if record.get("mode", "open_loop") == "open_loop" and (
                 environment is None or record["environment"] == environment
             ):

@@ -27,7 +27,7 @@ from experiments.lewm_small.model import Config, SmallLeWM
 from experiments.lewm_small.training import Recipe
 from experiments.pixels import checkpoint
 from experiments.pixels.sources import SOURCES, Source
-from experiments.sweeps import check_settings
+from experiments.settings import check_settings, fingerprint
 from experiments.training_runs import TrainingRun
 
 EVERY = 100  # updates between two lines of the curve
@@ -81,7 +81,8 @@ def train(
         snapshot_every: updates.
     """
     run, key = TrainingRun(work, "training"), jax.random.key(seed + 1)
-    state, done = run.resume(training.start(jax.random.key(seed), config, recipe))
+    fresh = training.start(jax.random.key(seed), config, recipe)
+    state, done = run.resume(fresh, recipe.updates)
     with tqdm(total=recipe.updates, initial=done, desc="training", unit="update") as bar:
         while done < recipe.updates:
             batch = training.draw(frames, actions, config, recipe, seed, done)
@@ -167,8 +168,8 @@ def main(argv: list[str]) -> None:
     work = pathlib.Path(values.work or f"data/{source.name}_lewm")
     work.mkdir(parents=True, exist_ok=True)
     settings = {**{name: values[name].value for name in _OF_THE_RUN}, **recipe.__dict__}
-    check_settings(work, settings)
     states, actions = source.trajectories(values.trajectories, values.seed)
+    check_settings(work, {**settings, "content": fingerprint(states, actions)})
     held_out = max(2, len(states) // 20)
     config = Config(
         latent=values.latent,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from absl import app, flags
 from jax import Array
@@ -28,7 +29,7 @@ from experiments.arguments import refuse_arguments
 from experiments.pusht_segments import Data, load_data, sample_batch, segment_starts
 from experiments.pusht_state_features import COG, rotate
 from experiments.pusht_state_report import open_loop_report, plot_curves, speed_report
-from experiments.sweeps import check_settings
+from experiments.settings import check_settings, fingerprint
 from experiments.training_runs import Stage, TrainingRun, make_optimizer, parse_stage
 
 CHUNK = 100  # updates per compiled call
@@ -143,9 +144,9 @@ def train(
     key = jax.random.key(seed)
     model: Any = psm.init_model(key, psm.fit_agent(data.states[:256], data.actions[:256]), widths)
     optimizer, run = make_optimizer(tuple(stages)), TrainingRun(work, "snapshot")
-    state, done = run.resume(TrainState(model, model, optimizer.init(model)))
-    data = Data(*map(jnp.asarray, data))
     total = sum(stage.updates for stage in stages)
+    state, done = run.resume(TrainState(model, model, optimizer.init(model)), total)
+    data = Data(*map(jnp.asarray, data))
     progress = tqdm(total=total, initial=done, desc="training", unit="update")
     chunks, end = 0, 0
     for stage in stages:
@@ -173,7 +174,9 @@ def main(argv: list[str]) -> None:
     data, held_out = load_data(flags.FLAGS.data)
     work, output = pathlib.Path(flags.FLAGS.work), pathlib.Path(flags.FLAGS.output)
     # Stages may be changed on the way, what the snapshot's numbers come from may not.
-    check_settings(work, {"seed": flags.FLAGS.seed, "trajectories": len(data.states)})
+    content = fingerprint(np.asarray(data.states), np.asarray(data.actions))
+    settings = {"seed": flags.FLAGS.seed, "trajectories": len(data.states), "content": content}
+    check_settings(work, settings)
     stages = [parse_stage(text, CHUNK) for text in flags.FLAGS.stages]
     widths = tuple(int(width) for width in flags.FLAGS.widths)
     model = train(data, held_out, stages, widths, flags.FLAGS.seed, work)

@@ -34,7 +34,7 @@ from experiments.pixels.report import write_report
 from experiments.pixels.sources import SOURCES, Source
 from experiments.pixels.sprites import Scene
 from experiments.pixels.training import Data, TrainState
-from experiments.sweeps import check_settings
+from experiments.settings import check_settings, fingerprint
 from experiments.training_runs import (
     Stage,
     TrainingRun,
@@ -124,6 +124,8 @@ def encode_all(
                 np.save(path.with_suffix(".tmp.npy"), np.stack(rows))
                 path.with_suffix(".tmp.npy").replace(path)
             parts.append(np.load(path))
+            if len(parts[-1]) != len(part):
+                raise ValueError(f"{path} holds {len(parts[-1])} of {len(part)} trajectories")
     return np.concatenate(parts)
 
 
@@ -142,10 +144,11 @@ def learn_dynamics(
         jax.random.key(seed + 2), scene, jnp.asarray(drive, jnp.float32), width
     )
     optimizer, run = make_optimizer(stages), TrainingRun(work, "dynamics")
-    state, done = run.resume(TrainState(fresh, fresh, optimizer.init(fresh)))
+    updates = sum(s.updates for s in stages)
+    state, done = run.resume(TrainState(fresh, fresh, optimizer.init(fresh)), updates)
     data = jax.tree.map(jnp.asarray, data)
     end, key = 0, jax.random.key(seed + 3)
-    with tqdm(total=sum(s.updates for s in stages), initial=done, desc="dynamics") as bar:
+    with tqdm(total=updates, initial=done, desc="dynamics") as bar:
         for stage in stages:
             end += stage.updates
             starts = training.segment_starts(scene, data, stage, every) if done < end else None
@@ -184,9 +187,10 @@ def main(argv: list[str]) -> None:
     work = pathlib.Path(values.work or f"data/{source.name}_pixels")
     # What the sprites and the latents that are kept depend on; motion may be trained on.
     names = ("environment", "trajectories", "seed", "encoder_updates")
-    check_settings(work, {name: values[name].value for name in names})
-    stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     states, actions = source.trajectories(values.trajectories, values.seed)
+    settings = {name: values[name].value for name in names}
+    check_settings(work, {**settings, "content": fingerprint(states, actions)})
+    stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     held_out = max(4, len(states) // 20)
 
     scene = learn_scene(source, states[:-held_out], values.seed, work / "scene.safetensors")
@@ -210,8 +214,8 @@ def main(argv: list[str]) -> None:
     if values.plans:
         # A folder of its own: the training without plans keeps its snapshot.
         folder = work / pathlib.Path(values.plans).name
-        folder.mkdir(exist_ok=True)
         tried, taken = read_plans(values.plans)
+        check_settings(folder, {"content": fingerprint(tried, taken)})
         found = encode_all(source, model, tried, folder)
         seen = training.join([seen, Data(found, taken * signs)])
     dynamics = learn_dynamics(

@@ -12,6 +12,8 @@ import numpy as np
 import optax
 from safetensors.numpy import load_file, save_file
 
+from experiments.reporting import write_text
+
 
 class Stage(NamedTuple):
     """Rollout length in steps, batch size, updates (a multiple of a compiled chunk), peak rate."""
@@ -76,17 +78,25 @@ class TrainingRun:
         self._snapshot = work / f"{name}.safetensors"
         self._began = time.monotonic()
 
-    def resume(self, fresh: Any) -> tuple[Any, int]:
+    def resume(self, fresh: Any, updates: int) -> tuple[Any, int]:
         """The last snapshot's state and its number of updates, or `fresh` and 0.
 
         Lines of the curve after the snapshot are dropped: their updates are done again.
+
+        Raises:
+          ValueError: The snapshot has seen more than `updates`, or has other arrays than `fresh`.
         """
         state, done = fresh, 0
         if self._snapshot.exists():
             state, count = read_arrays(self._snapshot, (fresh, jnp.zeros((), jnp.int32)))
             done = int(count)
+        if done > updates:
+            raise ValueError(
+                f"{self._snapshot} has seen {done} updates, more than the {updates} asked for: "
+                "remove it or change --work"
+            )
         rows = [row for row in self._rows() if row["update"] <= done]
-        self.curve.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        write_text(self.curve, "".join(f"{json.dumps(row)}\n" for row in rows))
         # The clock goes on where the snapshot's stopped.
         self._began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
         return state, done
@@ -104,4 +114,6 @@ class TrainingRun:
     def _rows(self) -> list[dict[str, Any]]:
         if not self.curve.exists():
             return []
-        return [json.loads(line) for line in self.curve.read_text().splitlines()]
+        text = self.curve.read_text()
+        # A kill may have torn the last line.
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

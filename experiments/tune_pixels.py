@@ -11,12 +11,13 @@ import functools
 import pathlib
 from typing import Any
 
+import optax
 from absl import app, flags
 
-from experiments import pusht_planners, summary
+from experiments import pusht_planners, tuning
 from experiments.arguments import refuse_arguments
-from experiments.cells import make_cells, run_cells
 from experiments.pixels import runner, tasks
+from experiments.pixels.checkpoint import locate
 from experiments.pixels.planners import (
     SMOOTH,
     STACKED,
@@ -25,7 +26,7 @@ from experiments.pixels.planners import (
     sampled_maze_grasp,
     sync_only,
 )
-from experiments.reporting import ResultLog, print_table, write_summary
+from experiments.settings import fingerprint
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, Colored, LatCo, MultiStart, White
 
 _SHAPES = {"white": White(), "smooth": SMOOTH}
@@ -34,11 +35,8 @@ _SHAPES = {"white": White(), "smooth": SMOOTH}
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_enum("task", "wall", list(tasks.TASKS), "The environment.")
-    flags.DEFINE_integer("goals", 50, "Goals per setting.", lower_bound=1)
-    flags.DEFINE_list("horizons", ["50"], "Environment steps.")
-    flags.DEFINE_list("families", [], "Families to sweep, or settings of theirs; all by default.")
+    tuning.define_flags(horizon=50, goals=50)
     flags.DEFINE_string("checkpoint", None, "The visual model; the task's own by default.")
-    flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder; experiments/results/<task>_pixels by default.")
 
 
@@ -67,6 +65,7 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
             f"std={std} temperature={t}": MPPI(std=std, temperature=t, noise=SMOOTH)
             for std, t in [(0.5, 0.03), (1.0, 0.03), (0.5, 0.1)]
         },
+        "GD-SGD": {f"rate={rate}": GD(rate, 500, optax.sgd) for rate in (2.0, 6.5, 20.0, 60.0)},
         "GD-Adam": {f"rate={rate}": GD(rate, 500) for rate in (0.03, 0.1)},
         "GD-Adam-x8": {
             f"rate={rate} start={start}": restarts(rate, start)
@@ -199,32 +198,17 @@ def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
     refuse_arguments(argv)
     task = tasks.TASKS[flags.FLAGS.task]
-    folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
-    log = ResultLog(folder / "tuning.jsonl", runner.KEY_FIELDS)
-    every = {
-        (family, f"{family}: {label}"): planner
-        for family, settings in candidates(task.name).items()
-        for label, planner in settings.items()
-    }
-    wanted = set(flags.FLAGS.families)
-    chosen = {names[1]: p for names, p in every.items() if not wanted or wanted & set(names)}
     setting = runner.Setting(task, flags.FLAGS.checkpoint or task.checkpoint)
-    cells = make_cells(
-        chosen,
-        [int(h) for h in flags.FLAGS.horizons],
-        flags.FLAGS.goals,
-        0,
-        log,
-        split="tune",
-        checks=1,
-        setting=setting,
-        identity={"mode": setting.mode},
+    tuning.run(
+        f"{task.title} from pixels",
+        candidates(task.name),
+        runner.run_cell,
+        runner.KEY_FIELDS,
+        pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels"),
+        {"checkpoint": setting.checkpoint, "model": fingerprint(locate(setting.checkpoint))},
+        setting,
+        {"mode": setting.mode},
     )
-    cells = [dataclasses.replace(c, chunk=flags.FLAGS.goals) for c in cells]
-    run_cells(runner.run_cell, cells, log, flags.FLAGS.workers, f"tuning, {task.title}")
-    rows = summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
-    write_summary(folder / "tuning.csv", rows)
-    print_table(rows, title=f"{task.title} from pixels: sweep on tuning goals")
 
 
 if __name__ == "__main__":

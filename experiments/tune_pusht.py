@@ -13,20 +13,17 @@ from typing import Any
 import optax
 from absl import app, flags
 
-from experiments import pusht_runner, summary
+from experiments import pusht_runner, tuning
 from experiments.arguments import refuse_arguments
-from experiments.cells import make_cells, run_cells
 from experiments.pusht_planners import RESTART, grasp, sync_only
-from experiments.reporting import ResultLog, print_table, write_summary
+from experiments.pusht_state_model import DEFAULT_CHECKPOINT
+from experiments.settings import fingerprint
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_integer("goals", 40, "Goals per setting.", lower_bound=1)
-    flags.DEFINE_list("horizons", ["60"], "Environment steps.")
-    flags.DEFINE_list("families", [], "Planner families to sweep; all by default.")
-    flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+    tuning.define_flags(horizon=60, goals=40)
     flags.DEFINE_string("output", "experiments/results/pusht_state", "Folder.")
 
 
@@ -58,7 +55,8 @@ def candidates() -> dict[str, dict[str, Any]]:
             for temperature in (0.01, 0.03, 0.1)
         },
         "GD-SGD": {
-            f"rate={rate}": GD(rate, 500, optax.sgd) for rate in (0.01, 0.03, 0.1, 0.3, 1.0)
+            f"rate={rate}": GD(rate, 500, optax.sgd)
+            for rate in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
         },
         "GD-Adam": {f"rate={rate}": GD(rate, 500) for rate in (0.01, 0.03, 0.1, 0.3, 1.0)},
         "GD-Adam-x8": {
@@ -143,21 +141,14 @@ def candidates() -> dict[str, dict[str, Any]]:
 def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
     refuse_arguments(argv)
-    folder = pathlib.Path(flags.FLAGS.output)
-    log = ResultLog(folder / "tuning.jsonl", pusht_runner.KEY_FIELDS)
-    chosen = {
-        f"{family}: {label}": planner
-        for family, settings in candidates().items()
-        if not flags.FLAGS.families or family in flags.FLAGS.families
-        for label, planner in settings.items()
-    }
-    horizons = [int(h) for h in flags.FLAGS.horizons]
-    cells = make_cells(chosen, horizons, flags.FLAGS.goals, 0, log, split="tune", checks=1)
-    cells = [dataclasses.replace(c, chunk=flags.FLAGS.goals) for c in cells]
-    run_cells(pusht_runner.run_cell, cells, log, flags.FLAGS.workers, "tuning")
-    rows = summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
-    write_summary(folder / "tuning.csv", rows)
-    print_table(rows, title="Push-T sweep on tuning goals")
+    tuning.run(
+        "Push-T from states",
+        candidates(),
+        pusht_runner.run_cell,
+        pusht_runner.KEY_FIELDS,
+        pathlib.Path(flags.FLAGS.output),
+        {"model": fingerprint(DEFAULT_CHECKPOINT)},
+    )
 
 
 if __name__ == "__main__":

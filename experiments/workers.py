@@ -16,7 +16,7 @@ Work = Callable[[Task], Iterable[Any]]
 
 
 def run_tasks(
-    work: Work, tasks: list[Task], workers: int, compile_fast: bool = False
+    work: Work, tasks: list[Task], workers: int, compile_fast: bool = False, first_core: int = 0
 ) -> Iterator[Any]:
     """Yields every item of `work(task)` for every task, in the order in which they are finished.
 
@@ -26,6 +26,8 @@ def run_tasks(
       tasks: Picklable; started in order. The costly ones first balance the load best.
       workers: Processes.
       compile_fast: Spend less time on compilation, more on running; for short runs.
+      first_core: Of the cores that this process may use, where the first worker goes; runs side by
+        side on one machine need one each.
 
     Raises:
       RuntimeError: A task raised; the message holds its traceback. What other tasks had finished
@@ -39,11 +41,10 @@ def run_tasks(
     for _ in range(workers):
         todo.put(None)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    places = [cores[(first_core + i) % len(cores)] for i in range(workers)]
     processes = [
-        context.Process(
-            target=_worker, args=(work, todo, results, cores[i % len(cores)]), daemon=True
-        )
-        for i in range(workers)
+        context.Process(target=_worker, args=(work, todo, results, core), daemon=True)
+        for core in places
     ]
     with _xla_flags(compile_fast):
         for process in processes:

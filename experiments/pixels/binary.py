@@ -7,7 +7,9 @@ from absl import flags
 from experiments import sweeps
 from experiments.arguments import refuse_arguments
 from experiments.pixels import pictures, planners, runner
+from experiments.pixels.checkpoint import locate
 from experiments.pixels.tasks import Task
+from experiments.settings import fingerprint
 
 
 def define_flags(task: Task, horizons: tuple[int, ...], goals: int) -> None:
@@ -53,6 +55,7 @@ def run(task: Task, argv: list[str]) -> None:
             identity={"mode": setting.mode},
             recorded={
                 "checkpoint": checkpoint,
+                "model": fingerprint(locate(checkpoint)),
                 **(
                     {"replan_every": setting.replan_every, "budget": setting.budget}
                     if closed

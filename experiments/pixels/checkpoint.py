@@ -20,6 +20,20 @@ def checkpoint_path(name: str) -> pathlib.Path:
     return CHECKPOINTS / f"{name}.safetensors"
 
 
+def locate(name: str | pathlib.Path) -> pathlib.Path:
+    """The file of a checkpoint: the name of a shipped one, or a path.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    path = pathlib.Path(name)
+    if path.suffix != ".safetensors":
+        path = checkpoint_path(str(name))
+    if not path.is_file():
+        raise FileNotFoundError(f"no visual model at {path}")
+    return path
+
+
 def write(path: pathlib.Path | str, model: Any, config: dict[str, Any], half: bool = False) -> None:
     """Writes a model's arrays and its config; a kill during the write leaves the previous file.
 
@@ -43,11 +57,7 @@ def read(name: str | pathlib.Path) -> tuple[pathlib.Path, dict[str, np.ndarray],
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint of a visual model.
     """
-    path = pathlib.Path(name)
-    if path.suffix != ".safetensors":
-        path = checkpoint_path(str(name))
-    if not path.is_file():
-        raise FileNotFoundError(f"no visual model at {path}")
+    path = locate(name)
     with safe_open(str(path), "np") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         config = (file.metadata() or {}).get("config")

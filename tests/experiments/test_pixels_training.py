@@ -21,19 +21,23 @@ from tests.experiments.test_pixels_model import EVERY, latent, small_model
 
 def test_a_resumed_run_forgets_the_lines_after_its_snapshot(tmp_path: pathlib.Path) -> None:
     run = TrainingRun(tmp_path / "new", "weights")
-    state, done = run.resume({"a": jnp.zeros(2)})
+    state, done = run.resume({"a": jnp.zeros(2)}, 10)
     assert done == 0 and (state["a"] == 0).all()
     run.record(5, {"loss": 3.0})
     run.save({"a": jnp.ones(2)}, 5)
     run.record(10, {"loss": 2.0})
 
     again = TrainingRun(tmp_path / "new", "weights")
-    state, done = again.resume({"a": jnp.zeros(2)})
+    with again.curve.open("a") as file:
+        file.write('{"update": 15, "lo')  # a kill during the write
+    state, done = again.resume({"a": jnp.zeros(2)}, 10)
     assert done == 5 and (state["a"] == 1).all()
     again.record(10, {"loss": 2.5})
     rows = [json.loads(line) for line in again.curve.read_text().splitlines()]
     assert [(row["update"], row["loss"]) for row in rows] == [(5, 3.0), (10, 2.5)]
     assert rows[1]["seconds"] >= rows[0]["seconds"]
+    with pytest.raises(ValueError, match="has seen 5 updates, more than the 4 asked for"):
+        again.resume({"a": jnp.zeros(2)}, 4)
 
 
 def test_segments_stay_inside_trajectories_of_several_lengths() -> None:
@@ -89,7 +93,7 @@ def test_training_learns_and_resumes(tmp_path: pathlib.Path) -> None:
     resumed = learn(stages, work=half)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), resumed, whole)
     with pytest.raises(ValueError, match="belongs to a run with other flags"):
-        TrainingRun(half, "dynamics").resume({"one": jnp.zeros(3)})
+        TrainingRun(half, "dynamics").resume({"one": jnp.zeros(3)}, 100)
 
 
 def _folder(path: pathlib.Path) -> pathlib.Path:

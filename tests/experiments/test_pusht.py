@@ -13,9 +13,10 @@ import pytest
 import grasp_jax
 from experiments import cells, pusht_pictures, pusht_runner, summary, sweeps
 from experiments.cells import Cell
-from experiments.pusht_planners import describe, planners
+from experiments.pusht_planners import planners
 from experiments.pusht_runner import KEY_FIELDS
 from experiments.reporting import CEILING, FLOOR, ResultLog
+from experiments.settings import check_settings, describe
 from experiments.workers import run_tasks
 
 TINY = grasp_jax.GD(0.1, iterations=4, start_noise=0.1)
@@ -106,32 +107,30 @@ def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
 
 def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None:
     settings = {"seed": 0, "checks": 10, "planners": {"GD": describe(grasp_jax.GD(0.1))}}
-    sweeps.check_settings(tmp_path, settings)
-    sweeps.check_settings(tmp_path, {**settings, "planners": {"CEM": describe(grasp_jax.CEM())}})
+    check_settings(tmp_path, settings)
+    check_settings(tmp_path, {**settings, "planners": {"CEM": describe(grasp_jax.CEM())}})
     # A field that is new since the results were recorded, and off.
     path = tmp_path / "settings.json"
     held = json.loads(path.read_text())
     del held["planners"]["GD"]["noise"]
     path.write_text(json.dumps(held))
     with pytest.raises(ValueError, match="GD with other settings"):
-        sweeps.check_settings(tmp_path, settings)
+        check_settings(tmp_path, settings)
     held["planners"]["GD"] = {**settings["planners"]["GD"], "start_noise": None}
     path.write_text(json.dumps(held))
-    sweeps.check_settings(tmp_path, settings)
+    check_settings(tmp_path, settings)
     with pytest.raises(ValueError, match="GD with other settings"):
-        sweeps.check_settings(
-            tmp_path, {**settings, "planners": {"GD": describe(grasp_jax.GD(0.2))}}
-        )
+        check_settings(tmp_path, {**settings, "planners": {"GD": describe(grasp_jax.GD(0.2))}})
     with pytest.raises(ValueError, match="seed=0, this run has seed=1"):
-        sweeps.check_settings(tmp_path, {**settings, "seed": 1})
+        check_settings(tmp_path, {**settings, "seed": 1})
     data = tmp_path / "data"
-    sweeps.check_settings(data, {"trajectories": 10})
-    sweeps.check_settings(data, {"trajectories": 10})
+    check_settings(data, {"trajectories": 10})
+    check_settings(data, {"trajectories": 10})
     with pytest.raises(ValueError, match="trajectories=10, this run has trajectories=20"):
-        sweeps.check_settings(data, {"trajectories": 20})
+        check_settings(data, {"trajectories": 20})
 
 
-def test_a_short_run_of_another_mode_leaves_the_summary_of_the_long_one(
+def test_a_short_run_leaves_the_summary_of_the_long_one(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeps.flags, "FLAGS", types.SimpleNamespace(pictures=False))
@@ -148,7 +147,7 @@ def test_a_short_run_of_another_mode_leaves_the_summary_of_the_long_one(
         for mode, goals in (("open_loop", 5), ("closed_loop", 3))
         for goal in range(goals)
     ]
-    for mode, kept in (("closed_loop", [5, 2]), ("open_loop", [2, 3])):
+    for mode in ("closed_loop", "open_loop"):
         sweep = sweeps.Sweep(
             title="",
             planners={},
@@ -160,7 +159,7 @@ def test_a_short_run_of_another_mode_leaves_the_summary_of_the_long_one(
         )
         sweeps.report(sweep, tmp_path, records, ["GD"], [40], 2)
         with (tmp_path / "summary.csv").open() as file:
-            assert [int(row["goals"]) for row in csv.DictReader(file)] == kept
+            assert [int(row["goals"]) for row in csv.DictReader(file)] == [5, 3]
 
 
 def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:
@@ -170,11 +169,26 @@ def test_every_planner_of_the_table_has_settings_that_can_be_recorded() -> None:
 
 def test_times_are_those_of_the_fastest_chunk() -> None:
     common = {"planner": "p", "horizon": 40, "environment": "e", "observation": "s", "mode": "m"}
-    slow = {**common, "success": True, "seconds": 4.0, "seconds_to_success": 2.0}
-    fast = {**common, "success": False, "seconds": 1.0, "seconds_to_success": None}
+    slow = {**common, "goal": 0, "success": True, "seconds": 4.0, "seconds_to_success": 2.0}
+    # A plan on the way succeeded, the last one does not: it is not solved, so it has no time.
+    fast = {**common, "goal": 1, "success": False, "seconds": 1.0, "seconds_to_success": 0.1}
     row = summary.summarise([slow, fast])[0]
     assert row["plan_seconds"] == 1.0 and row["median_seconds"] == 0.5
     assert row["success"] == 0.5 and row["goals"] == 2
+    seconds, share = summary.success_curves([slow, fast])["p"]
+    assert seconds.tolist() == [0.5, 1.0] and share.tolist() == [0.5, 0.5]
+
+
+def test_times_are_compared_on_the_goals_that_all_planners_have() -> None:
+    common = {"horizon": 40, "environment": "e", "observation": "s", "mode": "m", "success": False}
+    times = {"long": [3.0, 4.0, 2.0], "short": [3.5, 3.6]}
+    records = [
+        {**common, "planner": name, "goal": goal, "seconds": seconds}
+        for name, taken in times.items()
+        for goal, seconds in enumerate(taken)
+    ]
+    rows = {row["planner"]: row for row in summary.summarise(records)}
+    assert rows["long"]["plan_seconds"] == 3.0 and rows["short"]["plan_seconds"] == 3.5
 
 
 def test_processes_share_the_goals_and_a_dead_one_is_started_again(tmp_path: pathlib.Path) -> None:

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import plots
+from experiments import plots, reporting
 from experiments.reporting import COLUMNS, ResultLog, print_table, wilson_interval, write_summary
 
 ROW = {"planner": "GRASP", "horizon": 40, "goals": 10, "success": 0.5, "extra": 1.25}
@@ -108,3 +108,23 @@ def test_log_reads_what_other_processes_wrote_and_leaves_their_torn_line(tmp_pat
     assert log.done(goal=0) and log.done(goal=1) and not log.done(goal=3)
     assert other.path.read_bytes() == written
     assert log.path.read_text().count("\n") == 1
+
+
+def test_of_two_records_of_one_piece_of_work_the_last_counts(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"goal": 0, "cost": 1}\n{"goal": 1, "cost": 2}\n{"goal": 0, "cost": 3}\n')
+    log = ResultLog(path, ("goal",))
+    assert log.records == [{"goal": 0, "cost": 3}, {"goal": 1, "cost": 2}]
+
+
+def test_opening_a_log_keeps_what_another_process_writes_meanwhile(tmp_path, monkeypatch):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"goal": 0}\n{"go')
+
+    def other_process(_: float) -> None:
+        with path.open("a") as file:
+            file.write('al": 1}\n')
+
+    monkeypatch.setattr(reporting.time, "sleep", other_process)
+    assert [r["goal"] for r in ResultLog(path, ("goal",)).records] == [0, 1]
+    assert path.read_text().count("\n") == 2
