@@ -30,7 +30,7 @@ from experiments import benchmark_models, benchmark_timing
 from experiments.arguments import refuse_arguments
 from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
 
-KEY_FIELDS = ("device", "model", "horizon", "goals", "planner")
+KEY_FIELDS = ("device", "cores", "model", "horizon", "goals", "planner", "time_chunk")
 _LOOPS = {"mlp": 64, "lewm": 2, "dinowm": 1}
 _COLUMNS = (
     "model",
@@ -110,14 +110,15 @@ def machine() -> Record:
 def run_cells(log: ResultLog, computer: Record) -> None:
     """Times every cell that the log does not hold yet."""
     available = planners()
+    chunk, where = flags.FLAGS.time_chunk, {k: computer[k] for k in ("device", "cores")}
     cells = [
-        {"model": m, "horizon": int(t), "goals": int(b), "planner": p}
+        {"model": m, "horizon": int(t), "goals": int(b), "planner": p, "time_chunk": chunk}
         for m in flags.FLAGS.models
         for t in flags.FLAGS.horizons
         for b in flags.FLAGS.goals
         for p in flags.FLAGS.planners
     ]
-    cells = [c for c in cells if not log.done(device=computer["device"], **c)]
+    cells = [c for c in cells if not log.done(**where, **c)]
 
     @functools.lru_cache(maxsize=1)
     def bare(model: str, horizon: int, goals: int, loops: int) -> tuple[Any, Any]:
@@ -156,7 +157,15 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
     if not rows:
         return
     rows.sort(key=lambda r: (r["model"], r["horizon"], r["goals"]))
-    shown = ("device", "cores", *_COLUMNS, "state_size", "plan_measured", "process_peak_mb")
+    shown = (
+        "device",
+        "cores",
+        "time_chunk",
+        *_COLUMNS,
+        "state_size",
+        "plan_measured",
+        "process_peak_mb",
+    )
     # `goals` is a column of every summary.csv.
     write_summary(folder / "summary.csv", [{k: r.get(k) for k in shown} for r in rows])
     print_table(rows, title=f"One plan or batch, {rows[-1]['device']}", columns=_COLUMNS)

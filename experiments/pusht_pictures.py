@@ -28,7 +28,7 @@ def draw_all(folder: pathlib.Path, records: list[Record], rows: list[Record]) ->
         plots.success_against_time(
             curves,
             folder / "success_against_time.png",
-            f"Push-T, H = {middle}: goals solved within a planning time (one goal, one core)",
+            f"Push-T, H = {middle}: goals solved within a planning time",
         )
     executed_gif(folder / "executed_plans.gif", [r for r in records if r["horizon"] == middle])
 

@@ -221,7 +221,8 @@ def print_table(rows: Sequence[Record], title: str = "", columns: Iterable[str] 
     chosen = list(columns) or [
         n for n in present if n not in _HIDDEN and any(r.get(n) is not None for r in rows)
     ]
-    table = Table(title=title or None, caption="shares in %, [95% interval]")
+    shares = any("success" in r for r in rows)
+    table = Table(title=title or None, caption="shares in %, [95% interval]" if shares else None)
     for name in chosen:
         is_number = any(isinstance(r.get(name), (int, float)) for r in rows)
         table.add_column(
