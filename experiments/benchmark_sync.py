@@ -132,9 +132,9 @@ def summarise(records: list[Record]) -> list[Record]:
     for record in records:
         against = plain[record["seed"], record["horizon"]]
         end = against["costs"][-1]
-        # Its best plan may be much older than its last look.
-        total = against["seconds"][against["costs"].index(end)]
-        there = record["costs"][-1] <= end
+        # A run goes on after its best plan.
+        total = _seconds_until(against, end)
+        needed = _seconds_until(record, end)
         found.append(
             {
                 "row": record["row"],
@@ -143,13 +143,19 @@ def summarise(records: list[Record]) -> list[Record]:
                 "cost_at_start": record["costs"][0],
                 "cost_at_end": record["costs"][-1],
                 "seconds": record["seconds"][-1],
-                "reached": there,
-                "times_sooner": total / record["seconds"][-1] if there else None,
+                "reached": needed is not None,
+                "times_sooner": total / needed if total and needed else None,
                 "device": record["device"],
                 "cores": record["cores"],
             }
         )
     return found
+
+
+def _seconds_until(record: Record, cost: float) -> float | None:
+    """Seconds of the first look at a plan of this cost or less."""
+    looks = zip(record["seconds"], record["costs"], strict=True)
+    return next((seconds for seconds, found in looks if found <= cost), None)
 
 
 def draw(records: list[Record], path: pathlib.Path) -> None:
