@@ -54,6 +54,10 @@ class _Traced:
     def __repr__(self) -> str:
         return "traced"
 
+    def __reduce__(self) -> str:
+        # Copies and pickles of a search hold this instance again, by its name.
+        return "_TRACED"
+
 
 _TRACED = _Traced()
 

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
-from grasp_jax.planners.base import Planner, Progress, Proposal, virtual_states
+from grasp_jax.planners.base import (
+    Planner,
+    Progress,
+    Proposal,
+    evaluates_guess,
+    own_calls,
+    virtual_states,
+)
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost, trajectory
 
@@ -166,13 +173,19 @@ def advance(
     return jax.lax.scan(body, search, steps)
 
 
-def run(problem: Problem, planner: Planner, key: jax.Array) -> tuple[SearchState, Metrics]:
+def run(
+    problem: Problem, planner: Planner, key: jax.Array
+) -> tuple[SearchState, jax.Array, jax.Array]:
     """A whole search as a part of another planner: from `problem.actions` to its best actions.
 
     Beside the iterations it costs one rollout, of the present actions after the last one, so that
-    the last step counts too. The first iteration evaluates the starting guess.
+    the last step counts too; and one of the starting guess where no iteration evaluates it.
+
+    Returns:
+      The search, and its model calls forward and backward, `[]` each.
     """
-    search = initialise(problem, planner, key, evaluate=False)
+    evaluate = not evaluates_guess(planner)
+    search = initialise(problem, planner, key, evaluate)
     search, metrics = advance(problem, planner, search, planner.iterations)
     present = problem.clip(planner.actions(problem, search.planner))
     cost = rollout_cost(problem, present).astype(search.best_cost.dtype)
@@ -183,7 +196,8 @@ def run(problem: Problem, planner: Planner, key: jax.Array) -> tuple[SearchState
         best_cost=jnp.where(better, cost, search.best_cost),
         finite=search.finite & jnp.isfinite(cost),
     )
-    return search, metrics
+    rollouts = problem.horizon * (1 + evaluate) + sum(own_calls(planner, problem))
+    return search, rollouts + jnp.sum(metrics.forward), jnp.sum(metrics.backward)
 
 
 def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Metrics) -> Plan:

@@ -22,7 +22,7 @@ from jax.core import Tracer
 
 from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.checks import check_key
-from grasp_jax.driver import Plan
+from grasp_jax.driver import Plan, Status
 from grasp_jax.objectives import Objective
 from grasp_jax.planners.base import Planner, require, static
 from grasp_jax.planners.grasp import GRASP
@@ -142,7 +142,8 @@ class MPC:
 
         def replan(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
             found = self.plan(state, observation, goal)
-            return found.actions, found.cost.astype(dtype), found.status
+            cost = jnp.where(found.status == Status.FAILED, jnp.nan, found.cost)
+            return found.actions, cost.astype(dtype), found.status
 
         def follow(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
             return state.actions, jnp.full((), jnp.nan, dtype), state.status

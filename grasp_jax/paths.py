@@ -115,10 +115,20 @@ class Rollout:
     noise: Scalar | None = None
     shape: Noise = White()
 
+    def calls(self, problem: Problem) -> int:
+        """Model calls forward: `T`."""
+        return problem.horizon
+
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         rollout = _tree.take(trajectory(problem, problem.actions), slice(1, -1))
         return add_noise(rollout, self.noise, self.shape, key)
+
+
+def calls(path: Path, problem: Problem) -> int:
+    """Model calls that a path makes; a caller's own path may tell by a method `calls(problem)`."""
+    method = getattr(path, "calls", None)
+    return 0 if method is None else method(problem)
 
 
 def require_path(planner: Any, problem: Problem, field: str = "path") -> None:

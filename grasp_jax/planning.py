@@ -233,7 +233,9 @@ def _join(blocks: tuple[Metrics, ...], axis: int) -> Metrics:
     """One block; joined by NumPy where it can be, because JAX would compile every new length."""
 
     def join(*rows: jax.Array) -> jax.Array:
-        here = all(not isinstance(x, Tracer) and x.is_fully_addressable for x in rows)
+        here = all(
+            not isinstance(x, Tracer) and getattr(x, "is_fully_addressable", True) for x in rows
+        )
         return jnp.asarray(np.concatenate(rows, axis)) if here else jnp.concatenate(rows, axis)
 
     return blocks[0] if len(blocks) == 1 else jax.tree.map(join, *blocks)

@@ -207,7 +207,8 @@ def as_length(length: Any, horizon: int) -> jax.Array:
     fix = f"It is the step, 1..{horizon}, at which the goal is to be reached."
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"length must be an integer, got {array.dtype}. {fix}")
-    if not isinstance(array, Tracer):
+    # Lengths that several processes hold in parts can be read by none of them.
+    if not isinstance(array, Tracer) and array.is_fully_addressable:
         wrong = np.asarray(array)[(np.asarray(array) < 1) | (np.asarray(array) > horizon)]
         if wrong.size:
             raise ValueError(f"length must be in 1..{horizon}, got {int(wrong.flat[0])}. {fix}")

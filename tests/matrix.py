@@ -10,6 +10,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -107,6 +108,7 @@ def stacked(*trees: Any) -> Any:
 
 GOALS = [GOAL, shifted(GOAL, -0.4), shifted(GOAL, 0.3)]
 STARTS = [START, shifted(START, 0.1), shifted(START, -0.2)]
+LENGTHS = np.array([4, 2, 3, 4], np.int32)
 
 
 def solve(planner: Any, **changes: Any) -> Plan:

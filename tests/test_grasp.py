@@ -13,7 +13,7 @@ import pytest
 import grasp_jax
 from grasp_jax import CEM, GD, GRASP, Line, Plan, Sawtooth
 from tests import matrix
-from tests.matrix import ITERATIONS, PLANNERS, assert_close, assert_same, key
+from tests.matrix import PLANNERS, assert_close, assert_same, key
 
 T, D, A = 4, 2, 2
 START, GOAL = jnp.array([0.0, 0.2]), jnp.array([1.0, -0.5])
@@ -238,61 +238,6 @@ def test_a_batched_iteration_would_turn_the_branch_into_a_select():
         return matrix.solve("GRASP", resume=state)
 
     assert branches_that_search(jax.make_jaxpr(jax.vmap(resumed))(states).jaxpr) == 0
-
-
-COUNTED = [
-    "GD",
-    "GRASP",
-    "GRASP sync=CEM",
-    "GRASP sync=None",
-    "GRASP restart",
-    "CEM",
-    "ICEM",
-    "MPPI",
-    "LatCo",
-    "MultiStart GRASP",
-    "Chain",
-]
-
-
-@pytest.mark.parametrize("name", COUNTED)
-def test_metrics_count_the_model_evaluations_really_spent(name: str):
-    forward, backward = [], []
-
-    @jax.custom_vjp
-    def tick(x: jax.Array) -> jax.Array:
-        jax.debug.callback(lambda _: forward.append(1), x)
-        return x
-
-    def tick_forward(x: jax.Array) -> tuple[jax.Array, None]:
-        return tick(x), None
-
-    def tick_backward(_: None, slope: jax.Array) -> tuple[jax.Array]:
-        jax.debug.callback(lambda _: backward.append(1), slope)
-        return (slope,)
-
-    tick.defvjp(tick_forward, tick_backward)
-    found = solve(PLANNERS[name], lambda s, a: step(s, tick(a)))
-    jax.block_until_ready(found)
-    jax.effects_barrier()
-    assert sum(backward) == found.metrics.backward.sum()
-    # Before the first iteration the starting guess is evaluated, after the last one two plans;
-    # several starts have a guess each, and at the end their present actions are compared, once for
-    # the actions and once for the virtual states.
-    starts = getattr(PLANNERS[name], "starts", 0)
-    assert sum(forward) == found.metrics.forward.sum() + T * (3 + 3 * starts)
-
-
-def test_the_counts_of_an_iteration_are_the_methods():
-    gd, j, k = PLANNERS["GD"], 2, 3
-    assert_close(solve(gd).metrics.forward, jnp.full(ITERATIONS, float(T)))
-    cem = solve(PLANNERS["CEM"]).metrics
-    assert jnp.all(cem.forward == 8 * T) and jnp.all(cem.backward == 0)
-    grasp = solve(PLANNERS["GRASP"]).metrics
-    synced = jnp.arange(1, ITERATIONS + 1) % k == 0
-    # A lifted iteration is one evaluation of the T terms; a sync adds J steps and a last rollout.
-    assert_close(grasp.backward, jnp.where(synced, T + j * T, T).astype(float))
-    assert_close(grasp.forward, jnp.where(synced, T + j * T + T, T).astype(float))
 
 
 def test_a_schedule_of_a_rate_follows_the_iteration_across_syncs():

@@ -175,8 +175,9 @@ def capture_compiles() -> Iterator[list[str]]:
 
 def test_the_memory_tells_a_failed_plan_from_a_followed_one():
     controller = dataclasses.replace(CONTROLLER, replan_every=2)
-    _, memory, cost = controller.step(controller.init(GUESS, KEY), START, GOAL * jnp.nan)
-    assert jnp.isnan(cost) and memory.status == Status.FAILED
+    for broken in (jnp.nan, jnp.inf):
+        _, memory, cost = controller.step(controller.init(GUESS, KEY), START, GOAL * broken)
+        assert jnp.isnan(cost) and memory.status == Status.FAILED
     memory = controller.init(GUESS, KEY)
     for planned in (True, False):
         _, memory, cost = controller.step(memory, START, GOAL)

@@ -1,7 +1,9 @@
 """The rules that hold for every planner behind the door."""
 
+import copy
 import dataclasses
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +283,17 @@ def _keeps_dtypes(name: str, states: str, actions: str) -> None:
     assert all(x.dtype == states for x in jax.tree.leaves(found.virtual_states)), (
         found.virtual_states
     )
+
+
+def test_a_search_survives_a_copy_a_pickle_and_the_way_to_the_host():
+    search = grasp_jax.advance(begin("CEM"), 2)
+    expected = grasp_jax.read(grasp_jax.advance(search, 3))
+    there_and_back = (
+        copy.deepcopy(search),
+        pickle.loads(pickle.dumps(search)),
+        jax.device_get(search),
+    )
+    for same in there_and_back:
+        found = grasp_jax.read(jax.device_get(grasp_jax.advance(same, 3)))
+        assert_same(found.actions, expected.actions)
+        assert_same(found.metrics, expected.metrics)

@@ -15,6 +15,7 @@ from tests.matrix import assert_close, key
 T, A = 4, 2
 START, GOAL = jnp.zeros(2), jnp.array([0.7, -0.4])
 GUESS = jnp.linspace(-0.3, 0.3, T * A).reshape(T, A)
+FLAT = grasp_jax.Objective(distance=lambda state, goal: jnp.zeros(()))
 
 
 def step(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -145,3 +146,26 @@ def test_one_huge_finite_sample_is_as_harmless_as_one_of_nan():
         model = jax.tree_util.Partial(world, jnp.asarray(poison))
         found[str(poison)] = grasp_jax.plan(model, *arguments, planner=planner).cost
     assert found["1000000.0"] < 1.5 * found["nan"] + 1e-3
+
+
+def test_half_precision_has_the_range_and_the_digits_that_a_refit_needs():
+    far = {"actions": jnp.zeros((2, A), jnp.float16), "goal": jnp.array([900.0, -700.0])}
+    wide = grasp_jax.plan(
+        lambda s, a: s + a,
+        START,
+        far["goal"],
+        far["actions"],
+        key(),
+        planner=CEM(64, 16, 8, std=400.0),
+        bounds=(-512.0, 512.0),
+    )
+    # The square of a deviation of 400 is beyond the largest half.
+    assert jnp.isfinite(wide.state.planner.std).all() and wide.cost < 1e3
+    for planner in (CEM(64, 30, 30, std=0.01), ICEM(64, 30, 5, 30, std=0.01), MPPI(64, 30, 0.01)):
+        guess = jnp.full((2, A), 5.0, jnp.bfloat16)
+        search = grasp_jax.start(
+            lambda s, a: s, START, GOAL, guess, key(), planner=planner, objective=FLAT
+        )
+        mean = grasp_jax.advance(search, 30).state.planner.mean
+        # Rounded shares that do not sum to one would push it away from zero at every refit.
+        assert jnp.abs(mean.astype(jnp.float32) - 5.0).max() < 0.1

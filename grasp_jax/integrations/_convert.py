@@ -30,13 +30,18 @@ def as_model(given: Any) -> Model:
         return load_dinowm(given) if _is_dinowm(read(find_weights(given))) else load_lewm(given)
     if getattr(given, "constraints", None):
         raise TypeError("GraspSolver: plans under constraints are not supported; drop them.")
-    module = getattr(given, "model", given)
+    # Our own wrappers are JAX pytrees, and more than the model that they hold.
+    module = given if _is_pytree_node(given) else getattr(given, "model", given)
     if isinstance(module, (LeWM, DinoWM)):
         return module
     weights = module if isinstance(module, Mapping) else _state_dict(module)
     dino = _is_dinowm(weights)
     model = load_dinowm(weights) if dino else load_lewm(weights)
     return _with_encoder_of(module, "backbone" if dino else "encoder", model)
+
+
+def _is_pytree_node(value: Any) -> bool:
+    return not isinstance(value, Mapping) and not jax.tree_util.all_leaves([value])
 
 
 def _is_dinowm(weights: Mapping[str, Any]) -> bool:

@@ -77,9 +77,11 @@ class Proposal:
 class Planner(Protocol):
     """The protocol; see `grasp_jax.planners.gradient.GD` for the shortest example.
 
-    Two more methods are optional: `check(problem)` raises ValueError for settings that cannot
-    work (called while tracing), and `virtual_states(problem, state)` returns `s_1..s_{T-1}`,
-    leaves `[T-1, ...]`, of a lifted planner.
+    Optional methods: `check(problem)` raises ValueError for settings that cannot work (called while
+    tracing), and `virtual_states(problem, state)` returns `s_1..s_{T-1}`, leaves `[T-1, ...]`, of
+    a lifted planner. For planners that are parts of others: `evaluates_guess`, whether the first
+    iteration evaluates the starting guess (otherwise that is done before), and
+    `own_calls(problem)`, the model calls forward of `init` and of `actions`, where they make any.
     """
 
     @property
@@ -113,6 +115,17 @@ def virtual_states(planner: Planner, problem: Problem, state: PlannerState) -> P
     """The planner's virtual states `s_1..s_{T-1}`, or None if it has none."""
     method = getattr(planner, "virtual_states", None)
     return None if method is None else method(problem, state)
+
+
+def evaluates_guess(planner: Planner) -> bool:
+    """Whether the first iteration evaluates the starting guess; no, where it does not say so."""
+    return bool(getattr(planner, "evaluates_guess", False))
+
+
+def own_calls(planner: Planner, problem: Problem) -> tuple[int, int]:
+    """Model calls forward of `init` and of `actions`; none where the planner tells of none."""
+    method = getattr(planner, "own_calls", None)
+    return (0, 0) if method is None else method(problem)
 
 
 def proposal(

@@ -16,6 +16,8 @@ from grasp_jax.planners.base import (
     Proposal,
     Scalar,
     check,
+    evaluates_guess,
+    own_calls,
     require,
     require_count,
     require_noise,
@@ -64,6 +66,16 @@ class MultiStart:
         require_number(self, "start_noise", problem.actions.shape, optional=True)
         require_planner(self.planner, "MultiStart.planner")
         check(self.planner, problem)
+
+    @property
+    def evaluates_guess(self) -> bool:
+        """`init` does."""
+        return True
+
+    def own_calls(self, problem: Problem) -> tuple[int, int]:
+        """A rollout of every start, at the beginning and at the end, and what the planner adds."""
+        first, last = own_calls(self.planner, problem)
+        return self.starts * (problem.horizon + first), self.starts * (problem.horizon + last)
 
     def init(self, problem: Problem, key: jax.Array) -> SearchState:
         """One search per start, leaves `[starts, ...]`."""
@@ -182,6 +194,16 @@ class Chain:
             )
             check(planner, problem)
 
+    @property
+    def evaluates_guess(self) -> bool:
+        """As the first planner."""
+        return evaluates_guess(self.planners[0])
+
+    def own_calls(self, problem: Problem) -> tuple[int, int]:
+        """Every planner's first state is made at the beginning; the last one has the last word."""
+        calls = [own_calls(p, problem) for p in self.planners]
+        return sum(first for first, _ in calls), calls[-1][1]
+
     def init(self, problem: Problem, key: jax.Array) -> ChainState:
         """Every planner's first state; all but the first start anew when their turn comes."""
         own = tuple(p.init(problem, jax.random.fold_in(key, i)) for i, p in self._numbered())
@@ -231,7 +253,7 @@ class Chain:
             if index == 0:
                 own, found = planner.step(problem, own, local)
             else:
-                left, cost, spent = self._handed_over(problem, index - 1, state, progress, begins)
+                left, cost, spent = self._handed_over(problem, index, state, progress, begins)
                 better = cost < progress.best_cost
                 local = dataclasses.replace(
                     local,
@@ -256,14 +278,16 @@ class Chain:
     def _handed_over(
         self, problem: Problem, index: int, state: ChainState, progress: Progress, begins: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What a planner leaves behind at the next one's turn: actions, their cost, model calls."""
-        dtype = progress.best_cost.dtype
+        """What the planner before `index` leaves to it: actions, their cost, model calls."""
+        dtype, before, own = progress.best_cost.dtype, self.planners[index - 1], state.planners
+        calls = problem.horizon + own_calls(before, problem)[1]
+        calls += own_calls(self.planners[index], problem)[0]
 
         def roll_out() -> tuple[jax.Array, jax.Array, jax.Array]:
-            left = problem.clip(self.planners[index].actions(problem, state.planners[index]))
+            left = problem.clip(before.actions(problem, own[index - 1]))
             cost = rollout_cost(problem, left).astype(dtype)
             cost = jnp.where(jnp.isfinite(cost), cost, jnp.inf)
-            return left, cost, jnp.asarray(problem.horizon, jnp.float32)
+            return left, cost, jnp.asarray(calls, jnp.float32)
 
         def nothing() -> tuple[jax.Array, jax.Array, jax.Array]:
             none = jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.float32)

@@ -82,6 +82,11 @@ class GD:
         require_optimizer(self)
         require_noise(self)
 
+    @property
+    def evaluates_guess(self) -> bool:
+        """Not where noise moves it first."""
+        return self.start_noise is None
+
     def init(self, problem: Problem, key: jax.Array) -> GDState:
         """Starts at the (noisy) starting guess."""
         start = add_noise(problem.actions, self.start_noise, self.noise, key)

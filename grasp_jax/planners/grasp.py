@@ -27,7 +27,7 @@ from grasp_jax import _tree, driver
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
 from grasp_jax.noise import Correlated, Noise, White, add_noise
-from grasp_jax.paths import Line, Path, Rollout, require_path, with_end
+from grasp_jax.paths import Line, Path, calls, require_path, with_end
 from grasp_jax.planners.base import (
     Planner,
     Progress,
@@ -181,6 +181,10 @@ class GRASP:
         )
         check(self.sync, problem)
 
+    def own_calls(self, problem: Problem) -> tuple[int, int]:
+        """Those of the path."""
+        return calls(self.path, problem), 0
+
     def init(self, problem: Problem, key: jax.Array) -> GRASPState:
         """Step 1: virtual states on their path, actions at the starting guess."""
         return self._restart(with_end(self.path, problem, key), problem.actions, 0)
@@ -273,14 +277,15 @@ class GRASP:
         noise_key, search_key, restart_key = jax.random.split(key, 3)
         actions = progress.best_actions if self.sync_from_best else state.actions
         actions = add_noise(actions, self.sync_noise, self.sync_noise_shape, noise_key)
-        search, spent = driver.run(problem.starting_from(actions), self.sync, search_key)
+        search, forward, backward = driver.run(
+            problem.starting_from(actions), self.sync, search_key
+        )
         found = proposal(
             search.best_actions,
             search.best_cost,
             before.finite & search.finite,
-            # The search also evaluates its last actions.
-            forward=before.forward + problem.horizon + jnp.sum(spent.forward),
-            backward=before.backward + jnp.sum(spent.backward),
+            forward=before.forward + forward,
+            backward=before.backward + backward,
             loss=before.loss,
             residual=before.residual,
         )
@@ -290,6 +295,5 @@ class GRASP:
         actions = jnp.where(better, search.best_actions, progress.best_actions)
         path = with_end(self.restart, problem.starting_from(actions), restart_key)
         states = _tree.where(_tree.all_finite(path), path, state.states)
-        calls = problem.horizon if isinstance(self.restart, Rollout) else 0
-        found = dataclasses.replace(found, forward=found.forward + calls)
+        found = dataclasses.replace(found, forward=found.forward + calls(self.restart, problem))
         return self._restart(states, actions, progress.iteration), found

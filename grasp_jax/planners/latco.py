@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import predict
-from grasp_jax.paths import Line, Path, require_path, with_end
+from grasp_jax.paths import Line, Path, calls, require_path, with_end
 from grasp_jax.planners.base import (
     Progress,
     Proposal,
@@ -111,6 +111,10 @@ class LatCo:
             require_number(self, field)
         require_optimizer(self)
         require_path(self, problem)
+
+    def own_calls(self, problem: Problem) -> tuple[int, int]:
+        """Those of the path."""
+        return calls(self.path, problem), 0
 
     def init(self, problem: Problem, key: jax.Array) -> LatCoState:
         """States on their path, actions at the starting guess."""
@@ -218,6 +222,10 @@ class LatCoGN:
         for field in ("damping", "goal_weight", "multiplier", "multiplier_rate", "tolerance"):
             require_number(self, field)
         require_path(self, problem)
+
+    def own_calls(self, problem: Problem) -> tuple[int, int]:
+        """Those of the path."""
+        return calls(self.path, problem), 0
 
     def init(self, problem: Problem, key: jax.Array) -> LatCoGNState:
         """States on their path, actions at the starting guess."""

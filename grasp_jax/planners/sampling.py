@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from grasp_jax import _tree
 from grasp_jax.noise import Colored, Noise, White
 from grasp_jax.planners.base import (
     Progress,
@@ -77,10 +78,14 @@ def _weighted_moments(
     samples: jax.Array, weights: jax.Array, state: SamplingState
 ) -> tuple[jax.Array, jax.Array]:
     """Mean and standard deviation `[T, A]` under `[N]` weights; the old ones if all are zero."""
+    # Half precision has neither the digits of a mean nor the range of a square.
+    wide = samples.astype(_tree.cost_dtype(samples.dtype))
+    weights = weights.astype(wide.dtype)
     total = jnp.sum(weights)
     share = (weights / jnp.where(total > 0, total, 1))[:, None, None]
-    mean = jnp.sum(share * samples, axis=0)
-    std = jnp.sqrt(jnp.sum(share * jnp.square(samples - mean), axis=0))
+    mean = jnp.sum(share * wide, axis=0)
+    std = jnp.sqrt(jnp.sum(share * jnp.square(wide - mean), axis=0))
+    mean, std = mean.astype(samples.dtype), std.astype(samples.dtype)
     return jnp.where(total > 0, mean, state.mean), jnp.where(total > 0, std, state.std)
 
 
@@ -111,6 +116,8 @@ class CEM:
     min_std: Scalar = 0.0
     noise: Noise = White()
 
+    evaluates_guess = True  # the mean is one of the samples
+
     def __post_init__(self) -> None:
         require_range(self, "std", 0)
 
@@ -134,7 +141,7 @@ class CEM:
         samples = samples.at[0].set(state.mean)
         scored = _score(problem, samples)
         elites = _elites(scored, self.elites)
-        weights = jnp.isfinite(scored.costs[elites]).astype(samples.dtype)
+        weights = jnp.isfinite(scored.costs[elites])
         mean, std = _weighted_moments(samples[elites], weights, state)
         std = jnp.maximum(std, self.min_std).astype(std.dtype)
         return SamplingState(problem.clip(mean), std, state.kept), _best(problem, scored)
@@ -172,6 +179,8 @@ class ICEM:
     momentum: Scalar = 0.1
     noise: Noise = Colored()
 
+    evaluates_guess = True  # the mean is one of the samples
+
     def __post_init__(self) -> None:
         require_range(self, "std", 0)
         require_range(self, "momentum", 0, 1)
@@ -202,7 +211,7 @@ class ICEM:
         samples = jnp.concatenate([samples.at[0].set(state.mean), state.kept])
         scored = _score(problem, samples)
         elites = _elites(scored, self.elites)
-        weights = jnp.isfinite(scored.costs[elites]).astype(samples.dtype)
+        weights = jnp.isfinite(scored.costs[elites])
         mean, std = _weighted_moments(samples[elites], weights, state)
         alpha = jnp.asarray(self.momentum, mean.dtype)
         mean = alpha * state.mean + (1 - alpha) * mean
@@ -240,6 +249,8 @@ class MPPI:
     temperature: Scalar = 0.1
     noise: Noise = White()
 
+    evaluates_guess = True  # the mean is one of the samples
+
     def __post_init__(self) -> None:
         require_range(self, "std", 0)
         require_range(self, "temperature", 0)
@@ -269,7 +280,7 @@ class MPPI:
         total = jnp.sum(jnp.where(counted, jnp.square(excess), 0))
         spread = jnp.sqrt(total / jnp.maximum(jnp.sum(counted), 1))
         scale = jnp.maximum(self.temperature * spread, jnp.finfo(scored.costs.dtype).tiny)
-        weights = jnp.where(valid, jnp.exp(-excess / scale), 0).astype(samples.dtype)
+        weights = jnp.where(valid, jnp.exp(-excess / scale), 0)
         mean, _ = _weighted_moments(samples, weights, state)
         return SamplingState(problem.clip(mean), state.std, state.kept), found
 

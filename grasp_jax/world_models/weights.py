@@ -193,6 +193,12 @@ def _saved_config(path: pathlib.Path, kind: type[_Config]) -> _Config | None:
     sizes = json.loads(beside.read_text())
     if "encoder" not in sizes:
         return None
+    if wrong := sizes.keys() ^ {field.name for field in dataclasses.fields(kind)}:
+        raise ValueError(
+            f"{beside.name} beside {path.name} holds the sizes of another kind of model than "
+            f"{kind.__name__} (they differ in {', '.join(sorted(wrong))}). Load it with "
+            "load_lewm or load_dinowm, whichever it was saved from."
+        )
     return kind(**{**sizes, "encoder": ViTConfig(**sizes["encoder"])})
 
 

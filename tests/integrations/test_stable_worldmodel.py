@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from grasp_jax import CEM, GD, GRASP, Objective, Status, plan_batch
+from grasp_jax import CEM, GD, GRASP, Objective, Status, plan_batch, world_models
 from grasp_jax.integrations import _convert
 from grasp_jax.integrations.stable_worldmodel import GraspSolver
 from grasp_jax.world_models import DinoWM, LeWM, Normalisation
@@ -359,6 +359,9 @@ def test_wrong_settings(lewm: LeWM):
         GraspSolver()
     with pytest.raises(TypeError, match="got dict_keys"):
         GraspSolver({}.keys())
+    for wrapped in (world_models.LowPrecision.of(lewm), world_models.ActionRepeat(lewm, 3)):
+        with pytest.raises(TypeError, match=f"got {type(wrapped).__name__}"):
+            GraspSolver(wrapped)
     with pytest.raises(ValueError, match=r"window must be in 1\.\.3"):
         GraspSolver(lewm, window=4)
     with pytest.raises(TypeError, match="planner must be an instance"):

@@ -132,6 +132,10 @@ def test_one_error_lists_everything_that_is_wrong(tmp_path: pathlib.Path):
 def test_a_model_of_another_kind_is_recognised(tmp_path: pathlib.Path):
     with pytest.raises(ValueError, match=r"holds no 'action_encoder.*Is it of another model"):
         weights.load_lewm(stored("dinowm", tmp_path))
+    mine = tmp_path / "mine.safetensors"
+    weights.save(weights.load_lewm(stored("lewm", tmp_path)), mine)
+    with pytest.raises(ValueError, match=r"another kind of model than DinoWMConfig .*latent"):
+        weights.load_dinowm(mine)
 
 
 def test_files_that_are_not_there_or_not_weights(tmp_path: pathlib.Path):
