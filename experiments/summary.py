@@ -11,24 +11,17 @@ def undisturbed(records: list[Record]) -> list[Record]:
     """The records with planning times as the cell's fastest chunk of goals had them.
 
     Chunks of a cell run the same program; whatever else the machine does only slows them down.
-    A goal's time to success keeps its share of its search. Planners at one horizon are compared
-    on the goals that all of them have: more chunks would be more chances.
+    A goal's time to success keeps its share of its search. A cell of few goals has few chunks, and
+    so fewer chances of a quiet moment.
     """
-    timed = [r for r in records if "seconds" in r]
-    last: dict[tuple[str, str, int], int] = {}
-    for r in timed:
-        last[_cell(r)] = max(r["goal"], last.get(_cell(r), 0))
-    shared: dict[tuple[str, int], int] = {}
-    for (mode, _, horizon), goal in last.items():
-        shared[mode, horizon] = min(goal, shared.get((mode, horizon), goal))
     fastest: dict[tuple[str, str, int], float] = {}
-    for r in timed:
-        if r["goal"] <= shared[r["mode"], r["horizon"]]:
+    for r in records:
+        if "seconds" in r:
             fastest[_cell(r)] = min(r["seconds"], fastest.get(_cell(r), np.inf))
     found = []
     for r in records:
         if "seconds" in r:
-            seconds = fastest.get(_cell(r), r["seconds"])
+            seconds = fastest[_cell(r)]
             until = r.get("seconds_to_success")
             until = None if until is None else until / r["seconds"] * seconds
             r = {**r, "seconds": seconds, "seconds_to_success": until}

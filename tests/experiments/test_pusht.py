@@ -179,18 +179,6 @@ def test_times_are_those_of_the_fastest_chunk() -> None:
     assert seconds.tolist() == [0.5, 1.0] and share.tolist() == [0.5, 0.5]
 
 
-def test_times_are_compared_on_the_goals_that_all_planners_have() -> None:
-    common = {"horizon": 40, "environment": "e", "observation": "s", "mode": "m", "success": False}
-    times = {"long": [3.0, 4.0, 2.0], "short": [3.5, 3.6]}
-    records = [
-        {**common, "planner": name, "goal": goal, "seconds": seconds}
-        for name, taken in times.items()
-        for goal, seconds in enumerate(taken)
-    ]
-    rows = {row["planner"]: row for row in summary.summarise(records)}
-    assert rows["long"]["plan_seconds"] == 3.0 and rows["short"]["plan_seconds"] == 3.5
-
-
 def test_processes_share_the_goals_and_a_dead_one_is_started_again(tmp_path: pathlib.Path) -> None:
     chosen = {FLOOR: None, "tiny": TINY}
 
