@@ -18,6 +18,7 @@ import grasp_jax
 from experiments.environments import ball
 from experiments.reporting import CEILING, FLOOR, Record, wilson_interval
 from experiments.settings import describe, in_use
+from experiments.summary import times_to_success
 
 KEY_FIELDS = ("environment", "planner", "settings", "seed", "goal")
 _KEPT_PLANS = 8
@@ -166,8 +167,7 @@ def summarise(records: list[Record]) -> list[Record]:
 def _row(group: list[Record]) -> Record:
     wins = sum(r["success"] for r in group)
     low, high = wilson_interval(wins, len(group))
-    found = (r.get("seconds_to_success") for r in group if r["success"])
-    times = [seconds for seconds in found if seconds is not None]
+    times = times_to_success(group)
     known = {k: group[0][k] for k in ("environment", "observation", "mode", "horizon", "planner")}
     return {
         **known,

@@ -42,7 +42,7 @@ def summarise(records: list[Record]) -> list[Record]:
     for (_, planner, horizon), group in cells.items():
         wins = sum(r["success"] for r in group)
         low, high = wilson_interval(wins, len(group))
-        times = _times_to_success(group)
+        times = times_to_success(group)
         rows.append(
             {
                 **{k: group[0][k] for k in ("environment", "observation", "mode")},
@@ -65,7 +65,7 @@ def summarise(records: list[Record]) -> list[Record]:
     return rows
 
 
-def _times_to_success(group: list[Record]) -> list[float]:
+def times_to_success(group: list[Record]) -> list[float]:
     """Seconds to the first plan that succeeds, of the goals whose last plan does."""
     found = (r.get("seconds_to_success") for r in group if r["success"])
     return [seconds for seconds in found if seconds is not None]
@@ -83,7 +83,7 @@ def success_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndar
     for name in dict.fromkeys(r["planner"] for r in records):
         group = [r for r in records if r["planner"] == name and "seconds" in r]
         if group:
-            solved = sorted(_times_to_success(group))
+            solved = sorted(times_to_success(group))
             seconds = np.array([*solved, max(r["seconds"] for r in group)])
             share = np.array([*range(1, len(solved) + 1), len(solved)]) / len(group)
             curves[name] = (seconds, share)

@@ -4,6 +4,7 @@ python -m experiments.tables        # the text between their <!-- table --> mark
 """
 
 import csv
+import functools
 import json
 import pathlib
 
@@ -193,6 +194,7 @@ def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
     return _table(header, lines)
 
 
+@functools.cache  # megabytes, and several tables read the same
 def _solved(name: str, environment: str | None = None) -> dict[tuple[str, int], dict[int, bool]]:
     """(planner, horizon) to goal to success, open loop."""
     solved: dict[tuple[str, int], dict[int, bool]] = {}
