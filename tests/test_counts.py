@@ -110,11 +110,9 @@ def test_the_counts_of_an_iteration_are_the_methods():
     assert_close(grasp.forward, jnp.where(synced, T + j * T + T, T).astype(float))
 
 
-@pytest.mark.parametrize("sync", [GD(0.0, 1, start_noise=2.0), LatCo(0.0, 1)])
+@pytest.mark.parametrize("sync", [GD(0.0, 1, start_noise=2.0), LatCo(2.0, 1)])
 def test_a_sync_never_hands_on_less_than_it_was_given(sync: Any):
-    def at_the_goal(state: jax.Array, action: jax.Array) -> jax.Array:
-        return GOAL + action
-
-    planner = GRASP(1, action_rate=0.0, sync=sync, sync_every=1)
-    found = solve(planner, at_the_goal, jnp.zeros_like(GUESS))
-    assert found.metrics.cost[0] == 0.0
+    good = solve(GD(0.1, 200))
+    found = solve(GRASP(1, action_rate=0.0, sync=sync, sync_every=1), guess=good.actions)
+    # Not only the best plan of the search, which the guess begins: what the sync itself came to.
+    assert_close(found.metrics.cost[0], good.cost, 1e-6)
