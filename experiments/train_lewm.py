@@ -11,6 +11,7 @@ the batch is dealt to them.
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -22,9 +23,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from experiments.arguments import refuse_arguments
+from experiments.collect_plans import read_plans
 from experiments.lewm_small import report, training
 from experiments.lewm_small.model import Config, SmallLeWM
-from experiments.lewm_small.training import Recipe
+from experiments.lewm_small.training import Recipe, Recorded
 from experiments.pixels import checkpoint
 from experiments.pixels.sources import SOURCES, Source
 from experiments.settings import check_settings, fingerprint
@@ -56,13 +58,15 @@ def define_flags() -> None:
     flags.DEFINE_bool("bfloat16", recipe.bfloat16, "Compute in bfloat16; for accelerators.")
     flags.DEFINE_integer("head_updates", 6000, "Updates of the decoder, after training.")
     flags.DEFINE_integer("snapshot_every", 500, "Updates between two snapshots.", lower_bound=1)
+    flags.DEFINE_string(
+        "plans", None, "Folder of executed plans to train on, too (`experiments.collect_plans`)."
+    )
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_lewm by default.")
     flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
 
 
 def train(
-    frames: np.ndarray,
-    actions: np.ndarray,
+    groups: Sequence[Recorded],
     config: Config,
     recipe: Recipe,
     seed: int,
@@ -72,8 +76,7 @@ def train(
     """Runs or resumes the training; returns the averaged model.
 
     Args:
-        frames: [n, T + 1, S, S, 3] uint8.
-        actions: [n, T, 2].
+        groups: frames and actions, one group per length of trajectories.
         config: of the model.
         recipe: how to train.
         seed: of weights and batches.
@@ -85,7 +88,7 @@ def train(
     state, done = run.resume(fresh, recipe.updates)
     with tqdm(total=recipe.updates, initial=done, desc="training", unit="update") as bar:
         while done < recipe.updates:
-            batch = training.draw(frames, actions, config, recipe, seed, done)
+            batch = training.draw(groups, config, recipe, seed, done)
             place = jax.random.fold_in(key, done)
             state, parts = training.update(state, training.spread(batch), place, recipe)
             done += 1
@@ -169,7 +172,8 @@ def main(argv: list[str]) -> None:
     work.mkdir(parents=True, exist_ok=True)
     settings = {**{name: values[name].value for name in _OF_THE_RUN}, **recipe.__dict__}
     states, actions = source.trajectories(values.trajectories, values.seed)
-    check_settings(work, {**settings, "content": fingerprint(states, actions)})
+    plans = read_plans(values.plans) if values.plans else ()
+    check_settings(work, {**settings, "content": fingerprint(states, actions, *plans)})
     held_out = max(2, len(states) // 20)
     config = Config(
         latent=values.latent,
@@ -182,9 +186,14 @@ def main(argv: list[str]) -> None:
         skip=values.skip,
     )
     frames = training.render_all(source, states, work / "frames.npy")
-    seen = frames[:-held_out], actions[:-held_out]
-    model = train(*seen, config, recipe, values.seed, work, values.snapshot_every)
+    groups = [Recorded(frames[:-held_out], actions[:-held_out])]
+    if values.plans:
+        tried, taken = plans
+        groups.append(Recorded(training.render_all(source, tried, work / "plans.npy"), taken))
+    model = train(groups, config, recipe, values.seed, work, values.snapshot_every)
     output = pathlib.Path(values.output or checkpoint.checkpoint_path(f"{source.name}_lewm"))
+    if values.plans:
+        settings = {**settings, "plans": values.plans}
     about = describe_run(settings, model, work / "curve.jsonl")
     finish(model, source, frames, states, actions, held_out, values.head_updates, about, output)
     print(f"Wrote {output}, its report and its picture.")

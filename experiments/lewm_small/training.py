@@ -10,6 +10,7 @@ inverse model that tells the action from two neighbouring latents, and reconstru
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -70,6 +71,18 @@ class TrainState(NamedTuple):
     optimizer: optax.OptState
 
 
+class Recorded(NamedTuple):
+    """Trajectories of one length.
+
+    Attributes:
+        frames: [n, T + 1, S, S, 3] uint8, may lie on disk.
+        actions: [n, T, 2] of the environment.
+    """
+
+    frames: NDArray[np.uint8]
+    actions: NDArray[Any]
+
+
 class Batch(NamedTuple):
     """Segments: frames [B, h + K, S, S, 3] uint8, planning actions [B, h + K - 1, P]."""
 
@@ -100,32 +113,41 @@ def start(key: Array, config: Config, recipe: Recipe) -> TrainState:
 
 
 def draw(
-    frames: NDArray[np.uint8],
-    actions: NDArray[Any],
-    config: Config,
-    recipe: Recipe,
-    seed: int,
-    update: int,
+    groups: Sequence[Recorded], config: Config, recipe: Recipe, seed: int, update: int
 ) -> Batch:
     """The batch of an update: a function of seed and update alone.
 
     Args:
-        frames: [n, T + 1, S, S, 3], may lie on disk.
-        actions: [n, T, 2] of the environment.
+        groups: the data; every trajectory is as likely as any other.
         config: of the model.
         recipe: of training.
         seed: of the run.
         update: number of the update.
+
+    Raises:
+        ValueError: a group's trajectories are shorter than a segment.
     """
     rng = np.random.default_rng((seed, update))
     every, moves = config.frameskip, config.history + recipe.steps - 1
-    row = rng.integers(len(frames), size=recipe.batch)[:, None]
-    first = rng.integers(frames.shape[1] - moves * every, size=recipe.batch)[:, None]
-    taken = actions[row, first + np.arange(moves * every)] / config.action_std
-    return Batch(
-        frames[row, first + every * np.arange(moves + 1)],
-        taken.reshape(recipe.batch, moves, config.action_size).astype(np.float32),
-    )
+    room = np.array([group.frames.shape[1] - moves * every for group in groups])
+    if np.any(room < 1):
+        raise ValueError(
+            f"A segment of {moves} model steps takes {moves * every} environment steps, "
+            f"trajectories have {[g.actions.shape[1] for g in groups]}: lower --steps."
+        )
+    ends = np.cumsum([len(group.frames) for group in groups])
+    row = rng.integers(ends[-1], size=recipe.batch)
+    group = np.searchsorted(ends, row, side="right")
+    first = rng.integers(room[group])[:, None]
+    like = groups[0].frames
+    frames = np.empty((recipe.batch, moves + 1, *like.shape[2:]), like.dtype)
+    taken = np.empty((recipe.batch, moves * every, 2), np.float32)
+    for i, part in enumerate(groups):
+        at = np.flatnonzero(group == i)
+        rows = (row[at] - (ends[i] - len(part.frames)))[:, None]
+        frames[at] = part.frames[rows, first[at] + every * np.arange(moves + 1)]
+        taken[at] = part.actions[rows, first[at] + np.arange(moves * every)] / config.action_std
+    return Batch(frames, taken.reshape(recipe.batch, moves, config.action_size))
 
 
 def render_all(source: Source, states: NDArray[Any], path: pathlib.Path) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from experiments import state_gradients, train_lewm
 from experiments.lewm_small import brittleness, networks, report, training
 from experiments.lewm_small.model import Config, SmallLeWM
 from experiments.lewm_small.sigreg import epps_pulley, knots, sigreg
-from experiments.lewm_small.training import Batch, Recipe
+from experiments.lewm_small.training import Batch, Recipe, Recorded
 from experiments.pixels import checkpoint, models, tasks
 from experiments.pixels.sources import WALL
 
@@ -142,16 +142,16 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path: pathlib.Path) -> 
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir(), killed.mkdir()
-    expected = train_lewm.train(frames, actions, CONFIG, RECIPE, 0, whole, 2)
+    expected = train_lewm.train([Recorded(frames, actions)], CONFIG, RECIPE, 0, whole, 2)
     with pytest.raises(KeyboardInterrupt):
         # The snapshot of update 4 is there, the fifth is lost.
-        train_lewm.train(_Killed(frames, 5), actions, CONFIG, RECIPE, 0, killed, 2)
-    resumed = train_lewm.train(frames, actions, CONFIG, RECIPE, 0, killed, 2)
+        train_lewm.train([Recorded(_Killed(frames, 5), actions)], CONFIG, RECIPE, 0, killed, 2)
+    resumed = train_lewm.train([Recorded(frames, actions)], CONFIG, RECIPE, 0, killed, 2)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
     other = dataclasses.replace(CONFIG, width=8)
     with pytest.raises(ValueError, match="other flags"):
-        train_lewm.train(frames, actions, other, RECIPE, 0, whole)
+        train_lewm.train([Recorded(frames, actions)], other, RECIPE, 0, whole)
 
 
 class _Killed:
@@ -159,6 +159,7 @@ class _Killed:
 
     def __init__(self, frames: np.ndarray, batches: int):
         self.frames, self.left, self.shape = frames, batches, frames.shape
+        self.dtype = frames.dtype
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -173,8 +174,8 @@ class _Killed:
 def test_every_loss_has_a_gradient_and_batches_may_be_dealt_to_devices() -> None:
     _, actions, frames = videos()
     recipe = dataclasses.replace(RECIPE, batch=8)
-    batch = training.draw(frames, actions, CONFIG, recipe, 0, 3)
-    same = training.draw(frames, actions, CONFIG, recipe, 0, 3)
+    batch = training.draw([Recorded(frames, actions)], CONFIG, recipe, 0, 3)
+    same = training.draw([Recorded(frames, actions)], CONFIG, recipe, 0, 3)
     np.testing.assert_array_equal(batch.frames, same.frames)
     assert batch.frames.shape == (8, 4, 32, 32, 3)
     nets = eqx.filter_jit(training.fresh)(jax.random.key(0), CONFIG)
@@ -189,9 +190,33 @@ def test_every_loss_has_a_gradient_and_batches_may_be_dealt_to_devices() -> None
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_a_batch_holds_whole_segments_of_every_group_in_its_share() -> None:
+    """Trajectories of two lengths; every number tells where it comes from."""
+
+    def group(first: int, count: int, steps: int) -> Recorded:
+        name = first + np.arange(count)[:, None]
+        clock = 100 * name + np.arange(steps + 1)
+        return Recorded(clock[..., None, None, None], np.stack([clock[:, :-1]] * 2, -1))
+
+    groups = [group(0, 30, 15), group(30, 10, 40)]
+    recipe = dataclasses.replace(RECIPE, batch=2000)
+    batch = training.draw(groups, CONFIG, recipe, 0, 1)
+    frames = np.asarray(batch.frames)[..., 0, 0, 0]
+    taken = np.asarray(batch.actions).reshape(2000, -1, 2)[..., 0]
+    name, start = np.divmod(frames[:, 0], 100)
+    np.testing.assert_array_equal(frames, frames[:, :1] + 5 * np.arange(4))
+    np.testing.assert_array_equal(taken, frames[:, :1] + np.arange(15))
+    assert set(name) == set(range(40))
+    assert set(start[name < 30]) == {0}
+    assert set(start[name >= 30]) == set(range(26))
+    assert abs(np.mean(name >= 30) - 0.25) < 0.03
+    with pytest.raises(ValueError, match=r"trajectories have \[14\]: lower --steps"):
+        training.draw([group(0, 3, 14)], CONFIG, RECIPE, 0, 0)
+
+
 def test_bfloat16_computes_in_half_precision_on_weights_that_stay_whole() -> None:
     _, actions, frames = videos()
-    batch = training.draw(frames, actions, CONFIG, RECIPE, 0, 0)
+    batch = training.draw([Recorded(frames, actions)], CONFIG, RECIPE, 0, 0)
     networks = training.fresh(jax.random.key(0), CONFIG)
 
     def slope(recipe: Recipe) -> jax.Array:
@@ -216,7 +241,7 @@ def test_the_actions_of_a_batch_lead_from_frame_to_frame() -> None:
     states, actions, _ = videos()
     config = dataclasses.replace(CONFIG, action_std=float(actions.std()))
     # States in place of frames: what is drawn can be checked.
-    batch = training.draw(states, actions, config, RECIPE, 0, 0)
+    batch = training.draw([Recorded(states, actions)], config, RECIPE, 0, 0)
     model = SmallLeWM.random(jax.random.key(0), config)
     taken = model.to_environment(batch.actions)
     reached = tasks.WALL.execute(batch.frames[:, 0], taken)[:, ::5]
