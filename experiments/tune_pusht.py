@@ -125,8 +125,16 @@ def candidates() -> dict[str, dict[str, Any]]:
             "GRASP, 16 starts of 15 sync steps, every 2 cycles": grasp(
                 starts=16, sync_steps=15, exchange=2
             ),
+            "GRASP, 16 starts of 15 sync steps, every cycle": grasp(
+                starts=16, sync_steps=15, exchange=1
+            ),
+            "GRASP, 16 starts of 4 cycles, every cycle": grasp(starts=16, cycles=4, exchange=1),
+            "GRASP, 16 starts of 4 cycles": grasp(starts=16, cycles=4),
+            "GRASP, 32 starts of 2 cycles, every cycle": grasp(starts=32, cycles=2, exchange=1),
             "sync only": sync_only(),
+            "sync only, every cycle": sync_only(exchange=1),
             "sync only, every 2 cycles": sync_only(exchange=2),
+            "sync only, 16 starts of 4 cycles, every cycle": sync_only(16, 4, exchange=1),
             **{
                 f"GD-Adam-x8, noise={noise}, every {every} steps": MultiStart(
                     GD(0.03, 300, action_noise=noise), 8, 1.0, RESTART, every
