@@ -98,15 +98,17 @@ def planners() -> dict[str, Any]:
         "GD-Adam-x8": MultiStart(GD(0.03, 300), 8, 1.0, RESTART),
         "LatCo": LatCo(0.05, 1000, multiplier=10.0),
         "GRASP-plain": dataclasses.replace(GRASP.author(), sync=GD(0.03, 30)),
-        "GRASP": grasp(),
+        "GRASP": grasp(exchange=2),
     }
 
 
 def extra() -> dict[str, Any]:
-    """The best planners with twice their budget, and GRASP without its lifted phase."""
+    """Parts of GRASP, Adam's restarts with an exchange of their own, twice the budget."""
     return {
+        "GRASP-no-exchange": grasp(),
+        "GD-Adam-exchange": MultiStart(GD(0.03, 300, action_noise=0.03), 8, 1.0, RESTART, 50),
         "iCEM-600": ICEM(600, 60, 10, std=1.0, noise=Colored(1.0, stacked=5)),
         "GD-Adam-x16": MultiStart(GD(0.03, 300), 16, 1.0, RESTART),
-        "GRASP-sync-only": sync_only(cycles=16),
-        "GRASP-x2": grasp(cycles=16),
+        "GRASP-sync-only": sync_only(cycles=16, exchange=2),
+        "GRASP-x2": grasp(cycles=16, exchange=2),
     }
