@@ -9,6 +9,7 @@ the batch is dealt to them.
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -58,8 +59,8 @@ def define_flags() -> None:
     flags.DEFINE_bool("bfloat16", recipe.bfloat16, "Compute in bfloat16; for accelerators.")
     flags.DEFINE_integer("head_updates", 6000, "Updates of the decoder, after training.")
     flags.DEFINE_integer("snapshot_every", 500, "Updates between two snapshots.", lower_bound=1)
-    flags.DEFINE_string(
-        "plans", None, "Folder of executed plans to train on, too (`experiments.collect_plans`)."
+    flags.DEFINE_list(
+        "plans", [], "Folders of executed plans to train on, too (`experiments.collect_plans`)."
     )
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_lewm by default.")
     flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
@@ -172,8 +173,9 @@ def main(argv: list[str]) -> None:
     work.mkdir(parents=True, exist_ok=True)
     settings = {**{name: values[name].value for name in _OF_THE_RUN}, **recipe.__dict__}
     states, actions = source.trajectories(values.trajectories, values.seed)
-    plans = read_plans(values.plans) if values.plans else ()
-    check_settings(work, {**settings, "content": fingerprint(states, actions, *plans)})
+    plans = [read_plans(folder) for folder in values.plans]
+    content = fingerprint(states, actions, *itertools.chain(*plans))
+    check_settings(work, {**settings, "content": content})
     held_out = max(2, len(states) // 20)
     config = Config(
         latent=values.latent,
@@ -187,13 +189,12 @@ def main(argv: list[str]) -> None:
     )
     frames = training.render_all(source, states, work / "frames.npy")
     groups = [Recorded(frames[:-held_out], actions[:-held_out])]
-    if values.plans:
-        tried, taken = plans
-        groups.append(Recorded(training.render_all(source, tried, work / "plans.npy"), taken))
+    for i, (tried, taken) in enumerate(plans):
+        groups.append(Recorded(training.render_all(source, tried, work / f"plans_{i}.npy"), taken))
     model = train(groups, config, recipe, values.seed, work, values.snapshot_every)
     output = pathlib.Path(values.output or checkpoint.checkpoint_path(f"{source.name}_lewm"))
     if values.plans:
-        settings = {**settings, "plans": values.plans}
+        settings = {**settings, "plans": ",".join(values.plans)}
     about = describe_run(settings, model, work / "curve.jsonl")
     finish(model, source, frames, states, actions, held_out, values.head_updates, about, output)
     print(f"Wrote {output}, its report and its picture.")
