@@ -35,17 +35,21 @@ def define_flags() -> None:
     flags.DEFINE_integer("goals", 800, "Goals, shared by the planners.", lower_bound=1)
     flags.DEFINE_integer("horizon", 50, "Environment steps from start to goal.", lower_bound=5)
     flags.DEFINE_list("planners", ["GRASP", "iCEM", "GD-Adam-x8", "MPPI"], "Who plans.")
-    flags.DEFINE_integer("seed", 777, "Seed of goals and searches; 0 is that of the tables.")
+    flags.DEFINE_integer(
+        "seed", 777, "Seed of goals and searches; 0 is that of the tables.", lower_bound=1
+    )
     flags.DEFINE_integer("chunk", 50, "Goals planned side by side.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder; data/<task>_plans by default.")
 
 
-def read_plans(folder: pathlib.Path | str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def read_plans(
+    folder: pathlib.Path | str, task: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What `collect` has written: states [n, N + 1, S] and environment actions [n, N, A].
 
     Raises:
         FileNotFoundError: the folder holds no plans.
-        ValueError: it holds plans for a part of its goals.
+        ValueError: it holds plans of another task, or for a part of its goals.
     """
     files = sorted(pathlib.Path(folder).glob("plans_*.npz"))
     if not files:
@@ -54,8 +58,10 @@ def read_plans(folder: pathlib.Path | str) -> tuple[NDArray[np.float32], NDArray
         )
     shards = [np.load(file) for file in files]
     states, actions = (np.concatenate([s[key] for s in shards]) for key in ("states", "actions"))
-    settings = pathlib.Path(folder) / "settings.json"
-    wanted = json.loads(settings.read_text())["goals"] if settings.exists() else len(states)
+    settings = json.loads((pathlib.Path(folder) / "settings.json").read_text())
+    if settings["task"] != task:
+        raise ValueError(f"{folder} holds plans of {settings['task']}, wanted are those of {task}.")
+    wanted = settings["goals"]
     if len(states) != wanted:
         raise ValueError(
             f"{folder} holds plans for {len(states)} of {wanted} goals: finish "
@@ -113,7 +119,7 @@ def main(argv: list[str]) -> None:
         "shares": values.planners,
         "planners": {name: describe(chosen[name]) for name in values.planners},
     }
-    check_settings(folder, settings)
+    check_settings(folder, settings, results="plans_*.npz")
     shares = np.array_split(np.arange(goals), len(values.planners))
     with tqdm(total=goals, desc="plans", unit="goal") as bar:
         for name, share in zip(values.planners, shares, strict=True):

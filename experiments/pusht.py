@@ -42,13 +42,17 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
     refuse_arguments(argv)
+    seen = ("checkpoint", "replan_every")
+    if flags.FLAGS.observation == "state" and any(flags.FLAGS[name].present for name in seen):
+        raise app.UsageError("--checkpoint and --replan_every are for --observation=pixels.")
     if flags.FLAGS.observation != "pixels":
         run_state()
     if flags.FLAGS.observation == "both":
         flags.FLAGS.output += "_pixels"
         known = [n for n in flags.FLAGS.planners if n in pixel_planners.table("pusht")]
         flags.FLAGS.planners = known or list(SHOWN_FROM_PIXELS)
-        flags.FLAGS.horizons = [h for h in flags.FLAGS.horizons if int(h) in (40, 60)] or ["40"]
+        if not flags.FLAGS["horizons"].present:
+            flags.FLAGS.horizons = ["40", "60"]
     if flags.FLAGS.observation != "state":
         binary.run(tasks.PUSHT, argv)
 

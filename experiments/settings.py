@@ -12,7 +12,11 @@ from experiments.reporting import write_text
 
 
 def check_settings(
-    folder: pathlib.Path, settings: dict[str, Any], file: str = "settings.json"
+    folder: pathlib.Path,
+    settings: dict[str, Any],
+    file: str = "settings.json",
+    results: str = "results*.jsonl",
+    flag: str = "--output",
 ) -> None:
     """Records the settings of a folder of results, or raises if it holds results of others.
 
@@ -20,11 +24,16 @@ def check_settings(
       folder: Made if it is not there.
       settings: Plain data; under `planners`, if any, name to description: more may join later.
       file: Name of the file that records them.
+      results: Pattern of the files that they describe.
+      flag: The flag that names the folder.
 
     Raises:
-      ValueError: the folder holds results of another setting or planner; the message names it.
+      ValueError: the folder holds results of another setting or planner, the message names it; or
+        results without a record of their settings.
     """
-    path = folder / file
+    path, way_out = folder / file, f"Pass another {flag}, or delete the folder."
+    if not path.exists() and any(folder.glob(results)):
+        raise ValueError(f"{folder} holds results, but no {file} that says of what. {way_out}")
     settings = json.loads(json.dumps({"planners": {}, **settings}))
     held = json.loads(path.read_text()) if path.exists() else {"planners": {}}
     for described in (held, settings):
@@ -33,14 +42,11 @@ def check_settings(
         if name != "planners" and name in held and held[name] != settings[name]:
             raise ValueError(
                 f"{folder} holds results with {name}={held[name]}, this run has "
-                f"{name}={settings[name]}. Pass another --output, or delete the folder."
+                f"{name}={settings[name]}. {way_out}"
             )
     for name, planner in settings["planners"].items():
         if held["planners"].get(name, planner) != planner:
-            raise ValueError(
-                f"{folder} holds results of {name} with other settings. Pass another --output, "
-                "or delete the folder."
-            )
+            raise ValueError(f"{folder} holds results of {name} with other settings. {way_out}")
     settings["planners"] = {**held["planners"], **settings["planners"]}
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({**held, **settings}, indent=1) + "\n")

@@ -25,9 +25,11 @@ from experiments.lewm_small import brittleness
 from experiments.lewm_small.brittleness import FULL, STOPPED, Case, Descent
 from experiments.lewm_small.model import SmallLeWM
 from experiments.pixels import runner, tasks
+from experiments.pixels.checkpoint import locate
 from experiments.pixels.sources import SOURCES
 from experiments.pixels.tasks import Task
 from experiments.reporting import Record, ResultLog, wilson_interval
+from experiments.settings import check_settings, fingerprint
 
 _WAYS = (STOPPED, FULL)
 _SETTINGS = ("environment", "horizon", "goal_weight", "goal")
@@ -232,22 +234,34 @@ def main(argv: list[str]) -> None:
     refuse_arguments(argv)
     values = flags.FLAGS
     task, model = tasks.TASKS[values.environment], runner.model_of(values.checkpoint)
-    if not isinstance(model, SmallLeWM):
-        raise app.UsageError(f"--checkpoint={values.checkpoint} is no small LeWM.")
+    if not isinstance(model, SmallLeWM) or model.history == 1:
+        raise app.UsageError(
+            f"--checkpoint={values.checkpoint} is no small LeWM with a window of two frames."
+        )
+    if values.iterations % Descent.looks:
+        raise app.UsageError(f"--iterations must be a multiple of {Descent.looks}.")
     name = pathlib.Path(values.checkpoint).stem
     folder = pathlib.Path(values.output or f"experiments/results/{name}")
     folder.mkdir(parents=True, exist_ok=True)
     descent = Descent(iterations=values.iterations, goal_weight=values.goal_weight)
     stem = "state_gradients" + (f"_goal_{values.goal_weight:g}" if values.goal_weight else "")
     goals = task.goals(values.goals, values.horizon, 0, "report")
+    settings = {
+        "environment": task.name,
+        "goal_weight": values.goal_weight,
+        "iterations": values.iterations,
+        "library": values.library,
+        "model": fingerprint(locate(values.checkpoint)),
+    }
+    check_settings(folder, settings, f"{stem}_settings.json", results=f"{stem}.jsonl")
     log = ResultLog(folder / f"{stem}.jsonl", ("horizon", "goal"))
     rows = [log.lookup(horizon=values.horizon, goal=i) for i in range(values.goals)]
     if None in rows:
         library = data_latents(model, task, values.library)
-        settings = {"environment": task.name, "horizon": values.horizon}
-        settings["goal_weight"] = values.goal_weight
+        identity = {"environment": task.name, "horizon": values.horizon}
+        identity["goal_weight"] = values.goal_weight
         for row in measure(model, task, goals, library, descent):
-            log.append({**settings, **row})
+            log.append({**identity, **row})
     else:
         print(f"Every result is already in {log.path}; delete it to measure anew.")
     rows = [log.lookup(horizon=values.horizon, goal=i) for i in range(values.goals)]

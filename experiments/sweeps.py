@@ -87,7 +87,9 @@ def define_flags(horizons: Sequence[int], goals: int, output: str) -> None:
     flags.DEFINE_float(
         "time_budget", None, "Seconds of planning per goal (see --timing); unlimited by default."
     )
-    flags.DEFINE_integer("checks", 10, "Reads of a search at fixed intervals, at most.")
+    flags.DEFINE_integer(
+        "checks", 10, "Reads of a search at fixed intervals, at most.", lower_bound=1
+    )
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
     flags.DEFINE_integer(
         "process", 0, "Which of --processes this is, on one machine or several.", lower_bound=0

@@ -40,7 +40,7 @@ MAZE_PAIRS = (
 WALL_PAIRS = (
     *MAZE_PAIRS,
     ("GRASP", "iCEM-x2"),
-    ("GRASP-x1/2", "iCEM"),
+    ("GRASP-x2/3", "iCEM"),
     ("GRASP", "GRASP-iCEM"),
 )
 

@@ -43,7 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("trajectories", 1000, "Trajectories, a twentieth held out.", lower_bound=4)
     flags.DEFINE_integer("seed", 0, "Seed of data, weights and batches.")
     flags.DEFINE_integer("latent", 128, "Numbers in a latent.", lower_bound=2)
-    flags.DEFINE_integer("history", 2, "Frames in the predictor's window.", lower_bound=1)
+    flags.DEFINE_integer("history", 2, "Frames in the window.", lower_bound=1, upper_bound=3)
     flags.DEFINE_integer("width", 128, "Width of the predictor.", lower_bound=1)
     flags.DEFINE_integer("depth", 3, "Blocks of the predictor.", lower_bound=1)
     flags.DEFINE_bool("skip", False, "Predict the change of the latent; LeWM does not.")
@@ -62,8 +62,10 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "plans", [], "Folders of executed plans to train on, too (`experiments.collect_plans`)."
     )
-    flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_lewm by default.")
-    flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
+    flags.DEFINE_string("work", None, "Folder of snapshots; data/<checkpoint> by default.")
+    flags.DEFINE_string(
+        "output", None, "Checkpoint to write; the shipped <environment>_lewm[_plans] by default."
+    )
 
 
 def train(
@@ -169,13 +171,14 @@ def main(argv: list[str]) -> None:
     refuse_arguments(argv)
     values = flags.FLAGS
     source, recipe = SOURCES[values.environment], recipe_of_flags()
-    work = pathlib.Path(values.work or f"data/{source.name}_lewm")
+    name = f"{source.name}_lewm" + "_plans" * bool(values.plans)
+    work = pathlib.Path(values.work or f"data/{name}")
     work.mkdir(parents=True, exist_ok=True)
     settings = {**{name: values[name].value for name in _OF_THE_RUN}, **recipe.__dict__}
     states, actions = source.trajectories(values.trajectories, values.seed)
-    plans = [read_plans(folder) for folder in values.plans]
-    content = fingerprint(states, actions, *itertools.chain(*plans))
-    check_settings(work, {**settings, "content": content})
+    plans = [read_plans(folder, source.name) for folder in values.plans]
+    recorded = {**settings, "content": fingerprint(states, actions, *itertools.chain(*plans))}
+    check_settings(work, recorded, results="training.safetensors", flag="--work")
     held_out = max(2, len(states) // 20)
     config = Config(
         latent=values.latent,
@@ -192,9 +195,10 @@ def main(argv: list[str]) -> None:
     for i, (tried, taken) in enumerate(plans):
         groups.append(Recorded(training.render_all(source, tried, work / f"plans_{i}.npy"), taken))
     model = train(groups, config, recipe, values.seed, work, values.snapshot_every)
-    output = pathlib.Path(values.output or checkpoint.checkpoint_path(f"{source.name}_lewm"))
+    output = pathlib.Path(values.output or checkpoint.checkpoint_path(name))
+    settings["head_updates"] = values.head_updates
     if values.plans:
-        settings = {**settings, "plans": ",".join(values.plans)}
+        settings["plans"] = ",".join(values.plans)
     about = describe_run(settings, model, work / "curve.jsonl")
     finish(model, source, frames, states, actions, held_out, values.head_updates, about, output)
     print(f"Wrote {output}, its report and its picture.")

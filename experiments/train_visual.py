@@ -189,7 +189,8 @@ def main(argv: list[str]) -> None:
     names = ("environment", "trajectories", "seed", "encoder_updates")
     states, actions = source.trajectories(values.trajectories, values.seed)
     settings = {name: values[name].value for name in names}
-    check_settings(work, {**settings, "content": fingerprint(states, actions)})
+    settings["content"] = fingerprint(states, actions)
+    check_settings(work, settings, results="*.safetensors", flag="--work")
     stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     held_out = max(4, len(states) // 20)
 
@@ -214,8 +215,9 @@ def main(argv: list[str]) -> None:
     if values.plans:
         # A folder of its own: the training without plans keeps its snapshot.
         folder = work / pathlib.Path(values.plans).name
-        tried, taken = read_plans(values.plans)
-        check_settings(folder, {"content": fingerprint(tried, taken)})
+        tried, taken = read_plans(values.plans, source.name)
+        content = fingerprint(tried, taken)
+        check_settings(folder, {"content": content}, results="latents_*.npy", flag="--work")
         found = encode_all(source, model, tried, folder)
         seen = training.join([seen, Data(found, taken * signs)])
     dynamics = learn_dynamics(

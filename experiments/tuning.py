@@ -68,7 +68,8 @@ def run(
     given = flags.FLAGS
     chosen = choose(candidates, given.families)
     described = {label: describe(planner) for label, planner in chosen.items()}
-    check_settings(folder, {**recorded, "planners": described}, "tuning_settings.json")
+    settings = {**recorded, "planners": described}
+    check_settings(folder, settings, "tuning_settings.json", results="tuning.jsonl")
     log = ResultLog(folder / "tuning.jsonl", key_fields)
     cells = make_cells(
         chosen,

@@ -5,6 +5,7 @@ other models are first guesses.
 """
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import optax
@@ -111,9 +112,8 @@ def table(task: str, checkpoint: str = "") -> dict[str, Any]:
             "GRASP-plain": dataclasses.replace(GRASP.author(), sync=GD(0.1, 30)),
             "GRASP": pusht_planners.grasp(noise=0.08, starts=16, cycles=4, exchange=1),
         }
-    if checkpoint == "wall_pixels":
-        return wall()
-    return pointmaze() if checkpoint == "pointmaze_pixels" else first_guesses()
+    tuned = {"wall_pixels": wall, "pointmaze_pixels": pointmaze}
+    return tuned.get(pathlib.Path(checkpoint).stem, first_guesses)()
 
 
 def wall() -> dict[str, Any]:
@@ -170,9 +170,9 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         "GRASP-author-sync-only": dataclasses.replace(author, **frozen),
     }
     if task == "wall":
-        half = grasp(starts=16, cycles=4, sync_steps=10, exchange=1)
+        less = grasp(starts=16, cycles=4, sync_steps=10, exchange=1)
         double = dataclasses.replace(wall()["iCEM"], samples=200, elites=20)
-        return {**found, "GRASP-iCEM": sampled_maze_grasp(), "GRASP-x1/2": half, "iCEM-x2": double}
+        return {**found, "GRASP-iCEM": sampled_maze_grasp(), "GRASP-x2/3": less, "iCEM-x2": double}
     if task != "pusht":
         return found
     more = {"GRASP-author": author, "GRASP-iCEM": sampled_grasp()}

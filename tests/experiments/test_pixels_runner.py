@@ -109,7 +109,8 @@ def test_plans_are_executed_from_their_past_and_a_killed_collection_goes_on(
         (tmp_path / "plans_000002.npz").unlink()
         (tmp_path / "plans_000002.tmp").write_bytes(first["plans_000002.npz"][:100])
         collect_plans.collect(planned, tmp_path, bar)
-    states, actions = collect_plans.read_plans(tmp_path)
+    (tmp_path / "settings.json").write_text('{"task": "wall", "goals": 3}')
+    states, actions = collect_plans.read_plans(tmp_path, "wall")
     goals = runner.goals_of(tasks.WALL, 3, 10, 0, "tune")
     assert states.shape == (3, PAST + 11, 2) and actions.shape == (3, PAST + 10, 2)
     assert abs(actions).max() <= 1 and abs(actions[:, PAST:]).max() > 0.01
@@ -119,4 +120,9 @@ def test_plans_are_executed_from_their_past_and_a_killed_collection_goes_on(
         states[:, PAST:], tasks.WALL.execute(goals.start, actions[:, PAST:]), atol=1e-5
     )
     with pytest.raises(FileNotFoundError, match="holds no plans: run"):
-        collect_plans.read_plans(tmp_path / "none")
+        collect_plans.read_plans(tmp_path / "none", "wall")
+    with pytest.raises(ValueError, match="holds plans of wall, wanted are those of pusht"):
+        collect_plans.read_plans(tmp_path, "pusht")
+    (tmp_path / "settings.json").write_text('{"task": "wall", "goals": 4}')
+    with pytest.raises(ValueError, match="holds plans for 3 of 4 goals"):
+        collect_plans.read_plans(tmp_path, "wall")

@@ -5,7 +5,7 @@ import pytest
 from absl import app
 
 from experiments import tuning
-from experiments.settings import describe, fingerprint, in_use
+from experiments.settings import check_settings, describe, fingerprint, in_use
 from grasp_jax import GD, GRASP
 
 
@@ -25,6 +25,17 @@ def test_fields_that_are_off_are_no_part_of_a_description():
         "rate": 0.1,
     }
     assert in_use(describe(GRASP()))["sync"]["iterations"] == 10
+
+
+def test_a_folder_whose_results_nobody_described_is_refused(tmp_path):
+    check_settings(tmp_path, {"seed": 0})
+    (tmp_path / "results.jsonl").touch()
+    check_settings(tmp_path, {"seed": 0})
+    with pytest.raises(ValueError, match=r"seed=0, this run has seed=1. Pass another --work"):
+        check_settings(tmp_path, {"seed": 1}, flag="--work")
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(ValueError, match=r"holds results, but no settings.json that says of what"):
+        check_settings(tmp_path, {"seed": 0})
 
 
 def test_families_and_settings_are_chosen_by_name():
