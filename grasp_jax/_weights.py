@@ -9,6 +9,8 @@ from jax.tree_util import Partial
 
 from grasp_jax._tree import PyTree, is_array, is_number
 
+_FOLDED = (functools.partial, types.MethodType)
+
 
 def with_visible_weights(tree: PyTree, name: str = "dynamics") -> PyTree:
     """The same model, or objective, as a pytree whose leaves hold its weights.
@@ -37,12 +39,19 @@ def with_visible_weights(tree: PyTree, name: str = "dynamics") -> PyTree:
 
 def _unfolded(tree: PyTree) -> PyTree:
     """The tree with `Partial`s over what its bound methods and `functools.partial`s hold."""
-    if not any(isinstance(x, (functools.partial, types.MethodType)) for x in jax.tree.leaves(tree)):
+    if not any(isinstance(_bare(x), _FOLDED) for x in jax.tree.leaves(tree)):
         return tree
     return jax.tree.map(_unfolded_leaf, tree)
 
 
+def _bare(leaf: Any) -> Any:
+    """A leaf without `jax.jit` around it, where that hides weights; `jit` is ours to apply."""
+    inner = getattr(leaf, "__wrapped__", None) if isinstance(leaf, jax.stages.Wrapped) else None
+    return _bare(inner) if isinstance(inner, _FOLDED) else leaf
+
+
 def _unfolded_leaf(leaf: Any) -> Any:
+    leaf = _bare(leaf)
     if isinstance(leaf, functools.partial):
         function, arguments = leaf.func, leaf.args
         if isinstance(function, types.MethodType) and _holds_arrays(function.__self__):

@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from grasp_jax import _tree
 from grasp_jax._tree import PyTree, describe
 from grasp_jax.driver import SearchState
 from grasp_jax.objectives import mean_squared_distance, squared_distance
 from grasp_jax.planners.base import Planner, check
-from grasp_jax.problem import Problem
+from grasp_jax.problem import Problem, prepares
 
 
 def check_key(key: Any, batch: bool = False) -> None:
@@ -56,12 +57,10 @@ def check_problem(problem: Problem, planner: Planner) -> None:
 
 def _check_actions(actions: jax.Array) -> None:
     if actions.ndim != 2:
-        hint = (
-            " For many goals at once use plan_batch, or jax.vmap over plan."
-            if actions.ndim == 3
-            else " Start from jnp.zeros((horizon, action_size))."
+        raise ValueError(
+            f"actions must have shape [T, A], got {describe(actions)}. For many goals at once use "
+            "plan_batch, or jax.vmap over plan."
         )
-        raise ValueError(f"actions must have shape [T, A], got {describe(actions)}.{hint}")
     if actions.shape[0] < 1 or actions.shape[1] < 1:
         raise ValueError(
             f"actions must hold at least one step of at least one number, got horizon "
@@ -132,13 +131,37 @@ def _check_dynamics(problem: Problem) -> None:
     except Exception as error:
         raise ValueError(
             f"{call} failed: {type(error).__name__}: {error}\ndynamics must take one state and one "
-            "action, without a batch axis. A state or goal with a batch axis belongs in "
-            "plan_batch; a batched model can be wrapped as lambda s, a: f(s[None], a[None])[0]."
+            "action, without a batch axis: plan plans for one goal, plan_batch takes the first "
+            "axis of state and goal for that of the goals. A batched model can be wrapped as "
+            "lambda s, a: f(s[None], a[None])[0]."
         ) from error
     if _signature(following) != _signature(state):
         raise ValueError(
             f"dynamics must return a state like the one it was given: {call} returned "
             f"{describe(following)}, expected {describe(state)} (same structure, shapes, dtypes)."
+        )
+    if prepares(problem.dynamics.thaw()):
+        _check_prepared(problem, arguments[0])
+
+
+def _check_prepared(problem: Problem, states: PyTree) -> None:
+    """Raises ValueError unless the two halves of a model fit each other and the state."""
+    rule = (
+        "dynamics has prepare_actions and step_prepared, which are called in its place and must "
+        "give the same: dynamics(s, a) = step_prepared(s, prepare_actions(a)), actions [n, A] to "
+        "leaves [n, ...]. Rename them if they mean something else."
+    )
+
+    def step(states: PyTree, actions: jax.Array) -> PyTree:
+        return problem.step(states, _tree.take(problem.windows(actions), 0))
+
+    try:
+        following = jax.eval_shape(step, states, problem.actions)
+    except Exception as error:
+        raise ValueError(f"{rule} They failed: {type(error).__name__}: {error}") from error
+    if _signature(following) != _signature(problem.start):
+        raise ValueError(
+            f"{rule} They returned {describe(following)}, expected {describe(problem.start)}."
         )
 
 
@@ -158,13 +181,15 @@ def _check_objective(problem: Problem) -> None:
     try:
         distance = jax.eval_shape(problem.distance, problem.start)
         cost = jax.eval_shape(problem.cost, problem.start, problem.actions)
+        penalty = jax.eval_shape(problem.penalty, problem.actions)
     except Exception as error:
         raise ValueError(
             f"objective failed on state {describe(problem.start)}, actions "
             f"{describe(problem.actions)}, goal {describe(problem.goal)}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    for name, value in (("objective.distance", distance), ("objective", cost)):
+    named = {"objective.distance": distance, "objective": cost, "objective.action_cost": penalty}
+    for name, value in named.items():
         if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
             raise ValueError(
                 f"{name} must return one floating number [], got {describe(value)}. Reduce it with "

@@ -118,7 +118,7 @@ def initialise(
     """
     guess = _tree.finite_or_zero(problem.actions)
     problem = problem.starting_from(problem.clip(guess))
-    init_key, run_key = jax.random.split(key)
+    init_key, run_key = jax.random.split(_threefry(key))
     cost = rollout_cost(problem, problem.actions) if evaluate else jnp.asarray(jnp.inf)
     finite = jnp.isfinite(cost)
     return SearchState(
@@ -129,6 +129,14 @@ def initialise(
         iteration=jnp.zeros((), jnp.int32),
         key=jax.random.bits(run_key, (2,), jnp.uint32),
     )
+
+
+def _threefry(key: jax.Array) -> jax.Array:
+    """The same key where it is threefry's; else one of that kind.
+
+    Under `vmap` a draw with rbg keys reads the first key alone: goals would share it.
+    """
+    return jax.random.wrap_key_data(jax.random.key_data(key)[:2], impl="threefry2x32")
 
 
 def one_step(

@@ -105,7 +105,7 @@ class MPC:
 
         Raises:
           ValueError: `actions` is not `[T, A]`; `replan_every` or `shortest` do not fit `T`.
-          TypeError: `key` is not one random key.
+          TypeError, ValueError: `key` is not one random key.
         """
         actions = jnp.asarray(actions)
         check_key(key)

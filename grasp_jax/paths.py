@@ -157,10 +157,18 @@ def require_path(planner: Any, problem: Problem, field: str = "path") -> None:
 
 
 def with_end(path: Path, problem: Problem, key: jax.Array) -> PyTree:
-    """A path and its end: `s_1..s_T`, leaves `[T, ...]`."""
+    """A path and its end: `s_1..s_T`, leaves `[T, ...]` in the dtypes of the state.
+
+    Where a path is broken it is the line: virtual states that are not finite would never move.
+    """
     end = problem.goal if looks_like_state(problem) else problem.start
     end = jax.tree.map(lambda s, g: g[None].astype(s.dtype), problem.start, end)
-    return _tree.concatenate(path(problem, key), end)
+
+    def mended(x: jax.Array, line: jax.Array) -> jax.Array:
+        return jnp.where(jnp.isfinite(x), x, line).astype(line.dtype)
+
+    states = jax.tree.map(mended, path(problem, key), _line(problem))
+    return _tree.concatenate(states, end)
 
 
 def looks_like_state(problem: Problem) -> bool:

@@ -44,7 +44,8 @@ def plan(
       dynamics: `F(state, action) -> next_state`, one step of one trajectory: unbatched, pure,
         differentiable in the action. Any callable pytree: a plain function, an Equinox or nnx
         module, `jax.tree_util.Partial(flax_module.apply, params)`. With a context it is called
-        on windows, see `Context`.
+        on windows, see `Context`. A class with methods `prepare_actions` and `step_prepared` is
+        called through those, see `Problem.windows`. Python numbers inside it are compiled in.
       state: `s_0`, any pytree of floating arrays, leaves `[...]`.
       goal: A pytree like `state`, or whatever `objective.distance` compares a state with.
       actions: `[T, A]` floating, the starting guess: zeros when cold, the shifted last plan when
@@ -112,7 +113,9 @@ def plan_batch(
       mesh: Devices to split the goals, their time steps or their samples over, see
         `grasp_jax.sharding.make_mesh`.
       resume: `plan.state` of an earlier `plan_batch`.
-      chunk_size: Plan this many goals at a time, to bound memory; None for all at once.
+      chunk_size: Plan this many goals at a time, to bound memory; None for all at once. The plans
+        of all come back with their search states: for large states return what you need from a
+        `jit` of your own.
 
     Returns:
       A `Plan` whose leaves have a leading axis of `B` (but `state.iteration`, which all share).
@@ -262,7 +265,7 @@ def open_problem(
     if mesh is not None:
         sharding.check_mesh(mesh, batch)
     problem = make_problem(dynamics, state, goal, actions, bounds, objective, context, length, mesh)
-    check_bound_values(problem)
+    check_bound_values(bounds)
     return problem, freeze(planner, "planner", is_number)
 
 

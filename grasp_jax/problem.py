@@ -145,8 +145,16 @@ class Problem:
 
 
 def prepares(model: Any) -> bool:
-    """Whether a model offers both halves of `Problem.windows`; one alone means something else."""
-    return hasattr(model, "prepare_actions") and hasattr(model, "step_prepared")
+    """Whether a model's class offers both halves of `Problem.windows`; one means something else.
+
+    A subclass that overrides `__call__` alone is called: what it inherits would bypass that.
+    """
+    order = type(model).__mro__
+
+    def depth(name: str) -> int:
+        return next((i for i, cls in enumerate(order) if name in vars(cls)), len(order))
+
+    return max(depth("prepare_actions"), depth("step_prepared")) <= depth("__call__") < len(order)
 
 
 def make_problem(
@@ -173,6 +181,11 @@ def make_problem(
             "jnp.zeros((horizon, action_size))."
         )
     actions = _as_array(actions, "actions")
+    if actions.ndim < 2:
+        raise ValueError(
+            f"actions must have shape [T, A], got {_tree.describe(actions)}. Start from "
+            "jnp.zeros((horizon, action_size))."
+        )
     low, high = _bounds(bounds, actions)
     if objective is not None and not isinstance(objective, Objective):
         raise TypeError(
@@ -194,9 +207,7 @@ def make_problem(
             with_visible_weights(objective or Objective(), "objective"), "objective", is_number
         ),
         context=jax.tree.map(lambda x: _as_array(x, "context"), context),
-        length=None
-        if length is None
-        else as_length(length, actions.shape[-2] if actions.ndim >= 2 else 0),
+        length=None if length is None else as_length(length, actions.shape[-2]),
         mesh=mesh,
     )
 
@@ -229,7 +240,7 @@ def _as_array(value: Any, name: str) -> jax.Array:
 
 def _bounds(bounds: tuple[Any, Any] | None, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`(low, high)`, each `[A]` in the dtype of the actions."""
-    size = actions.shape[-1:] if actions.ndim else ()
+    size = actions.shape[-1:]
     dtype = actions.dtype if jnp.issubdtype(actions.dtype, jnp.floating) else jnp.float32
     if bounds is None:
         return jnp.full(size, -jnp.inf, dtype), jnp.full(size, jnp.inf, dtype)
@@ -256,10 +267,15 @@ def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Arr
     return jnp.broadcast_to(array, size)
 
 
-def check_bound_values(problem: Problem) -> None:
-    """Raises ValueError where a lower bound exceeds its upper bound (concrete values only)."""
+def check_bound_values(bounds: tuple[Any, Any] | None) -> None:
+    """Raises ValueError where a lower bound exceeds its upper bound (concrete values only).
+
+    Reads what the caller gave, not what was made of it: numbers need no device.
+    """
+    if bounds is None:
+        return
     try:
-        low, high = np.asarray(problem.low), np.asarray(problem.high)
+        low, high = np.broadcast_arrays(*(np.atleast_1d(np.asarray(b)) for b in bounds))
     except jax.errors.TracerArrayConversionError:
         return
     wrong = np.flatnonzero(~(low <= high))

@@ -272,6 +272,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         ["objective failed", "float32[3]"],
     ),
+    "action cost of an integer": (
+        {"objective": Objective(action_cost=lambda a: jnp.sum(jnp.abs(a) > 0.5))},
+        ValueError,
+        ["objective.action_cost must return one floating number", "int32[]"],
+    ),
     "action cost of a vector": (
         {"objective": Objective(action_cost=lambda a: a.sum(0))},
         ValueError,
@@ -393,6 +398,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         {"planner": GRASP(restart=True)},
         TypeError,
         ["GRASP.restart must be", "path(problem, key)", "bool"],
+    ),
+    "a length beside actions of one axis": (
+        {"actions": jnp.zeros(4), "length": 2},
+        ValueError,
+        ["actions must have shape [T, A]", "float32[4]"],
     ),
     "length 0": ({"length": 0}, ValueError, ["length must be in 1..4, got 0", "goal"]),
     "length beyond the horizon": ({"length": 5}, ValueError, ["length must be in 1..4, got 5"]),

@@ -10,7 +10,10 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, LatCo, Plan, Status
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, MultiStart, Plan, Status, White
+from grasp_jax.planners.base import Progress, proposal
+from grasp_jax.problem import Problem, make_problem
+from grasp_jax.rollout import rollout_cost
 from tests.matrix import PLANNERS, assert_same, every_program, key
 
 T, A = 4, 2
@@ -238,3 +241,49 @@ def test_a_starting_guess_of_nan_starts_from_zero():
     broken = GUESS.at[1].set(jnp.nan)
     found, clean = (solve("GD", model(), actions=a) for a in (broken, GUESS.at[1].set(0)))
     assert_same(found.actions, clean.actions)
+
+
+class Leap:
+    """Proposes the zero plan at once; what it would do next is given."""
+
+    iterations = 1
+
+    def __init__(self, present: float = 0.0):
+        self.present = present
+
+    def init(self, problem: Problem, key: jax.Array) -> jax.Array:
+        return jnp.zeros(())
+
+    def step(self, problem: Problem, state: jax.Array, progress: Progress) -> Any:
+        still = jnp.zeros_like(problem.actions)
+        return state, proposal(still, rollout_cost(problem, still), jnp.asarray(True), 4)
+
+    def actions(self, problem: Problem, state: jax.Array) -> jax.Array:
+        return jnp.full_like(problem.actions, self.present)
+
+
+@pytest.mark.parametrize(
+    ("planner", "status"),
+    [
+        (MultiStart(Leap(), 4, 3.0, White()), Status.NON_FINITE),
+        (MultiStart(Leap(), 4, 3.0, White(), exchange_every=1), Status.NON_FINITE),
+        (Chain(Leap(0.9), Leap()), Status.NON_FINITE),
+        (MultiStart(Leap(), 4, 0.01, White()), Status.OK),
+        (Chain(Leap(0.3), Leap()), Status.OK),
+    ],
+)
+def test_a_rollout_that_broke_between_iterations_is_reported(planner: Any, status: Status):
+    found = grasp_jax.plan(model(limit=0.8), START, GOAL, GUESS, key(), planner=planner)
+    assert found.status == status and jnp.isfinite(found.cost)
+
+
+@pytest.mark.parametrize(("rate", "fits"), [(0.5, False), (0.01, True)])
+def test_a_broken_rollout_of_latco_is_reported(rate: float, fits: bool):
+    def step(state: jax.Array, action: jax.Array) -> jax.Array:
+        return jnp.where(state > 1.2, jnp.nan, state + action)
+
+    arguments = step, jnp.zeros(1), jnp.ones(1), jnp.zeros((4, 1)), None, None, None
+    problem, planner = make_problem(*arguments), LatCo(rate, evaluate_every=1)
+    progress = Progress(key(), jnp.asarray(0), problem.actions, jnp.asarray(jnp.inf))
+    _, found = planner.step(problem, planner.init(problem, key()), progress)
+    assert bool(jnp.isfinite(found.cost)) == bool(found.finite) == fits

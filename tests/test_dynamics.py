@@ -131,6 +131,59 @@ def test_half_of_the_prepared_interface_means_something_else():
     assert_close(found.states, expected.states)
 
 
+class Prepared(eqx.Module):
+    """A model whose two halves say which way it was called."""
+
+    gain: jax.Array
+
+    def prepare_actions(self, actions: jax.Array) -> jax.Array:
+        return 2 * actions
+
+    def step_prepared(self, state: jax.Array, prepared: jax.Array) -> jax.Array:
+        return state + self.gain * inputs(state[:1], prepared / 2)
+
+    def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+        return state + self.gain * inputs(state[:1], action)
+
+
+def test_a_subclass_with_a_call_of_its_own_is_called():
+    class Damped(Prepared):
+        def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+            return 0.5 * super().__call__(state, action)
+
+    class Doubled(Prepared):
+        def prepare_actions(self, actions: jax.Array) -> jax.Array:
+            return 4 * actions
+
+    gain = jnp.array(0.3)
+    for model, share, push in (
+        (Prepared(gain), 1, 1),
+        (Damped(gain), 0.5, 1),
+        (Doubled(gain), 1, 2),
+    ):
+
+        def plain(s: jax.Array, a: jax.Array, share: float = share, push: int = push) -> jax.Array:
+            return share * (s + gain * inputs(s[:1], push * a))
+
+        assert_close(solve(model).states, solve(plain).states)
+
+
+def test_halves_that_do_not_fit_are_refused():
+    class Wide(Prepared):
+        def step_prepared(self, state: jax.Array, prepared: jax.Array) -> jax.Array:
+            return jnp.concatenate([state, prepared])
+
+    class Broken(Prepared):
+        def prepare_actions(self, actions: jax.Array) -> jax.Array:
+            return actions[:, :, None] @ jnp.ones((3, 3))
+
+    halves = r"(?s)prepare_actions and step_prepared.*They "
+    with pytest.raises(ValueError, match=halves + r"returned float32\[5\]"):
+        solve(Wide(jnp.ones(())))
+    with pytest.raises(ValueError, match=halves + "failed"):
+        solve(Broken(jnp.ones(())))
+
+
 class Plain:
     """Holds an array, and is no pytree."""
 
@@ -161,6 +214,7 @@ def test_a_bound_method_sees_new_weights_without_a_retrace():
     model.weights[...] = 2 * jnp.ones(3)
     assert_close(last(model.predict), START + 16)
     assert_close(last(functools.partial(model.predict)), START + 16)
+    assert_close(last(jax.jit(model.predict)), START + 16)
     assert len(traces) == count
 
 

@@ -58,7 +58,7 @@ def test_goals_of_a_batch_have_lengths_of_their_own(name: str):
         matrix.assert_close(batch.cost[i], one.cost, 1e-4)
 
 
-@pytest.mark.parametrize("name", ["GD", "GRASP"])
+@pytest.mark.parametrize("name", ["GD", "GRASP", "LatCo"])
 def test_no_derivative_at_the_padding_is_no_broken_number(name: str):
     def step(state: jax.Array, action: jax.Array) -> jax.Array:
         return state + 0.3 * action / jnp.sqrt(1 + jnp.linalg.norm(action))

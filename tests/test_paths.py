@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grasp_jax import BrownianBridge, Line, Objective, Rollout, ViaPoints
+from grasp_jax.paths import with_end
 from grasp_jax.problem import Problem, make_problem
 from tests import matrix
 from tests.matrix import ACTIONS, GOAL, START, WORLD, assert_close
@@ -81,6 +82,16 @@ def test_scales_may_differ_between_leaves_and_entries(path: Any):
     assert_close(states["memory"], line["memory"], 1e-7)
     assert_close(states["position"][:, 0], line["position"][:, 0], 1e-7)
     assert jnp.abs(states["position"][:, 1] - line["position"][:, 1]).max() > 0.05
+
+
+def test_where_a_path_is_broken_virtual_states_start_on_the_line():
+    def explodes(problem: Problem, key: jax.Array) -> Any:
+        return jax.tree.map(lambda x: (x + 1).at[2:].set(jnp.inf), Line()(problem, key))
+
+    found, line = with_end(explodes, problem(6), KEY), with_end(Line(), problem(6), KEY)
+    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(line), strict=True):
+        assert_close(x[:2], y[:2] + 1)
+        assert_close(x[2:], y[2:])
 
 
 def test_the_rollout_path_is_the_rollout_of_the_guess():

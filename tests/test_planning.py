@@ -188,6 +188,19 @@ def test_batch_in_chunks_equals_a_loop_with_folded_keys(name: str):
     _equals_loop(name, found)
 
 
+def test_keys_of_another_kind_belong_to_one_goal_each():
+    """Under `vmap` JAX draws for all rbg keys from the first."""
+    arguments = (WORLD, stacked(*STARTS), stacked(*GOALS), ACTIONS)
+    settings = {"planner": PLANNERS["CEM"], "bounds": BOUNDS, "objective": OBJECTIVE}
+    keys = jax.random.split(jax.random.key(4, impl="rbg"), 3)
+    found = grasp_jax.plan_batch(*arguments, keys, **settings)
+    for b, (start, goal) in enumerate(zip(STARTS, GOALS, strict=True)):
+        assert_close(found.actions[b], solve("CEM", state=start, goal=goal, key=keys[b]).actions)
+    other = grasp_jax.plan_batch(*arguments, keys.at[0].set(keys[1]), **settings)
+    assert_same(other.actions[1:], found.actions[1:])
+    assert jnp.abs(other.actions[0] - found.actions[0]).max() > 1e-3
+
+
 @every_program
 def test_plan_inside_jit_of_scan_of_vmap_equals_a_loop(name: str):
     @jax.jit

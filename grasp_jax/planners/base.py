@@ -77,7 +77,7 @@ class Proposal:
 class Planner(Protocol):
     """The protocol; see `grasp_jax.planners.gradient.GD` for the shortest example.
 
-    Optional methods: `check(problem)` raises ValueError for settings that cannot work (called while
+    Optional methods: `check(problem)` raises for settings that cannot work (called while
     tracing), and `virtual_states(problem, state)` returns `s_1..s_{T-1}`, leaves `[T-1, ...]`, of
     a lifted planner. For planners that are parts of others: `evaluates_guess`, whether the first
     iteration evaluates the starting guess (otherwise that is done before), and
@@ -163,9 +163,10 @@ def require(condition: bool, message: str) -> None:
 def require_planner(planner: Any, name: str) -> None:
     """Raises TypeError unless `planner`, called `name` by the user, follows the protocol."""
     if isinstance(planner, type):
+        owner = "grasp_jax." * planner.__module__.startswith("grasp_jax.")
         raise TypeError(
             f"{name} must be an instance, got the class {planner.__name__}. "
-            f"Write {name.split('.')[-1]}=grasp_jax.{planner.__name__}()."
+            f"Write {owner}{planner.__name__}()."
         )
     # On the class too: a composition's own `iterations` fails where its parts are no planners.
     missing = [

@@ -69,7 +69,7 @@ class MultiStart:
 
     @property
     def evaluates_guess(self) -> bool:
-        """`init` does."""
+        """No iteration has to: `init` does."""
         return True
 
     def own_calls(self, problem: Problem) -> tuple[int, int]:
@@ -102,7 +102,7 @@ class MultiStart:
             _tree.take(found, best),
             actions=state.best_actions[best],
             cost=state.best_cost[best],
-            finite=jnp.all(found.finite),
+            finite=jnp.all(state.finite),
             forward=jnp.sum(found.forward),
             backward=jnp.sum(found.backward),
         )
@@ -141,13 +141,17 @@ class MultiStart:
 
 
 def _adopt(own: PyTree, other: PyTree) -> PyTree:
-    """`other`, but every search in it keeps the key of `own`, so that copies part again."""
+    """`other`, but every search in it keeps the key of `own`, so that copies part again.
+
+    It also remembers that a number in `own` was broken.
+    """
 
     def one(mine: Any, theirs: Any) -> Any:
         if not isinstance(mine, SearchState):
             return theirs
         inner = _adopt(mine.planner, theirs.planner)
-        return dataclasses.replace(theirs, planner=inner, key=mine.key)
+        finite = mine.finite & theirs.finite
+        return dataclasses.replace(theirs, planner=inner, key=mine.key, finite=finite)
 
     return jax.tree.map(one, own, other, is_leaf=lambda x: isinstance(x, SearchState))
 
@@ -170,7 +174,7 @@ class Chain:
     `Chain(MultiStart(GRASP(...), 8), GD(...))` explores, then polishes.
 
     Attributes:
-      planners: Two or more; each runs for its own number of iterations.
+      planners: One or more; each runs for its own number of iterations.
     """
 
     planners: tuple[Planner, ...]
@@ -253,7 +257,7 @@ class Chain:
             if index == 0:
                 own, found = planner.step(problem, own, local)
             else:
-                left, cost, spent = self._handed_over(problem, index, state, progress, begins)
+                left, cost, spent, fits = self._handed_over(problem, index, state, progress, begins)
                 better = cost < progress.best_cost
                 local = dataclasses.replace(
                     local,
@@ -269,7 +273,7 @@ class Chain:
                     lambda: own,
                 )
                 own, found = planner.step(problem, own, local)
-                found = _better(found, left, cost, spent)
+                found = _better(found, left, cost, spent, fits)
             planners = (*state.planners[:index], own, *state.planners[index + 1 :])
             return ChainState(turn, planners), found
 
@@ -277,31 +281,34 @@ class Chain:
 
     def _handed_over(
         self, problem: Problem, index: int, state: ChainState, progress: Progress, begins: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What the planner before `index` leaves to it: actions, their cost, model calls."""
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """What the planner before `index` leaves: actions, cost, model calls, whether finite."""
         dtype, before, own = progress.best_cost.dtype, self.planners[index - 1], state.planners
         calls = problem.horizon + own_calls(before, problem)[1]
         calls += own_calls(self.planners[index], problem)[0]
 
-        def roll_out() -> tuple[jax.Array, jax.Array, jax.Array]:
+        def roll_out() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             left = problem.clip(before.actions(problem, own[index - 1]))
             cost = rollout_cost(problem, left).astype(dtype)
-            cost = jnp.where(jnp.isfinite(cost), cost, jnp.inf)
-            return left, cost, jnp.asarray(calls, jnp.float32)
+            fits = jnp.isfinite(cost)
+            return left, jnp.where(fits, cost, jnp.inf), jnp.asarray(calls, jnp.float32), fits
 
-        def nothing() -> tuple[jax.Array, jax.Array, jax.Array]:
-            none = jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.float32)
+        def nothing() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+            none = jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.float32), jnp.asarray(True)
             return progress.best_actions, *none
 
         return jax.lax.cond(begins, roll_out, nothing)
 
 
-def _better(found: Proposal, actions: jax.Array, cost: jax.Array, spent: jax.Array) -> Proposal:
+def _better(
+    found: Proposal, actions: jax.Array, cost: jax.Array, spent: jax.Array, finite: jax.Array
+) -> Proposal:
     """A proposal, or other actions where they cost less."""
     cheaper = ~(found.cost <= cost)
     return dataclasses.replace(
         found,
         actions=jnp.where(cheaper, actions, found.actions),
         cost=jnp.where(cheaper, cost, found.cost),
+        finite=found.finite & finite,
         forward=found.forward + spent,
     )

@@ -2,8 +2,9 @@
 
     min_a  d(s_T(a), g) + c(a),   s_{t+1} = F(s_t, a_t)
 
-Any optax optimiser. DINO-WM's planner (Zhou et al. 2024) is SGD with rate 1 and a little action
-noise; an honest gradient baseline is Adam with a tuned rate.
+Any optax optimiser that reads gradients alone (not those that search along a line). DINO-WM's
+planner (Zhou et al. 2024) is SGD with rate 1 and a little action noise; an honest gradient baseline
+is Adam with a tuned rate.
 """
 
 import dataclasses

@@ -293,7 +293,6 @@ class GRASP:
             return self._restart(state.states, search.best_actions, progress.iteration), found
         better = search.best_cost < progress.best_cost
         actions = jnp.where(better, search.best_actions, progress.best_actions)
-        path = with_end(self.restart, problem.starting_from(actions), restart_key)
-        states = _tree.where(_tree.all_finite(path), path, state.states)
+        states = with_end(self.restart, problem.starting_from(actions), restart_key)
         found = dataclasses.replace(found, forward=found.forward + calls(self.restart, problem))
         return self._restart(states, actions, progress.iteration), found

@@ -138,6 +138,8 @@ class LatCo:
             return total, violation
 
         (value, violation), gradient = jax.value_and_grad(loss, has_aux=True)(variables)
+        # Past the goal's step a model may have no derivative at the zeros that stand there.
+        gradient = (gradient[0], problem.until_end(gradient[1]))
         finite = jnp.isfinite(value) & _tree.all_finite(gradient)
         updates, optimizer = self.optimizer(self.learning_rate).update(
             _tree.finite_or_zero(gradient), state.optimizer, variables
@@ -159,7 +161,7 @@ class LatCo:
         found = proposal(
             actions,
             cost,
-            finite,
+            finite & (jnp.isfinite(cost) | ~evaluate),
             forward=steps + jnp.where(evaluate, steps, 0),
             backward=steps,
             loss=value,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree
+from grasp_jax._weights import with_visible_weights
 from grasp_jax.problem import prepares
 
 
@@ -31,13 +32,13 @@ class LowPrecision:
         """`model`, any dynamics that is a pytree, with its floating arrays rounded to `dtype`.
 
         Raises:
-          TypeError: `dtype` is not a floating type.
+          TypeError: `dtype` is not a floating type, or the weights sit where no pytree shows them.
         """
         if not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(
                 f"LowPrecision: dtype must be a floating type such as jnp.bfloat16, got {dtype!r}."
             )
-        return LowPrecision(_cast(model, dtype), dtype)
+        return LowPrecision(_cast(with_visible_weights(model), dtype), dtype)
 
     def __call__(self, state: PyTree, action: PyTree) -> PyTree:
         """The model's prediction, leaves in the dtypes of `state`; shapes as the model's."""

@@ -96,7 +96,7 @@ def save(model: LeWM | DinoWM, path: str | pathlib.Path) -> None:
 
 
 def find_weights(path: str | pathlib.Path) -> pathlib.Path:
-    """The file of weights that `path` is, or the newest `weights*.pt` of a run folder."""
+    """The file of weights that `path` is, or the newest `weights*` of a folder."""
     path = pathlib.Path(path)
     if path.is_dir():
         found = [p for kind in ("pt", "safetensors") for p in path.glob(f"weights*.{kind}")]

@@ -1,6 +1,7 @@
 """bfloat16 models: float32 outside, near the model inside, and plans as good on the true model."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,11 @@ def test_a_model_without_prepared_actions() -> None:
     np.testing.assert_allclose(low(state, action), gain(state, action), rtol=1e-2)
     np.testing.assert_array_equal(low.step_prepared(state, low.prepare_actions(action)),
                                   low(state, action))  # fmt: skip
+
+
+def test_the_weights_of_a_partial_are_rounded_too() -> None:
+    low = LowPrecision.of(functools.partial(lambda w, s, a: s + w * a, jnp.array(0.1)))
+    assert [x.dtype for x in jax.tree.leaves(low)] == [jnp.dtype(jnp.bfloat16)]
 
 
 def test_half_of_the_prepared_interface_means_something_else() -> None:
