@@ -17,6 +17,8 @@ PAIRS = (
     ("GRASP", "iCEM"),
     ("GRASP", "CEM"),
     ("GRASP", "MPPI"),
+    ("GRASP", "GD-Adam-exchange"),
+    ("GRASP", "GRASP-no-exchange"),
     ("GRASP-x2", "GD-Adam-x16"),
     ("GRASP-x2", "iCEM-600"),
     ("GRASP-x2", "GRASP-sync-only"),
@@ -46,7 +48,7 @@ WALL_PAIRS = (
 
 # Not variants of GRASP, and not those with a budget of their own.
 BASELINES = ("CEM", "CEM-correlated", "iCEM", "MPPI", "LatCo")
-BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8")
+BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8", "GD-Adam-exchange")
 
 HEADLINES = (
     ("Push-T, states, H = 40", "pusht_state", "pusht", 40),
@@ -56,8 +58,8 @@ HEADLINES = (
     ("PointMaze, pixels, H = 50", "pointmaze_pixels", "pointmaze", 50),
     ("Wall, pixels, H = 50", "wall_pixels", "wall", 50),
     ("Wall, LeWM's latents, H = 50, untuned", "wall_lewm", "wall", 50),
-    ("ball, U trap, T = 60", "ball_navigation", "ball_u_trap", 60),
-    ("ball, two rooms, T = 60", "ball_navigation", "ball_two_rooms", 60),
+    ("ball, U trap, T = 60, MPPI as the sync", "ball_navigation", "ball_u_trap", 60),
+    ("ball, two rooms, T = 60, MPPI as the sync", "ball_navigation", "ball_two_rooms", 60),
 )
 
 LEWM_PAIRS = (
