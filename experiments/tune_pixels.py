@@ -138,7 +138,7 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
         "GD-Adam-x8": {
             f"rate={rate} start={start}": MultiStart(GD(rate, 100), 8, start, SMOOTH)
             for rate in (0.03, 0.1, 0.3)
-            for start in (0.5, 1.0, 2.0)
+            for start in (0.3, 0.5, 1.0, 2.0)
         },
         "LatCo": {
             f"rate={rate} multiplier={multiplier}": LatCo(rate, 400, multiplier=multiplier)
@@ -182,6 +182,14 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
                     (32, 3, 10),
                 ]
                 for noise in (0.1, 0.3)
+            },
+            # Near the guess, for models that far searches exploit.
+            **{
+                f"{starts} starts, {cycles} cycles, start noise=0.3 sync noise={sync}, exchange": (
+                    grasp(starts, cycles, start_noise=0.3, sync_noise=sync, exchange=1)
+                )
+                for starts, cycles in [(4, 6), (8, 3)]
+                for sync in (None, 0.1, 0.3)
             },
             "iCEM as the sync": sampled_maze_grasp(),
             "iCEM as the sync, 4 starts": sampled_maze_grasp(4, 3, 30, 4),
