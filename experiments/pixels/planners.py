@@ -1,7 +1,7 @@
 """The planners of the tables over images.
 
-The settings of the shipped sprite models are those that `experiments.tune_pixels` chose; those of
-other models are first guesses.
+The settings of the shipped sprite models, and of the LeWM trained on executed plans, are those that
+`experiments.tune_pixels` chose; those of other models are first guesses.
 """
 
 import dataclasses
@@ -99,7 +99,8 @@ def sampled_maze_grasp(
 def table(task: str, checkpoint: str = "") -> dict[str, Any]:
     """Name to planner for an environment and a model, in the order of the tables.
 
-    The settings of the shipped `<task>_pixels` are those that `experiments.tune_pixels` chose.
+    The settings of the shipped `<task>_pixels` and `wall_lewm_plans` are those that
+    `experiments.tune_pixels` chose.
     Push-T's sweep began at those of its state table, in the units of frames: there 1 is 100 px,
     here 256 px. Other models of Wall and PointMaze get first guesses.
     """
@@ -112,7 +113,7 @@ def table(task: str, checkpoint: str = "") -> dict[str, Any]:
             "GRASP-plain": dataclasses.replace(GRASP.author(), sync=GD(0.1, 30)),
             "GRASP": pusht_planners.grasp(noise=0.08, starts=16, cycles=4, exchange=1),
         }
-    tuned = {"wall_pixels": wall, "pointmaze_pixels": pointmaze}
+    tuned = {"wall_pixels": wall, "wall_lewm_plans": wall_lewm, "pointmaze_pixels": pointmaze}
     return tuned.get(pathlib.Path(checkpoint).stem, first_guesses)()
 
 
@@ -127,6 +128,20 @@ def wall() -> dict[str, Any]:
         "LatCo": LatCo(0.2, 400, multiplier=1.0),
         "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.3, 30)),
         "GRASP": grasp(starts=32, cycles=3, sync_steps=10, exchange=1),
+    }
+
+
+def wall_lewm() -> dict[str, Any]:
+    """Tuned on Wall's LeWM that was trained on executed plans, at H = 50."""
+    return {
+        "CEM": CEM(100, 10, 15, std=0.5, noise=SMOOTH),
+        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(1.0, stacked=STACKED)),
+        "MPPI": MPPI(100, 15, std=0.5, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(0.1, 200),
+        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.5, SMOOTH),
+        "LatCo": LatCo(0.2, 400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.1, 30)),
+        "GRASP": grasp(noise=0.3, exchange=1),
     }
 
 
