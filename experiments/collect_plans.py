@@ -48,7 +48,7 @@ def read_plans(
     """What `collect` has written: states [n, N + 1, S] and environment actions [n, N, A].
 
     Raises:
-        FileNotFoundError: the folder holds no plans.
+        FileNotFoundError: the folder holds no plans, or no record of what they are.
         ValueError: it holds plans of another task, or for a part of its goals.
     """
     files = sorted(pathlib.Path(folder).glob("plans_*.npz"))
@@ -58,7 +58,10 @@ def read_plans(
         )
     shards = [np.load(file) for file in files]
     states, actions = (np.concatenate([s[key] for s in shards]) for key in ("states", "actions"))
-    settings = json.loads((pathlib.Path(folder) / "settings.json").read_text())
+    path = pathlib.Path(folder) / "settings.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} holds plans, but no settings.json: collect them anew.")
+    settings = json.loads(path.read_text())
     if settings["task"] != task:
         raise ValueError(f"{folder} holds plans of {settings['task']}, wanted are those of {task}.")
     wanted = settings["goals"]

@@ -109,6 +109,8 @@ def test_plans_are_executed_from_their_past_and_a_killed_collection_goes_on(
         (tmp_path / "plans_000002.npz").unlink()
         (tmp_path / "plans_000002.tmp").write_bytes(first["plans_000002.npz"][:100])
         collect_plans.collect(planned, tmp_path, bar)
+    with pytest.raises(FileNotFoundError, match=r"holds plans, but no settings\.json"):
+        collect_plans.read_plans(tmp_path, "wall")
     (tmp_path / "settings.json").write_text('{"task": "wall", "goals": 3}')
     states, actions = collect_plans.read_plans(tmp_path, "wall")
     goals = runner.goals_of(tasks.WALL, 3, 10, 0, "tune")
