@@ -166,6 +166,8 @@ def measure(
         plan, compile_seconds, bytes_ = whole_plan(setting, horizon, planner)
     run = plan is not None and plan_limit is not None and expected <= plan_limit
     seconds = medians({"plan": plan}, 1)["plan"] if run and plan else expected
+    if getattr(jax.config, "jax_compilation_cache_dir", None):
+        compile_seconds = None  # it may have been loaded
     record = {
         "iteration_ms": 1e3 * spent["part0"],
         **(_beside_bare_model(spent, horizon, *counts[0][1:]) if bare_model else {}),

@@ -1,7 +1,8 @@
 """The same weights planned by textbook PyTorch, timed in the same run as ours (`--compare=torch`).
 
-LeWM's predictor, one plan, one thread each. Windows of 1 frame in the lifted phase and 3 in the
-sync are the author's; ours reads the same window in both, and is timed at both sizes.
+LeWM's predictor, one plan, one thread each, or one GPU with TF32 products for both. Windows of 1
+frame in the lifted phase and 3 in the sync are the author's; ours reads the same window in both,
+and is timed at both sizes.
 """
 
 import dataclasses
@@ -27,6 +28,10 @@ def _torch_thunks(setting: benchmark_models.Setting, horizon: int, frames: int) 
     from experiments import torch_textbook as textbook
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    on_gpu = jax.default_backend() == "gpu"
+    if on_gpu:
+        torch.set_default_device("cuda")
+        torch.set_float32_matmul_precision("high")  # as JAX does by default
     config = setting.model.config
     model = textbook.predictor(setting.model.weights, config.depth, config.heads)
     start, goal = (torch.tensor(np.asarray(x[0])) for x in (setting.start, setting.goal))
@@ -45,7 +50,18 @@ def _torch_thunks(setting: benchmark_models.Setting, horizon: int, frames: int) 
     thunks["torch_sync_step"] = lambda: textbook.sync_step(
         model, moved, adam, start, goal, settings
     )
-    return thunks
+    return {name: _finished(thunk) for name, thunk in thunks.items()} if on_gpu else thunks
+
+
+def _finished(thunk: Thunk) -> Thunk:
+    """The same, waiting for PyTorch's GPU."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    def run() -> None:
+        thunk()
+        torch.cuda.synchronize()
+
+    return run
 
 
 def measure(horizon: int, frames: int, repeats: int) -> Record:

@@ -3,9 +3,9 @@ r"""Trains a small LeWM from frames and actions alone, then measures it.
     python -m experiments.train_lewm --environment=wall
     python -m experiments.wall --checkpoint=wall_lewm
 
-Frames are drawn once, into a file that is mapped. Snapshots in --work let the same command go on
-after a kill, to the same weights. States serve the probe and the report alone. With several devices
-the batch is dealt to them.
+Frames are drawn once, into a file that is mapped; an accelerator holds them all. Snapshots in
+--work let the same command go on after a kill, to the same weights. States serve the probe and the
+report alone. With several devices the batch is dealt to them.
 """
 
 import dataclasses
@@ -34,7 +34,10 @@ from experiments.settings import check_settings, fingerprint
 from experiments.training_runs import TrainingRun
 
 EVERY = 100  # updates between two lines of the curve
-_OF_THE_RUN = ["environment", "trajectories", "seed", "latent", "history", "width", "depth", "skip"]
+_OF_THE_RUN = [
+    "environment", "trajectories", "seed", "latent", "history", "encoder_width", "width", "depth",
+    "skip",
+]  # fmt: skip
 
 
 def define_flags() -> None:
@@ -44,6 +47,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Seed of data, weights and batches.")
     flags.DEFINE_integer("latent", 128, "Numbers in a latent.", lower_bound=2)
     flags.DEFINE_integer("history", 2, "Frames in the window.", lower_bound=1, upper_bound=3)
+    flags.DEFINE_integer("encoder_width", 256, "Width of encoder and decoder.", lower_bound=16)
     flags.DEFINE_integer("width", 128, "Width of the predictor.", lower_bound=1)
     flags.DEFINE_integer("depth", 3, "Blocks of the predictor.", lower_bound=1)
     flags.DEFINE_bool("skip", False, "Predict the change of the latent; LeWM does not.")
@@ -89,9 +93,10 @@ def train(
     run, key = TrainingRun(work, "training"), jax.random.key(seed + 1)
     fresh = training.start(jax.random.key(seed), config, recipe)
     state, done = run.resume(fresh, recipe.updates)
+    held = training.on_device(groups)
     with tqdm(total=recipe.updates, initial=done, desc="training", unit="update") as bar:
         while done < recipe.updates:
-            batch = training.draw(groups, config, recipe, seed, done)
+            batch = training.draw(groups, config, recipe, seed, done, held)
             place = jax.random.fold_in(key, done)
             state, parts = training.update(state, training.spread(batch), place, recipe)
             done += 1
@@ -183,6 +188,7 @@ def main(argv: list[str]) -> None:
     config = Config(
         latent=values.latent,
         history=values.history,
+        encoder_width=values.encoder_width,
         frameskip=source.frameskip,
         action_std=float(np.std(actions)),
         measured=source.measured(states[:1]).shape[-1],

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import jax
+
 Task = Any
 Work = Callable[[Task], Iterable[Any]]
 
@@ -24,7 +26,7 @@ def run_tasks(
       work: A module-level function; runs in a fresh process pinned to one core, so that timings
         mean one core and compilations run side by side.
       tasks: Picklable; started in order. The costly ones first balance the load best.
-      workers: Processes.
+      workers: Processes; one where JAX finds an accelerator, which they would have to share.
       compile_fast: Spend less time on compilation, more on running; for short runs.
       first_core: Of the cores that this process may use, where the first worker goes; runs side by
         side on one machine need one each.
@@ -37,11 +39,13 @@ def run_tasks(
     todo, results = context.Queue(), context.Queue()
     for task in tasks:
         todo.put(task)
-    workers = max(1, min(workers, len(tasks)))
+    accelerated = jax.default_backend() != "cpu"
+    workers = 1 if accelerated else max(1, min(workers, len(tasks)))
     for _ in range(workers):
         todo.put(None)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     places = [cores[(first_core + i) % len(cores)] for i in range(workers)]
+    places = [None] if accelerated else places
     processes = [
         context.Process(target=_worker, args=(work, todo, results, core), daemon=True)
         for core in places
@@ -92,8 +96,8 @@ def _xla_flags(compile_fast: bool) -> Iterator[None]:
             os.environ["XLA_FLAGS"] = before
 
 
-def _worker(work: Work, todo: Any, results: Any, core: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
+def _worker(work: Work, todo: Any, results: Any, core: int | None) -> None:
+    if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:

@@ -94,10 +94,11 @@ class Encoder(eqx.Module):
         """A fresh encoder of frames `size` pixels wide, a multiple of 16."""
         one, two, three = jax.random.split(key, 3)
         groups = (size // (PATCHES[0] * PATCHES[1])) ** 2
+        patch, group = max(48, 3 * width // 16), max(96, 3 * width // 8)
         return Encoder(
-            Dense.random(one, 3 * PATCHES[0] ** 2, 48, 1.4),
-            Dense.random(two, 48 * PATCHES[1] ** 2, 96, 1.4),
-            Perceptron.random(three, (96 * groups, width, latent)),
+            Dense.random(one, 3 * PATCHES[0] ** 2, patch, 1.4),
+            Dense.random(two, patch * PATCHES[1] ** 2, group, 1.4),
+            Perceptron.random(three, (group * groups, width, latent)),
         )
 
     def __call__(self, frames: Array) -> Array:
@@ -126,17 +127,19 @@ class Decoder(eqx.Module):
         """A fresh decoder to frames `size` pixels wide, a multiple of 16."""
         one, two, three = jax.random.split(key, 3)
         groups = (size // (PATCHES[0] * PATCHES[1])) ** 2
+        group, patch = max(48, 3 * width // 16), max(32, width // 8)
         return Decoder(
-            Perceptron.random(one, (latent, width, 48 * groups), 1.4),
-            Dense.random(two, 48, 32 * PATCHES[1] ** 2, 1.4),
-            Dense.random(three, 32, 3 * PATCHES[0] ** 2, 0.1),
+            Perceptron.random(one, (latent, width, group * groups), 1.4),
+            Dense.random(two, group, patch * PATCHES[1] ** 2, 1.4),
+            Dense.random(three, patch, 3 * PATCHES[0] ** 2, 0.1),
         )
 
     def __call__(self, latents: Array) -> Array:
         """[..., D] to [..., S, S, 3], RGB in [0, 1] or a little outside."""
         x = jax.nn.gelu(self.head(latents))
-        side = round((x.shape[-1] // 48) ** 0.5)
-        x = x.reshape(*x.shape[:-1], side, side, 48)
+        cell = self.group.weight.shape[0]
+        side = round((x.shape[-1] // cell) ** 0.5)
+        x = x.reshape(*x.shape[:-1], side, side, cell)
         x = jax.nn.gelu(split(self.group(x), PATCHES[1]))
         return 0.5 + split(self.patch(x), PATCHES[0])
 

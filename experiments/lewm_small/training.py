@@ -113,7 +113,12 @@ def start(key: Array, config: Config, recipe: Recipe) -> TrainState:
 
 
 def draw(
-    groups: Sequence[Recorded], config: Config, recipe: Recipe, seed: int, update: int
+    groups: Sequence[Recorded],
+    config: Config,
+    recipe: Recipe,
+    seed: int,
+    update: int,
+    held: Array | None = None,
 ) -> Batch:
     """The batch of an update: a function of seed and update alone.
 
@@ -123,6 +128,7 @@ def draw(
         recipe: of training.
         seed: of the run.
         update: number of the update.
+        held: `on_device(groups)`, to take the frames from; None for the groups' own.
 
     Raises:
         ValueError: a group's trajectories are shorter than a segment.
@@ -141,13 +147,43 @@ def draw(
     first = rng.integers(room[group])[:, None]
     like = groups[0].frames
     frames = np.empty((recipe.batch, moves + 1, *like.shape[2:]), like.dtype)
+    places = np.empty((recipe.batch, moves + 1), np.int32)
     taken = np.empty((recipe.batch, moves * every, 2), np.float32)
+    before = 0
     for i, part in enumerate(groups):
         at = np.flatnonzero(group == i)
         rows = (row[at] - (ends[i] - len(part.frames)))[:, None]
-        frames[at] = part.frames[rows, first[at] + every * np.arange(moves + 1)]
+        times = first[at] + every * np.arange(moves + 1)
+        if held is None:
+            frames[at] = part.frames[rows, times]
+        else:
+            places[at] = before + rows * part.frames.shape[1] + times
+            before += len(part.frames) * part.frames.shape[1]
         taken[at] = part.actions[rows, first[at] + np.arange(moves * every)] / config.action_std
-    return Batch(frames, taken.reshape(recipe.batch, moves, config.action_size))
+    seen = frames if held is None else _take(held, places)
+    return Batch(seen, taken.reshape(recipe.batch, moves, config.action_size))
+
+
+@jax.jit
+def _take(frames: Array, places: Array) -> Array:
+    return frames[places]
+
+
+def on_device(groups: Sequence[Recorded]) -> Array | None:
+    """All frames [N, S, S, 3] one after the other in an accelerator's memory.
+
+    None on CPU, and where they would take more than a third of it: batches then come from the host.
+    """
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", 0)
+    if jax.default_backend() == "cpu" or sum(part.frames.nbytes for part in groups) > limit / 3:
+        return None
+    return flatten(groups)
+
+
+def flatten(groups: Sequence[Recorded]) -> Array:
+    """All frames [N, S, S, 3], one trajectory and group after the other."""
+    parts = [jnp.asarray(part.frames).reshape(-1, *part.frames.shape[2:]) for part in groups]
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
 
 def render_all(source: Source, states: NDArray[Any], path: pathlib.Path) -> NDArray[np.uint8]:

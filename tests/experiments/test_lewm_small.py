@@ -203,6 +203,9 @@ def test_a_batch_holds_whole_segments_of_every_group_in_its_share() -> None:
     batch = training.draw(groups, CONFIG, recipe, 0, 1)
     frames = np.asarray(batch.frames)[..., 0, 0, 0]
     taken = np.asarray(batch.actions).reshape(2000, -1, 2)[..., 0]
+    held = training.draw(groups, CONFIG, recipe, 0, 1, training.flatten(groups))
+    np.testing.assert_array_equal(held.frames, batch.frames)
+    np.testing.assert_array_equal(held.actions, batch.actions)
     name, start = np.divmod(frames[:, 0], 100)
     np.testing.assert_array_equal(frames, frames[:, :1] + 5 * np.arange(4))
     np.testing.assert_array_equal(taken, frames[:, :1] + np.arange(15))
