@@ -44,6 +44,7 @@ PLANNERS: dict[str, Any] = {
     "GD": GD(0.1, ITERATIONS),
     "GD sgd": GD(0.1, ITERATIONS, optax.sgd),
     "GD dino_wm": dataclasses.replace(GD.dino_wm(), iterations=ITERATIONS),
+    "GD parallel": GD(0.1, ITERATIONS, parallel=True),
     "GRASP": _grasp,
     "GRASP paper": dataclasses.replace(
         GRASP.paper(), iterations=ITERATIONS, sync=GD(0.01, 2, optax.sgd), sync_every=3
@@ -67,7 +68,7 @@ NAMES = list(PLANNERS)
 LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
 VARIANTS = ["GD sgd", "GRASP paper", "GRASP hops", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
-DETERMINISTIC = ["GD", "GD sgd", "LatCo", "LatCoGN"]
+DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
 # For tests that compile a program of their own: variants only with `-m slow`.

@@ -16,7 +16,9 @@ import jax.numpy as jnp
 import optax
 
 from grasp_jax import _tree
+from grasp_jax._tree import PyTree
 from grasp_jax.noise import Noise, White, add_noise
+from grasp_jax.parallel import parallel_gradient
 from grasp_jax.planners.base import (
     Progress,
     Proposal,
@@ -24,6 +26,7 @@ from grasp_jax.planners.base import (
     Schedule,
     add,
     proposal,
+    require,
     require_count,
     require_noise,
     require_number,
@@ -31,16 +34,17 @@ from grasp_jax.planners.base import (
     static,
 )
 from grasp_jax.problem import Problem
-from grasp_jax.rollout import rollout_cost
+from grasp_jax.rollout import rollout_cost, trajectory
 
 Optimizer = Callable[..., optax.GradientTransformation]
 
 
 class GDState(NamedTuple):
-    """`actions` `[T, A]` and the optimiser's state."""
+    """`actions` `[T, A]`, the optimiser's state, and where `parallel` the last rollout's states."""
 
     actions: jax.Array
     optimizer: optax.OptState
+    states: PyTree = None
 
 
 @jax.tree_util.register_dataclass
@@ -58,6 +62,9 @@ class GD:
       noise: Shape of the start noise over time.
       recompute: Bound memory: a gradient keeps the `T` states alone and evaluates the model a
         second time, instead of keeping what the model computed in all `T` steps.
+      parallel: Evaluate the rollout and its gradient by Newton sweeps over all `T` steps side by
+        side (`grasp_jax.parallel`), the same numbers up to rounding. For small states and long
+        horizons on an accelerator; for models without a context.
     """
 
     learning_rate: Scalar | Schedule = 0.1
@@ -67,6 +74,7 @@ class GD:
     start_noise: Scalar | None = None
     noise: Noise = White()
     recompute: bool = static(False)
+    parallel: bool = static(False)
 
     @staticmethod
     def dino_wm() -> "GD":
@@ -82,6 +90,15 @@ class GD:
         require_count(self, "iterations", 0)
         require_optimizer(self)
         require_noise(self)
+        require(
+            not self.parallel or problem.context is None,
+            "GD.parallel is for models of one frame, got a context. Leave parallel out.",
+        )
+        require(
+            not (self.parallel and self.recompute),
+            "GD.recompute bounds the memory of a serial rollout, which GD.parallel does not make. "
+            "Leave one of them out.",
+        )
 
     @property
     def evaluates_guess(self) -> bool:
@@ -92,15 +109,20 @@ class GD:
         """Starts at the (noisy) starting guess."""
         start = add_noise(problem.actions, self.start_noise, self.noise, key)
         actions = problem.clip(start)
-        return GDState(actions, self.optimizer(self.learning_rate).init(actions))
+        states = None
+        if self.parallel:
+            states = _tree.take(trajectory(problem, actions), slice(1, None))
+        return GDState(actions, self.optimizer(self.learning_rate).init(actions), states)
+
+    def own_calls(self, problem: Problem) -> tuple[int, int]:
+        """The rollout that the first parallel one starts from."""
+        return self.parallel * problem.horizon, 0
 
     def step(
         self, problem: Problem, state: GDState, progress: Progress
     ) -> tuple[GDState, Proposal]:
         """Evaluates the present actions, then moves them down the gradient of their cost."""
-        cost, gradient = jax.value_and_grad(lambda a: rollout_cost(problem, a, self.recompute))(
-            state.actions
-        )
+        cost, gradient, states, forward, backward = self._evaluate(problem, state)
         # Past the goal's step a model may have no derivative at the zeros that stand there.
         gradient = problem.until_end(gradient)
         finite = jnp.isfinite(cost) & _tree.all_finite(gradient)
@@ -112,9 +134,22 @@ class GD:
         # A step that left the model's finite range would never come back by itself.
         actions = jnp.where(jnp.isfinite(cost), moved, progress.best_actions)
         actions = problem.clip(actions)
-        steps = problem.horizon
-        found = proposal(state.actions, cost, finite, forward=steps, backward=steps)
-        return GDState(actions, optimizer), found
+        found = proposal(state.actions, cost, finite, forward=forward, backward=backward)
+        return GDState(actions, optimizer, states), found
+
+    def _evaluate(
+        self, problem: Problem, state: GDState
+    ) -> tuple[jax.Array, jax.Array, PyTree, jax.Array | int, jax.Array | int]:
+        """Cost, gradient, states to start the next parallel rollout from, model calls spent."""
+        if self.parallel:
+            found = parallel_gradient(problem, state.actions, state.states)
+            sound = _tree.all_finite(found.states)
+            states = _tree.where(sound, found.states, state.states)
+            return found.cost, found.gradient, states, found.forward, found.backward
+        cost, gradient = jax.value_and_grad(lambda a: rollout_cost(problem, a, self.recompute))(
+            state.actions
+        )
+        return cost, gradient, None, problem.horizon, problem.horizon
 
     def actions(self, problem: Problem, state: GDState) -> jax.Array:
         """The present actions `[T, A]`."""

@@ -1,0 +1,133 @@
+"""Rollouts parallel in time: the serial numbers, whatever the guess."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import grasp_jax
+from grasp_jax import GD, GRASP, _tree
+from grasp_jax.parallel import SWEEPS, parallel_gradient
+from grasp_jax.planning import open_problem
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import rollout_cost, trajectory
+from tests.matrix import assert_close, key
+
+T = 33
+
+
+def pendulum(state: dict[str, jax.Array], action: jax.Array) -> dict[str, jax.Array]:
+    """Two coupled pendulums; a state of two leaves, the second with two axes."""
+    pull = jnp.sin(state["angle"]) - 0.3 * jnp.sin(state["angle"] - state["angle"][::-1])
+    speed = state["speed"][0] + 0.1 * (action - pull)
+    return {"angle": state["angle"] + 0.1 * speed, "speed": speed[None]}
+
+
+def chaos(state: jax.Array, action: jax.Array) -> jax.Array:
+    """A map that stretches by four and folds: no guess but its own rollout is near."""
+    return jnp.cos(4 * state + action)
+
+
+def problem(model: Any, state: Any, horizon: int = T, length: int | None = None) -> Problem:
+    goal = jax.tree.map(jnp.ones_like, state)
+    guess = jnp.zeros((horizon, 2))
+    objective = grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(0.01))
+    return open_problem(
+        model, state, goal, guess, key(), None, None, objective, None, length, None
+    )[0]  # fmt: skip
+
+
+def pendulums(dtype: Any = None, **changes: Any) -> Problem:
+    start = {"angle": jnp.array([0.3, -0.1], dtype), "speed": jnp.zeros((1, 2), dtype)}
+    return problem(pendulum, start, **changes)
+
+
+def moved(seed: int = 1) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), (T, 2))
+
+
+def following(one: Problem, actions: jax.Array) -> Any:
+    return _tree.take(trajectory(one, actions), slice(1, None))
+
+
+@pytest.mark.parametrize("length", [None, 20])
+def test_cost_gradient_and_states_are_the_serial_ones(length: int | None):
+    one, actions = pendulums(length=length), moved()
+    cost, gradient = jax.value_and_grad(lambda a: rollout_cost(one, a))(actions)
+    found = jax.jit(parallel_gradient)(one, actions, following(one, actions + 0.05))
+    assert jnp.abs(gradient).max() > 0.1
+    assert_close(found.cost, cost, 1e-5)
+    assert_close(found.gradient, gradient, 1e-5)
+    assert_close(found.states, following(one, actions), 1e-5)
+
+
+def test_in_double_precision_the_numbers_agree_to_twelve_digits():
+    with jax.enable_x64(True):
+        one, actions = pendulums(jnp.float64), moved().astype(jnp.float64)
+        gradient = jax.grad(lambda a: rollout_cost(one, a))(actions)
+        found = parallel_gradient(one, actions, following(one, actions + 0.05))
+        assert found.gradient.dtype == jnp.float64
+        assert_close(found.gradient, gradient, 1e-12)
+
+
+def test_from_a_neighbours_rollout_a_few_sweeps_do():
+    one, actions = pendulums(), moved()
+    near = parallel_gradient(one, actions, following(one, actions + 0.05))
+    per_sweep = T * (1 + 4)
+    assert near.forward <= T + 5 * per_sweep  # the last for the gradient
+    # A wrong guess costs sweeps, no accuracy.
+    far = parallel_gradient(one, actions, following(one, -3 * actions))
+    assert_close(far.gradient, near.gradient, 1e-5)
+
+
+def test_what_does_not_converge_is_rolled_out():
+    one, actions = problem(chaos, jnp.full(2, 0.2)), moved()
+    found = jax.jit(parallel_gradient)(one, actions, jnp.zeros((T, 2)))
+    assert found.forward == T * (1 + 2) * (SWEEPS + 1) + 2 * T
+    assert_close(found.states, following(one, actions), 0.0)
+    assert_close(found.cost, rollout_cost(one, actions), 0.0)
+
+
+def test_a_goal_that_does_not_converge_leaves_its_neighbours_alone():
+    def model(state: jax.Array, action: jax.Array) -> jax.Array:
+        return jnp.where(state[2] > 0, chaos(state, jnp.pad(action, (0, 1))), 0.9 * state + 0.1)
+
+    tame, wild = (problem(model, jnp.array([0.2, 0.1, wild])) for wild in (-20.0, 0.3))
+    both = jax.tree.map(lambda *x: jnp.stack(x), tame, wild)
+    guess = jnp.stack([following(tame, moved()), jnp.zeros((T, 3))])
+    found = jax.vmap(parallel_gradient, (0, None, 0))(both, moved(), guess)
+    alone = parallel_gradient(tame, moved(), guess[0])
+    assert found.forward[1] > found.forward[0] == alone.forward
+    assert_close(jax.tree.map(lambda x: x[0], found), alone, 1e-6)
+
+
+@pytest.mark.parametrize("serial", [GD(0.1, 30), GRASP(30, sync=GD(0.1, 5), sync_every=10)])
+def test_plans_are_those_of_the_serial_planner(serial: Any):
+    if isinstance(serial, GD):
+        parallel: Any = dataclasses.replace(serial, parallel=True)
+    else:
+        sync = dataclasses.replace(serial.sync, parallel=True)
+        parallel = dataclasses.replace(serial, sync=sync)
+    start = {"angle": jnp.array([0.3, -0.1]), "speed": jnp.zeros((1, 2))}
+    goal = jax.tree.map(jnp.ones_like, start)
+    one, two = (
+        grasp_jax.plan(pendulum, start, goal, jnp.zeros((T, 2)), key(), planner=p)
+        for p in (serial, parallel)
+    )
+    assert jnp.abs(one.actions).max() > 0.1
+    assert_close(two.actions, one.actions, 1e-3)
+    assert_close(two.cost, one.cost, 1e-3)
+
+
+def test_what_cannot_be_parallel_is_refused():
+    def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
+        return states[-1] + actions.mean(0)
+
+    context = grasp_jax.Context.repeat(jnp.zeros(2), 1, 2)
+    arguments = (jnp.zeros(2), jnp.ones(2), jnp.zeros((4, 2)), key())
+    with pytest.raises(ValueError, match=r"GD\.parallel is for models of one frame"):
+        grasp_jax.plan(windowed, *arguments, planner=GD(parallel=True), context=context)
+    with pytest.raises(ValueError, match=r"GD\.recompute bounds the memory of a serial rollout"):
+        grasp_jax.plan(chaos, *arguments, planner=GD(parallel=True, recompute=True))
