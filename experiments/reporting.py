@@ -5,6 +5,7 @@ Raw results are JSON lines, one finished piece of work each; tables are made fro
 
 import contextlib
 import csv
+import gzip
 import json
 import math
 import pathlib
@@ -36,6 +37,9 @@ COLUMNS = (
 
 FLOOR, CEILING = "zero_action", "ground_truth"
 """Planner names of the rows that bound the others."""
+
+RESULTS = "results*.jsonl*"
+"""Pattern of the logs of a folder that several processes may share, packed ones included."""
 
 _PERCENT = {"success_any_time", "predicted_success"}
 _WHOLE = {"environment", "planner", "success"}
@@ -77,6 +81,9 @@ def _plain(value: Any) -> Any:
 class ResultLog:
     """A JSON-lines file that survives a kill and knows what it holds.
 
+    Beside it may lie an archive of the same name with `.gz`, which is read first and never changed
+    but by `pack`.
+
     Attributes:
       path: The file; its folder is made if needed.
       key_fields: Fields that identify a record.
@@ -103,10 +110,10 @@ class ResultLog:
         self.path = pathlib.Path(path)
         self.key_fields = tuple(key_fields)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.records: list[Record] = self._read() if self.path.exists() else []
-        for other in others:
-            if other != self.path:
-                self.records += self._records(other, _complete_lines(other))
+        self.records: list[Record] = []
+        for other in _archives_first({*others, archive(self.path)} - {self.path}):
+            self.records += self._records(other, _complete_lines(other))
+        self.records += self._read() if self.path.exists() else []
         self._by_key = {self._key(r): r for r in self.records}
         if self.key_fields:
             # Two runs at once may have done the same work twice.
@@ -150,6 +157,15 @@ class ResultLog:
         self.records.append(kept)
         self._by_key[key] = kept
 
+    def pack(self) -> None:
+        """Moves all records into the archive; a kill on the way loses none."""
+        lines = "".join(json.dumps(record) + "\n" for record in self.records)
+        packed, target = gzip.compress(lines.encode(), mtime=0), archive(self.path)
+        temporary = target.with_name("packing.tmp")
+        temporary.write_bytes(packed)
+        temporary.replace(target)
+        self.path.unlink(missing_ok=True)
+
     def lookup(self, **key: Any) -> Record | None:
         """The latest record with exactly these key fields, or None."""
         if set(key) != set(self.key_fields):
@@ -161,8 +177,26 @@ class ResultLog:
         return self.lookup(**key) is not None
 
 
+def archive(path: pathlib.Path) -> pathlib.Path:
+    """Where the records of a log lie packed."""
+    return path.with_name(path.name + ".gz")
+
+
+def read_results(folder: pathlib.Path) -> list[Record]:
+    """All records of a folder's logs; of several of one piece of work the last counts."""
+    paths = _archives_first(folder.glob(RESULTS))
+    return [json.loads(line) for p in paths for line in _complete_lines(p).splitlines()]
+
+
+def _archives_first(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """Those that exist; what was written after packing comes later, and counts."""
+    return sorted((p for p in paths if p.exists()), key=lambda p: (p.suffix != ".gz", p))
+
+
 def _complete_lines(path: pathlib.Path) -> bytes:
     content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
     return content[: content.rfind(b"\n") + 1]
 
 

@@ -3,14 +3,21 @@
 python -m experiments.tables        # the text between their <!-- table --> marks
 """
 
-import csv
 import functools
-import json
-import pathlib
 
 from scipy.stats import binomtest
 
-RESULTS = pathlib.Path(__file__).parent / "results"
+from experiments.reporting import read_results
+from experiments.tables_speed import (
+    RESULTS,
+    markdown,
+    parallel_gpu,
+    pusht_pixels_alone,
+    read_summary,
+    speed_gpu,
+    speed_torch,
+    swm_timings,
+)
 
 PAIRS = (
     ("GRASP", "GD-Adam-x8"),
@@ -73,12 +80,6 @@ LEWM_PAIRS = (
 )
 
 
-def read_summary(name: str) -> list[dict[str, str]]:
-    """The rows of `experiments/results/<name>/summary.csv`."""
-    with (RESULTS / name / "summary.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
 def headlines() -> str:
     """GRASP beside the best baseline of a table, and the goals that only one of them solves."""
     lines = []
@@ -96,7 +97,7 @@ def headlines() -> str:
         times = [_seconds(row["plan_seconds"]) for row in (ours, best)]
         lines.append([title, _rate(ours), times[0], best["planner"], _rate(best), times[1], wins])
     header = ["goals", "GRASP", "s per plan", "best baseline", "", "s per plan"]
-    return _table([*header, "GRASP only : baseline only"], lines)
+    return markdown([*header, "GRASP only : baseline only"], lines)
 
 
 def pusht_state() -> str:
@@ -119,7 +120,7 @@ def pusht_pixels_loop() -> str:
         pair = [rows[f"{name}{ending}"] for name in ("GRASP", "iCEM")]
         cells = [c for row in pair for c in (_rate(row), _seconds(row["control_seconds"]))]
         lines.append([budget, *cells])
-    return _table(["search", "GRASP", "s per step", "iCEM", "s per step"], lines)
+    return markdown(["search", "GRASP", "s per step", "iCEM", "s per step"], lines)
 
 
 def wall_pixels() -> str:
@@ -162,7 +163,7 @@ def _success(name: str, goals: int | None = None, timed: int | None = None) -> s
         row = cells.get((planner, timed), {})
         times = [_seconds(row.get("median_seconds")), _seconds(row.get("plan_seconds"))]
         lines.append([planner.replace("_", " "), *shown, *times])
-    return _table(header, lines)
+    return markdown(header, lines)
 
 
 def pusht_state_pairs() -> str:
@@ -203,41 +204,20 @@ def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
     for first, second in pairs:
         cells = [_wins(solved.get((first, h), {}), solved.get((second, h), {})) for h in horizons]
         lines.append([f"{first} : {second}", *cells])
-    return _table(header, lines)
+    return markdown(header, lines)
 
 
 @functools.cache  # megabytes, and several tables read the same
 def _solved(name: str, environment: str | None = None) -> dict[tuple[str, int], dict[int, bool]]:
     """(planner, horizon) to goal to success, open loop."""
     solved: dict[tuple[str, int], dict[int, bool]] = {}
-    for path in sorted((RESULTS / name).glob("results*.jsonl")):
-        for record in map(json.loads, path.read_text().splitlines()):
-            if record.get("mode", "open_loop") == "open_loop" and (
-                environment is None or record["environment"] == environment
-            ):
-                cell = solved.setdefault((record["planner"], record["horizon"]), {})
-                cell[record["goal"]] = record["success"]
+    for record in read_results(RESULTS / name):
+        if record.get("mode", "open_loop") == "open_loop" and (
+            environment is None or record["environment"] == environment
+        ):
+            cell = solved.setdefault((record["planner"], record["horizon"]), {})
+            cell[record["goal"]] = record["success"]
     return solved
-
-
-def speed_torch() -> str:
-    """One LeWM-size plan beside textbook PyTorch, milliseconds, and how many times faster."""
-    with (RESULTS / "benchmark" / "torch.jsonl").open() as file:
-        records = sorted(map(json.loads, file), key=lambda r: (r["frames"], r["horizon"]))
-    header = ["frames", "T", "lifted iteration", "PyTorch loop over T", "PyTorch batched over T"]
-    header += ["sync step", "PyTorch"]
-    lines = []
-    for r in records:
-        beside = (
-            ("torch_loop_ms", "loop_over_ours"),
-            ("torch_batched_ms", "batched_over_ours"),
-            ("torch_sync_step_ms", "sync_over_ours"),
-        )
-        loop, batched, sync = (f"{r[ms]:.0f} ({r[ratio]:.1f}x)" for ms, ratio in beside)
-        ours = f"{r['lifted_ms']:.0f}", f"{r['sync_step_ms']:.0f}"
-        cells = [str(r["frames"]), str(r["horizon"]), ours[0], loop, batched, ours[1], sync]
-        lines.append(cells)
-    return _table(header, lines)
 
 
 def ball_navigation() -> str:
@@ -251,29 +231,7 @@ def ball_navigation() -> str:
     for name in names:
         shown = [_rate(cells.get((name, m))) for m in maps]
         lines.append([name.replace("_", " "), *shown])
-    return _table(header, lines)
-
-
-def swm_timings() -> str:
-    """One row per planner: seconds per plan at each horizon, and what was timed."""
-    rows = read_summary("swm_timings")
-    horizons = sorted({int(row["horizon"]) for row in rows})
-    cells = {(row["planner"], int(row["horizon"])): row for row in rows}
-    header = ["planner", *(f"T = {h}" for h in horizons), "compilation", "iterations timed"]
-    lines = []
-    longest = [row for row in rows if int(row["horizon"]) == horizons[-1]]
-    for row in longest:
-        name, compilation = row["planner"], row["compile_seconds"]
-        found = (cells.get((name, h), {}).get("median_seconds") for h in horizons)
-        shown = [f"{float(x):.1f} s" if x else "" for x in found]
-        shown += [f"{float(compilation):.0f} s" if compilation else "", row["measured_iterations"]]
-        lines.append([name, *shown])
-    return _table(header, lines)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    first, *rest = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
-    return "\n".join([first, "|" + "---|" * len(header), *rest])
+    return markdown(header, lines)
 
 
 def _wins(first: dict[int, bool], second: dict[int, bool]) -> str:
@@ -317,7 +275,10 @@ def main() -> None:
         wall_lewm_pairs,
         pusht_pixels_pairs,
         ball_navigation,
+        pusht_pixels_alone,
         speed_torch,
+        speed_gpu,
+        parallel_gpu,
         swm_timings,
     ):
         print(f"<!-- table {table.__name__} -->\n{table()}\n<!-- end -->\n")

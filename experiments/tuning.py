@@ -69,7 +69,7 @@ def run(
     chosen = choose(candidates, given.families)
     described = {label: describe(planner) for label, planner in chosen.items()}
     settings = {**recorded, "planners": described}
-    check_settings(folder, settings, "tuning_settings.json", results="tuning.jsonl")
+    check_settings(folder, settings, "tuning_settings.json", results="tuning.jsonl*")
     log = ResultLog(folder / "tuning.jsonl", key_fields)
     cells = make_cells(
         chosen,

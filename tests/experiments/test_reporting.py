@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from experiments import plots, reporting
-from experiments.reporting import COLUMNS, ResultLog, print_table, wilson_interval, write_summary
+from experiments.reporting import (
+    COLUMNS,
+    RESULTS,
+    ResultLog,
+    print_table,
+    read_results,
+    wilson_interval,
+    write_summary,
+)
 
 ROW = {"planner": "GRASP", "horizon": 40, "goals": 10, "success": 0.5, "extra": 1.25}
 
@@ -108,6 +116,30 @@ def test_log_reads_what_other_processes_wrote_and_leaves_their_torn_line(tmp_pat
     assert log.done(goal=0) and log.done(goal=1) and not log.done(goal=3)
     assert other.path.read_bytes() == written
     assert log.path.read_text().count("\n") == 1
+
+
+def test_a_packed_log_is_read_as_before_and_goes_on(tmp_path):
+    path = tmp_path / "results.jsonl"
+    log = ResultLog(path, ("goal",))
+    log.append({"goal": 0, "cost": 1})
+    log.append({"goal": 1, "cost": 2})
+    log.pack()
+    assert [p.name for p in tmp_path.iterdir()] == ["results.jsonl.gz"]
+    log = ResultLog(path, ("goal",))
+    assert log.done(goal=0) and log.done(goal=1)
+    log.append({"goal": 1, "cost": 3})
+    log.append({"goal": 2, "cost": 4})
+    packed = {"goal": 0, "cost": 1}, {"goal": 1, "cost": 2}
+    later = {"goal": 1, "cost": 3}, {"goal": 2, "cost": 4}
+    assert read_results(tmp_path) == [*packed, *later]
+    known = [packed[0], *later]
+    assert ResultLog(path, ("goal",)).records == known
+    # Another process of the sweep reads both, too.
+    files = sorted(tmp_path.glob(RESULTS))
+    assert ResultLog(tmp_path / "results.1.jsonl", ("goal",), others=files).records == known
+    log = ResultLog(path)
+    log.pack()
+    assert read_results(tmp_path) == [*packed, *later] and not path.exists()
 
 
 def test_of_two_records_of_one_piece_of_work_the_last_counts(tmp_path):
