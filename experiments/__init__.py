@@ -2,5 +2,5 @@
 
 import os
 
-# Worker processes, and PyTorch in a comparison, share an accelerator: JAX must not take it whole.
+# Binaries side by side, and PyTorch in a comparison, share an accelerator.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -177,7 +177,7 @@ def measure(
         "compile_seconds": compile_seconds,
         "temporary_mb": None if bytes_ is None else bytes_ / 1e6,
         "process_peak_mb": peak_process_bytes() / 1e6,
-        "serial_depth": _serial_depth(planner, horizon, counts, setting.state_size),
+        "serial_depth": _serial_depth(planner, horizon),
         "model_forward": sum(n * f for n, f, _ in counts),
         "model_backward": sum(n * b for n, _, b in counts),
     }
@@ -206,16 +206,16 @@ def _beside_bare_model(
     }
 
 
-def _serial_depth(
-    planner: Any, horizon: int, counts: list[tuple[float, float, float]], state_size: int
-) -> int:
-    """Model calls and derivatives of a whole plan's iterations that have to follow each other."""
+def _serial_depth(planner: Any, horizon: int) -> int | None:
+    """Model calls and derivatives of a whole plan's iterations that have to follow each other.
+
+    None for rollouts parallel in time, whose sweeps vary.
+    """
     depth = 0
-    for (part, iterations), (_, forward, _) in zip(parts(planner), counts, strict=True):
+    for part, iterations in parts(planner):
+        if getattr(part, "parallel", False):
+            return None
         steps = 1 if hasattr(part, "virtual_states") else horizon
         passes = 1 if hasattr(part, "samples") else 2
-        if getattr(part, "parallel", False):
-            # Its sweeps, and one VJP.
-            steps, passes = 1, 1 + round(forward / (horizon * (1 + state_size)))
         depth += int(iterations) * steps * passes
     return depth

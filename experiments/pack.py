@@ -2,8 +2,8 @@
 
     python -m experiments.pack experiments/results/pusht_pixels/results.jsonl ...
 
-Every binary reads packed logs as it reads others; what it plans later goes to a new `x.jsonl`,
-which the same command packs with the old ones.
+A binary that resumes reads the packed log, too; what it plans later goes to a new `x.jsonl`, which
+the same command packs with the old ones.
 """
 
 import pathlib

@@ -111,7 +111,7 @@ class ResultLog:
         self.key_fields = tuple(key_fields)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.records: list[Record] = []
-        for other in _archives_first({*others, archive(self.path)} - {self.path}):
+        for other in _in_order({*others, archive(self.path)} - {self.path}):
             self.records += self._records(other, _complete_lines(other))
         self.records += self._read() if self.path.exists() else []
         self._by_key = {self._key(r): r for r in self.records}
@@ -159,8 +159,9 @@ class ResultLog:
 
     def pack(self) -> None:
         """Moves all records into the archive; a kill on the way loses none."""
-        lines = "".join(json.dumps(record) + "\n" for record in self.records)
-        packed, target = gzip.compress(lines.encode(), mtime=0), archive(self.path)
+        # A kill between the last two lines leaves every record twice.
+        lines = dict.fromkeys(json.dumps(record) + "\n" for record in self.records)
+        packed, target = gzip.compress("".join(lines).encode(), mtime=0), archive(self.path)
         temporary = target.with_name("packing.tmp")
         temporary.write_bytes(packed)
         temporary.replace(target)
@@ -183,14 +184,15 @@ def archive(path: pathlib.Path) -> pathlib.Path:
 
 
 def read_results(folder: pathlib.Path) -> list[Record]:
-    """All records of a folder's logs; of several of one piece of work the last counts."""
-    paths = _archives_first(folder.glob(RESULTS))
+    """All records of a folder's logs; of several of one piece of work the last is to count."""
+    paths = _in_order(folder.glob(RESULTS))
     return [json.loads(line) for p in paths for line in _complete_lines(p).splitlines()]
 
 
-def _archives_first(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """Those that exist; what was written after packing comes later, and counts."""
-    return sorted((p for p in paths if p.exists()), key=lambda p: (p.suffix != ".gz", p))
+def _in_order(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """The logs among them that exist, by name, each after its archive."""
+    logs = (p for p in paths if p.exists() and p.name.endswith((".jsonl", ".jsonl.gz")))
+    return sorted(logs, key=lambda p: (p.name.removesuffix(".gz"), p.suffix != ".gz"))
 
 
 def _complete_lines(path: pathlib.Path) -> bytes:

@@ -253,7 +253,7 @@ def main(argv: list[str]) -> None:
         "library": values.library,
         "model": fingerprint(locate(values.checkpoint)),
     }
-    check_settings(folder, settings, f"{stem}_settings.json", results=f"{stem}.jsonl")
+    check_settings(folder, settings, f"{stem}_settings.json", results=f"{stem}.jsonl*")
     log = ResultLog(folder / f"{stem}.jsonl", ("horizon", "goal"))
     rows = [log.lookup(horizon=values.horizon, goal=i) for i in range(values.goals)]
     if None in rows:

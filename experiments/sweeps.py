@@ -83,7 +83,7 @@ def define_flags(horizons: Sequence[int], goals: int, output: str) -> None:
         "batch",
         ["batch", "alone"],
         "What planning seconds mean: a goal's share of a batch, or one planned alone (compiles "
-        "every program twice). Both on one core, compilation apart.",
+        "every program twice). Both on one core, or an accelerator, compilation apart.",
     )
     flags.DEFINE_float(
         "time_budget", None, "Seconds of planning per goal (see --timing); unlimited by default."
@@ -91,7 +91,9 @@ def define_flags(horizons: Sequence[int], goals: int, output: str) -> None:
     flags.DEFINE_integer(
         "checks", 10, "Reads of a search at fixed intervals, at most.", lower_bound=1
     )
-    flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
+    flags.DEFINE_integer(
+        "workers", 2, "Processes, one core each; an accelerator gets one.", lower_bound=1
+    )
     flags.DEFINE_integer(
         "process", 0, "Which of --processes this is, on one machine or several.", lower_bound=0
     )

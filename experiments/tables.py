@@ -37,6 +37,8 @@ PIXEL_PAIRS = (
     ("GRASP", "GD-Adam-x8"),
     ("GRASP", "CEM"),
     ("GRASP", "MPPI"),
+    ("GRASP-plain", "GD-Adam"),
+    ("GRASP-plain", "LatCo"),
 )
 
 MAZE_PAIRS = (

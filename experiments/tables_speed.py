@@ -1,8 +1,9 @@
 """The tables of times, which `experiments.tables` prints with the others."""
 
 import csv
-import json
 import pathlib
+
+from experiments.reporting import ResultLog
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -21,8 +22,8 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 def speed_torch() -> str:
     """One LeWM-size plan beside textbook PyTorch, milliseconds, and how many times faster."""
-    with (RESULTS / "benchmark" / "torch.jsonl").open() as file:
-        records = sorted(map(json.loads, file), key=lambda r: (r["frames"], r["horizon"]))
+    found = ResultLog(RESULTS / "benchmark" / "torch.jsonl").records
+    records = sorted(found, key=lambda r: (r["frames"], r["horizon"]))
     header = ["frames", "T", "lifted iteration", "PyTorch loop over T", "PyTorch batched over T"]
     header += ["sync step", "PyTorch"]
     lines = []
@@ -41,8 +42,8 @@ def speed_torch() -> str:
 
 def speed_gpu() -> str:
     """GRASP at LeWM's size on a GPU: iterations beside the bare model, and plans per second."""
-    with (RESULTS / "benchmark_h100" / "results.jsonl").open() as file:
-        records = sorted(map(json.loads, file), key=lambda r: (r["horizon"], r["goals"]))
+    found = ResultLog(RESULTS / "benchmark_h100" / "results.jsonl").records
+    records = sorted(found, key=lambda r: (r["horizon"], r["goals"]))
     header = ["T", "goals", "lifted iteration", "forward and VJP", "ratio", "sync step"]
     lines = [
         [
@@ -62,8 +63,7 @@ def speed_gpu() -> str:
 
 def parallel_gpu() -> str:
     """A gradient of the rollout cost on a GPU, serial and parallel in time."""
-    with (RESULTS / "benchmark_h100" / "parallel.jsonl").open() as file:
-        records = list(map(json.loads, file))
+    records = ResultLog(RESULTS / "benchmark_h100" / "parallel.jsonl").records
     header = ["numbers per state", "T", "serial", "parallel", "sweeps"]
     lines = [
         [

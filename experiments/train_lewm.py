@@ -3,9 +3,10 @@ r"""Trains a small LeWM from frames and actions alone, then measures it.
     python -m experiments.train_lewm --environment=wall
     python -m experiments.wall --checkpoint=wall_lewm
 
-Frames are drawn once, into a file that is mapped; an accelerator holds them all. Snapshots in
---work let the same command go on after a kill, to the same weights. States serve the probe and the
-report alone. With several devices the batch is dealt to them.
+Frames are drawn once, into a file that is mapped; an accelerator holds them if they take less than
+a third of its memory. Snapshots in --work let the same command go on after a kill, to the same
+weights. States serve the probe and the report alone. With several devices the batch is dealt to
+them.
 """
 
 import dataclasses

@@ -1,4 +1,7 @@
-"""Runs tasks on worker processes, one core each, and hands their results over as they come."""
+"""Runs tasks on worker processes, one core each, and hands their results over as they come.
+
+Where JAX finds an accelerator, which belongs to one process, this process runs them one by one.
+"""
 
 import contextlib
 import importlib.metadata
@@ -24,28 +27,30 @@ def run_tasks(
 
     Args:
       work: A module-level function; runs in a fresh process pinned to one core, so that timings
-        mean one core and compilations run side by side.
+        mean one core and compilations run side by side; on an accelerator in this one.
       tasks: Picklable; started in order. The costly ones first balance the load best.
-      workers: Processes; one where JAX finds an accelerator, which they would have to share.
+      workers: Processes.
       compile_fast: Spend less time on compilation, more on running; for short runs.
       first_core: Of the cores that this process may use, where the first worker goes; runs side by
         side on one machine need one each.
 
     Raises:
-      RuntimeError: A task raised; the message holds its traceback. What other tasks had finished
-        was yielded before.
+      RuntimeError: A task raised in a worker; the message holds its traceback. What other tasks
+        had finished was yielded before.
     """
+    if jax.default_backend() != "cpu":
+        for task in tasks:
+            yield from work(task)
+        return
     context = multiprocessing.get_context("spawn")
     todo, results = context.Queue(), context.Queue()
     for task in tasks:
         todo.put(task)
-    accelerated = jax.default_backend() != "cpu"
-    workers = 1 if accelerated else max(1, min(workers, len(tasks)))
+    workers = max(1, min(workers, len(tasks)))
     for _ in range(workers):
         todo.put(None)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     places = [cores[(first_core + i) % len(cores)] for i in range(workers)]
-    places = [None] if accelerated else places
     processes = [
         context.Process(target=_worker, args=(work, todo, results, core), daemon=True)
         for core in places
@@ -96,8 +101,8 @@ def _xla_flags(compile_fast: bool) -> Iterator[None]:
             os.environ["XLA_FLAGS"] = before
 
 
-def _worker(work: Work, todo: Any, results: Any, core: int | None) -> None:
-    if core is not None and hasattr(os, "sched_setaffinity"):
+def _worker(work: Work, todo: Any, results: Any, core: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     threading.Thread(target=_die_with_parent, daemon=True).start()
     try:

@@ -11,10 +11,10 @@ adjoint recurrence `λ_t = J_tᵀ λ_{t+1}`, another associative scan, and one b
 
 A sweep costs `D` JVPs of the `T` terms and `2 T D³` multiplications, `D` the numbers of a state: it
 pays for small states and long horizons on an accelerator, where a serial rollout waits for its
-kernels to start.
+kernels to start. It keeps `T D²` numbers of Jacobians.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from grasp_jax._tree import PyTree
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
 
-SWEEPS = 12  # at most; what has not converged by then is rolled out serially
+SWEEPS = 12  # at most; what has not converged by then is evaluated serially
 _EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -36,8 +36,8 @@ class ParallelGradient(NamedTuple):
       cost: `[]`, of the rollout.
       gradient: `[T, A]`, `∂cost/∂a`.
       states: Leaves `[T, ...]`, the rollout's `s_1..s_T`.
-      forward: `[]`, one-step model evaluations and JVPs spent.
-      backward: `[]`, one-step VJPs spent.
+      forward: `[]`, one-step model evaluations spent.
+      backward: `[]`, one-step model derivatives (VJPs or JVPs) spent.
     """
 
     cost: jax.Array
@@ -51,78 +51,112 @@ def parallel_gradient(problem: Problem, actions: jax.Array, guess: PyTree) -> Pa
     """The value and gradient of the rollout's cost, parallel in time.
 
     Args:
-      problem: One goal, without a context. From its length on, the state stands still.
+      problem: One goal, without a context, its states in float32 at least. From its length on,
+        the state stands still.
       actions: `[T, A]`.
       guess: Leaves `[T, ...]`, states to start from: those of a rollout of similar actions.
 
     Returns:
-      What serial evaluation gives, up to rounding: states that do not converge within `SWEEPS`
-      sweeps are replaced by a serial rollout.
+      What serial evaluation gives, up to rounding: where the states do not converge within
+      `SWEEPS` sweeps, or products of Jacobians overflow, a serial evaluation takes their place.
     """
-    start, unravel = ravel_pytree(problem.start)
-    moves = jnp.arange(problem.horizon) < problem.end
-    windows = problem.windows(actions)
+    terms = _Terms(problem, actions)
+    states, converged, sweeps = _solve(terms, jax.vmap(terms.flatten)(guess))
+    cost, gradient = _adjoint(terms, states)
+    size = states.shape[1]
+    found = ParallelGradient(
+        cost=cost,
+        gradient=gradient,
+        states=jax.vmap(terms.unravel)(states),
+        forward=problem.horizon * (sweeps + 2),
+        backward=problem.horizon * (size * (sweeps + 1) + 1),
+    )
+    sound = converged & jnp.isfinite(cost) & _tree.all_finite(gradient)
+    # A loop of one turn: under `vmap` a cond would evaluate all goals serially, always.
+    found, _ = jax.lax.while_loop(
+        lambda carry: ~carry[1],
+        lambda carry: (_serially(problem, actions, carry[0]), jnp.asarray(True)),
+        (found, sound),
+    )
+    return found
 
-    def step(state: jax.Array, window: PyTree, moves: jax.Array) -> jax.Array:
-        following, _ = ravel_pytree(problem.step(unravel(state), window))
-        return jnp.where(moves, following, state)
 
-    def linearised(states: jax.Array) -> tuple[jax.Array, jax.Array]:
+class _Terms:
+    """The `T` steps of a rollout on states `[D]`, side by side."""
+
+    def __init__(self, problem: Problem, actions: jax.Array) -> None:
+        self.problem, self.actions = problem, actions
+        self.start, self.unravel = ravel_pytree(problem.start)
+        self.moves = jnp.arange(problem.horizon) < problem.end
+
+    def flatten(self, state: PyTree) -> jax.Array:
+        """Leaves `[...]` to `[D]`."""
+        return ravel_pytree(state)[0]
+
+    def before(self, states: jax.Array) -> jax.Array:
+        """`s_0..s_{T-1}` of `s_1..s_T`, `[T, D]`."""
+        return jnp.concatenate([self.start[None], states[:-1]])
+
+    def step(self, state: jax.Array, window: PyTree, moves: jax.Array) -> jax.Array:
+        """`F` on flat states; the state where it stands still."""
+        following = self.problem.step(self.unravel(state), window)
+        return jnp.where(moves, self.flatten(following), state)
+
+    def linearised(self, states: jax.Array) -> tuple[jax.Array, jax.Array]:
         """`J_t` `[T, D, D]` and `F(s_t, a_t)` `[T, D]` at states `s_1..s_T` `[T, D]`."""
 
-        def twice(*inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
-            following = step(*inputs)
+        def twice(*inputs: Any) -> tuple[jax.Array, jax.Array]:
+            following = self.step(*inputs)
             return following, following
 
-        return jax.vmap(jax.jacfwd(twice, has_aux=True))(before(states), windows, moves)
+        windows = self.problem.windows(self.actions)
+        slopes = jax.vmap(jax.jacfwd(twice, has_aux=True))
+        return slopes(self.before(states), windows, self.moves)
 
-    def before(states: jax.Array) -> jax.Array:
-        return jnp.concatenate([start[None], states[:-1]])
 
-    def sweep(
-        carry: tuple[jax.Array, jax.Array, jax.Array],
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _solve(terms: _Terms, guess: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """States `[T, D]`, whether they converged, and after how many sweeps."""
+
+    def sweep(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         states, _, count = carry
-        slopes, following = linearised(states)
+        slopes, following = terms.linearised(states)
         gaps = following - states
-        # Newton squares an error: states whose gaps were this small are now exact to rounding.
-        limit = 100 * jnp.finfo(states.dtype).eps * (1 + jnp.max(jnp.abs(states)))
-        converged = jnp.max(jnp.abs(gaps)) <= limit
-        return states + _recurrence(slopes.at[0].set(0), gaps), converged, count + 1
+        # Newton squares an error: states whose gaps were this small are exact to rounding now.
+        # Entry by entry: a large coordinate must not excuse a small one.
+        limit = 100 * jnp.finfo(states.dtype).eps * (1 + jnp.abs(states))
+        moved = states + _recurrence(slopes.at[0].set(0), gaps)
+        return moved, jnp.all(jnp.abs(gaps) <= limit), count + 1
 
-    def roll_out(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        del carry
-        return _flat(_tree.take(trajectory(problem, actions), slice(1, None))), jnp.asarray(True)
+    first = (guess, jnp.asarray(False), jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < SWEEPS), sweep, first)  # pyright: ignore[reportReturnType]
 
-    first = (_flat(guess), jnp.asarray(False), jnp.zeros((), jnp.int32))
-    states, converged, count = jax.lax.while_loop(
-        lambda carry: ~carry[1] & (carry[2] < SWEEPS), sweep, first
-    )
-    # A loop of one turn: under `vmap` a cond would roll out all goals, always.
-    states, _ = jax.lax.while_loop(lambda carry: ~carry[1], roll_out, (states, converged))
 
+def _adjoint(terms: _Terms, states: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The cost `[]` of states `[T, D]` that are a rollout, and its gradient `[T, A]`."""
+    problem, actions = terms.problem, terms.actions
     cost, (end_slope, penalty_slope) = jax.value_and_grad(
-        lambda state, actions: problem.cost(unravel(state), actions), (0, 1)
+        lambda state, actions: problem.cost(terms.unravel(state), actions), (0, 1)
     )(states[-1], actions)
-    slopes, _ = linearised(states)
+    slopes, _ = terms.linearised(states)
     transposed = jnp.swapaxes(jnp.roll(slopes, -1, 0), 1, 2).at[-1].set(0)
     adjoint = _recurrence(transposed, jnp.zeros_like(states).at[-1].set(end_slope), reverse=True)
+    before = terms.before(states)
     _, pull_back = jax.vjp(
-        lambda actions: jax.vmap(step)(before(states), problem.windows(actions), moves), actions
+        lambda actions: jax.vmap(terms.step)(before, problem.windows(actions), terms.moves), actions
     )
-    terms = problem.horizon * (1 + len(start))
-    return ParallelGradient(
-        cost=cost,
-        gradient=pull_back(adjoint)[0] + penalty_slope,
-        states=jax.vmap(unravel)(states),
-        forward=terms * (count + 1) + problem.horizon * (1 + ~converged),
-        backward=jnp.asarray(problem.horizon),
-    )
+    return cost, pull_back(adjoint)[0] + penalty_slope
 
 
-def _flat(states: PyTree) -> jax.Array:
-    """Leaves `[T, ...]` to `[T, D]`."""
-    return jax.vmap(lambda state: ravel_pytree(state)[0])(states)
+def _serially(problem: Problem, actions: jax.Array, spent: ParallelGradient) -> ParallelGradient:
+    """The same, one step after the other, added to what was `spent`."""
+
+    def cost_and_states(actions: jax.Array) -> tuple[jax.Array, PyTree]:
+        states = trajectory(problem, actions)
+        return problem.cost(_tree.take(states, -1), actions), _tree.take(states, slice(1, None))
+
+    (cost, states), gradient = jax.value_and_grad(cost_and_states, has_aux=True)(actions)
+    steps = problem.horizon
+    return ParallelGradient(cost, gradient, states, spent.forward + steps, spent.backward + steps)
 
 
 def _recurrence(slopes: jax.Array, offsets: jax.Array, reverse: bool = False) -> jax.Array:

@@ -282,6 +282,8 @@ def test_dtypes_are_kept_in_half_precision(name: str, states: str, actions: str)
 
 def _keeps_dtypes(name: str, states: str, actions: str) -> None:
     """Traces only: wrong dtypes fail while tracing."""
+    if name == "GD parallel" and states != "float32":
+        pytest.skip("refused, see test_parallel")
 
     def world(state: Any, action: jax.Array) -> Any:
         following = matrix.step(jnp.asarray(WEIGHTS, action.dtype), state, action)

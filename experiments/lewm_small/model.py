@@ -30,7 +30,7 @@ class Config:
         frameskip: environment steps in a model step.
         action_std: standard deviation of environment actions, the unit of planning actions.
         measured: numbers that the probe measures.
-        encoder_width: of the encoder's and the decoder's heads.
+        encoder_width: of the encoder's and the decoder's heads; above 256 of their patches, too.
         width: of the predictor.
         depth: blocks of the predictor.
         skip: whether it predicts the change, see `Predictor`.

@@ -145,27 +145,45 @@ def draw(
     row = rng.integers(ends[-1], size=recipe.batch)
     group = np.searchsorted(ends, row, side="right")
     first = rng.integers(room[group])[:, None]
-    like = groups[0].frames
-    frames = np.empty((recipe.batch, moves + 1, *like.shape[2:]), like.dtype)
-    places = np.empty((recipe.batch, moves + 1), np.int32)
+    times = first + every * np.arange(moves + 1)
     taken = np.empty((recipe.batch, moves * every, 2), np.float32)
-    before = 0
+    row = row - (ends - np.array([len(part.frames) for part in groups]))[group]
     for i, part in enumerate(groups):
         at = np.flatnonzero(group == i)
-        rows = (row[at] - (ends[i] - len(part.frames)))[:, None]
-        times = first[at] + every * np.arange(moves + 1)
-        if held is None:
-            frames[at] = part.frames[rows, times]
-        else:
-            places[at] = before + rows * part.frames.shape[1] + times
-            before += len(part.frames) * part.frames.shape[1]
-        taken[at] = part.actions[rows, first[at] + np.arange(moves * every)] / config.action_std
-    seen = frames if held is None else _take(held, places)
-    return Batch(seen, taken.reshape(recipe.batch, moves, config.action_size))
+        moments = first[at] + np.arange(moves * every)
+        taken[at] = part.actions[row[at, None], moments] / config.action_std
+    taken = taken.reshape(recipe.batch, moves, config.action_size)
+    place = (group, row, times)
+    return Batch(_read(groups, *place) if held is None else _take(groups, held, *place), taken)
+
+
+def _read(
+    groups: Sequence[Recorded], group: NDArray[Any], row: NDArray[Any], times: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """Frames [B, F, S, S, 3] at times [B, F] of trajectories `row` [B] of groups `group` [B]."""
+    like = groups[0].frames
+    frames = np.empty((*times.shape, *like.shape[2:]), like.dtype)
+    for i, part in enumerate(groups):
+        at = np.flatnonzero(group == i)
+        frames[at] = part.frames[row[at, None], times[at]]
+    return frames
+
+
+def _take(
+    groups: Sequence[Recorded],
+    held: Array,
+    group: NDArray[Any],
+    row: NDArray[Any],
+    times: NDArray[Any],
+) -> Array:
+    """The same from all frames [N, S, S, 3] on a device."""
+    steps = np.array([part.frames.shape[1] for part in groups])
+    before = np.cumsum([0] + [part.frames.shape[0] * part.frames.shape[1] for part in groups])
+    return _gather(held, (before[group] + row * steps[group])[:, None] + times)
 
 
 @jax.jit
-def _take(frames: Array, places: Array) -> Array:
+def _gather(frames: Array, places: Array) -> Array:
     return frames[places]
 
 

@@ -54,7 +54,8 @@ class GD:
 
     Attributes:
       learning_rate: A number or an optax schedule.
-      iterations: Gradient steps; each costs `T` model calls forward and `T` backward, in series.
+      iterations: Gradient steps; each costs `T` model calls forward and `T` backward, in series
+        unless `parallel`.
       optimizer: A factory called with the learning rate, such as `optax.adam` or `optax.sgd`.
       action_noise: Standard deviation of white noise added to the actions after every step, or
         None for none.
@@ -64,7 +65,8 @@ class GD:
         second time, instead of keeping what the model computed in all `T` steps.
       parallel: Evaluate the rollout and its gradient by Newton sweeps over all `T` steps side by
         side (`grasp_jax.parallel`), the same numbers up to rounding. For small states and long
-        horizons on an accelerator; for models without a context.
+        horizons on an accelerator. Not for models with a context, nor with a `jax.custom_vjp`
+        (it takes JVPs), nor for states below float32; and `plan` then has no gradient itself.
     """
 
     learning_rate: Scalar | Schedule = 0.1
@@ -93,6 +95,13 @@ class GD:
         require(
             not self.parallel or problem.context is None,
             "GD.parallel is for models of one frame, got a context. Leave parallel out.",
+        )
+        narrow = [x.dtype for x in jax.tree.leaves(problem.start) if jnp.finfo(x.dtype).bits < 32]
+        require(
+            not (self.parallel and narrow),
+            f"GD.parallel needs states of float32 at least, got {', '.join(map(str, narrow))}. "
+            "Keep the states in float32 (grasp_jax.world_models.LowPrecision keeps the model "
+            "narrow), or leave parallel out.",
         )
         require(
             not (self.parallel and self.recompute),

@@ -137,9 +137,19 @@ def test_a_packed_log_is_read_as_before_and_goes_on(tmp_path):
     # Another process of the sweep reads both, too.
     files = sorted(tmp_path.glob(RESULTS))
     assert ResultLog(tmp_path / "results.1.jsonl", ("goal",), others=files).records == known
-    log = ResultLog(path)
-    log.pack()
+    # As after a kill between the archive and the removal of what it now holds.
+    path.write_text(path.read_text() + path.read_text())
+    ResultLog(path).pack()
     assert read_results(tmp_path) == [*packed, *later] and not path.exists()
+
+
+def test_what_was_packed_counts_no_more_and_no_less(tmp_path):
+    for name, cost in (("results.0.jsonl", 1), ("results.jsonl", 2)):
+        (tmp_path / name).write_text(f'{{"goal": 0, "cost": {cost}}}\n')
+    (tmp_path / "results.jsonl.bak").write_text("no log")
+    before = read_results(tmp_path)
+    ResultLog(tmp_path / "results.jsonl").pack()
+    assert read_results(tmp_path) == before == [{"goal": 0, "cost": 1}, {"goal": 0, "cost": 2}]
 
 
 def test_of_two_records_of_one_piece_of_work_the_last_counts(tmp_path):
