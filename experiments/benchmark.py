@@ -8,6 +8,7 @@ r"""How fast planning is: every planner's iteration beside the bare model, whole
     python -m experiments.benchmark --models=dinowm --planners=GRASP --horizons=16 --goals=1 \
         --time_chunk=1 --loops=1 --repeats=1                    # 75,264 numbers per state
     ... --nobare_model --output=runs/memory                     # the memory of planning alone
+    JAX_COMPILATION_CACHE_DIR=runs/cache ... --compile_only     # beforehand, for the same flags
 
 `ratio` is an iteration's time over that of its model calls alone, all of them side by side (one
 batched forward and one action-VJP for GRASP and GD, forwards for the samplers), timed in the same
@@ -80,6 +81,12 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "time_chunk", None, "Bound memory: GRASP's time_chunk, its sync recomputes the model."
     )
+    flags.DEFINE_bool(
+        "compile_only",
+        False,
+        "Only fill JAX's persistent cache (JAX_COMPILATION_CACHE_DIR), several of these side by "
+        "side, before the same flags without it time on a GPU that is lent by the minute.",
+    )
     flags.DEFINE_bool("bare_model", True, "Time the bare model too; without it there is no ratio.")
     flags.DEFINE_enum("compare", "none", ["none", "torch"], "Time textbook PyTorch beside ours.")
     flags.DEFINE_list("compare_horizons", ["5", "15", "30", "60"], "T of --compare.")
@@ -138,6 +145,11 @@ def run_cells(log: ResultLog, computer: Record) -> None:
                 sync = dataclasses.replace(planner.sync, recompute=True)  # pyright: ignore[reportArgumentType,reportCallIssue]
                 planner = dataclasses.replace(planner, time_chunk=flags.FLAGS.time_chunk, sync=sync)
             setting, model = bare(cell["model"], cell["horizon"], cell["goals"], loops)
+            if flags.FLAGS.compile_only:
+                whole = flags.FLAGS.whole_plans
+                benchmark_timing.compile_only(setting, cell["horizon"], planner, loops, whole)
+                bar()
+                continue
             found = benchmark_timing.measure(
                 setting,
                 cell["horizon"],
@@ -194,6 +206,10 @@ def main(argv: list[str]) -> None:
     folder = pathlib.Path(flags.FLAGS.output)
     computer = machine()
     log = ResultLog(folder / "results.jsonl", KEY_FIELDS)
+    if flags.FLAGS.compile_only and not getattr(jax.config, "jax_compilation_cache_dir", None):
+        raise app.UsageError(
+            "--compile_only needs JAX_COMPILATION_CACHE_DIR, to keep the programs."
+        )
     if flags.FLAGS.models != [""]:
         run_cells(log, computer)
     report(folder, log)

@@ -130,6 +130,22 @@ def whole_plan(setting: Setting, horizon: int, planner: Any) -> tuple[Thunk, flo
     return lambda: program(problem, frozen, key, None), seconds, temporary_bytes(program)
 
 
+def compile_only(setting: Setting, horizon: int, planner: Any, loops: int, whole: bool) -> None:
+    """Compiles what `measure` will run, for JAX's persistent cache; times nothing.
+
+    Args:
+      setting: Model and goals.
+      horizon: `T`.
+      planner: Any planner of the library.
+      loops: Iterations per timed call.
+      whole: Whole plans, too.
+    """
+    for part, _ in parts(planner):
+        searching(setting, horizon, part, loops)
+    if whole:
+        whole_plan(setting, horizon, planner)
+
+
 def measure(
     setting: Setting,
     horizon: int,

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
-from absl import flags
+from absl import app, flags
 from absl.testing import flagsaver
 
 import grasp_jax
@@ -106,6 +109,25 @@ def test_the_binary_writes_what_it_measures_and_resumes(tmp_path: pathlib.Path) 
     assert [r["goals"] for r in rows] == ["1", "2"]
     assert (tmp_path / "ratio_against_horizon.png").stat().st_size > 1000
     assert (tmp_path / "throughput_against_goals.png").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("_parsed_flags")
+def test_compiling_alone_fills_the_cache_and_times_nothing(tmp_path: pathlib.Path) -> None:
+    with flagsaver.flagsaver(compile_only=True, output=str(tmp_path)), pytest.raises(
+        app.UsageError, match="JAX_COMPILATION_CACHE_DIR"
+    ):  # fmt: skip
+        benchmark.main(["benchmark"])
+    cache = tmp_path / "cache"
+    chosen = "--compile_only --models=mlp:4 --horizons=3 --goals=1 --planners=GD --nowhole_plans"
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [sys.executable, "-m", "experiments.benchmark", f"--output={tmp_path}", "--cores=0"]
+    subprocess.run([*command, *chosen.split()], check=True, env=environment)
+    assert len(list(cache.glob("jit_advance*"))) > 0
+    assert not (tmp_path / "results.jsonl").exists()
 
 
 @pytest.mark.usefixtures("_parsed_flags")
