@@ -1,7 +1,7 @@
 """The planners of the tables over images.
 
-The settings of the shipped sprite models, and of the LeWM trained on executed plans, are those that
-`experiments.tune_pixels` chose; those of other models are first guesses.
+The settings of the shipped sprite models, of Wall's LeWM that was trained on executed plans and of
+PointMaze's are those that `experiments.tune_pixels` chose; those of other models are first guesses.
 """
 
 import dataclasses
@@ -99,8 +99,8 @@ def sampled_maze_grasp(
 def table(task: str, checkpoint: str = "") -> dict[str, Any]:
     """Name to planner for an environment and a model, in the order of the tables.
 
-    The settings of the shipped `<task>_pixels` and `wall_lewm_plans` are those that
-    `experiments.tune_pixels` chose.
+    The settings of the shipped `<task>_pixels`, `wall_lewm_plans` and `pointmaze_lewm` are those
+    that `experiments.tune_pixels` chose.
     Push-T's sweep began at those of its state table, in the units of frames: there 1 is 100 px,
     here 256 px. Other models of Wall and PointMaze get first guesses.
     """
@@ -113,7 +113,12 @@ def table(task: str, checkpoint: str = "") -> dict[str, Any]:
             "GRASP-plain": dataclasses.replace(GRASP.author(), sync=GD(0.1, 30)),
             "GRASP": pusht_planners.grasp(noise=0.08, starts=16, cycles=4, exchange=1),
         }
-    tuned = {"wall_pixels": wall, "wall_lewm_plans": wall_lewm, "pointmaze_pixels": pointmaze}
+    tuned = {
+        "wall_pixels": wall,
+        "wall_lewm_plans": wall_lewm,
+        "pointmaze_pixels": pointmaze,
+        "pointmaze_lewm": pointmaze_lewm,
+    }
     return tuned.get(pathlib.Path(checkpoint).stem, first_guesses)()
 
 
@@ -156,6 +161,20 @@ def pointmaze() -> dict[str, Any]:
         "LatCo": LatCo(0.2, 400, multiplier=1.0),
         "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.1, 30)),
         "GRASP": grasp(starts=8, cycles=3, exchange=1),
+    }
+
+
+def pointmaze_lewm() -> dict[str, Any]:
+    """Tuned on PointMaze's LeWM at H = 50."""
+    return {
+        "CEM": CEM(100, 10, 15, std=2.0, noise=SMOOTH),
+        "iCEM": ICEM(100, 10, 5, 15, std=1.0, noise=Colored(2.0, stacked=STACKED)),
+        "MPPI": MPPI(100, 15, std=1.0, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(0.3, 200),
+        "GD-Adam-x8": MultiStart(GD(0.3, 100), 8, 0.5, SMOOTH),
+        "LatCo": LatCo(0.1, 400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.3, 30)),
+        "GRASP": grasp(noise=0.3, exchange=1),
     }
 
 
