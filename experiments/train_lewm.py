@@ -3,10 +3,10 @@ r"""Trains a small LeWM from frames and actions alone, then measures it.
     python -m experiments.train_lewm --environment=wall
     python -m experiments.wall --checkpoint=wall_lewm
 
-Frames are drawn once, into a file that is mapped; an accelerator holds them if they take less than
-a third of its memory. Snapshots in --work let the same command go on after a kill, to the same
-weights. States serve the probe and the report alone. With several devices the batch is dealt to
-them.
+Frames are drawn once, into a file where a million take about a gigabyte; an accelerator holds them
+if they take less than a third of its memory. Snapshots in --work let the same command go on after a
+kill, to the same weights. States serve the probe and the report alone. With several devices the
+batch is dealt to them.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from tqdm import tqdm
 from experiments.arguments import refuse_arguments
 from experiments.collect_plans import read_plans
 from experiments.lewm_small import report, training
+from experiments.lewm_small.frames import StoredFrames, store
 from experiments.lewm_small.model import Config, SmallLeWM
 from experiments.lewm_small.training import Recipe, Recorded
 from experiments.pixels import checkpoint
@@ -114,7 +115,7 @@ def train(
 def finish(
     model: SmallLeWM,
     source: Source,
-    frames: np.ndarray,
+    frames: StoredFrames,
     states: np.ndarray,
     actions: np.ndarray,
     held_out: int,
@@ -197,10 +198,10 @@ def main(argv: list[str]) -> None:
         depth=values.depth,
         skip=values.skip,
     )
-    frames = training.render_all(source, states, work / "frames.npy")
+    frames = store(source, states, work / "frames.bin")
     groups = [Recorded(frames[:-held_out], actions[:-held_out])]
     for i, (tried, taken) in enumerate(plans):
-        groups.append(Recorded(training.render_all(source, tried, work / f"plans_{i}.npy"), taken))
+        groups.append(Recorded(store(source, tried, work / f"plans_{i}.bin"), taken))
     model = train(groups, config, recipe, values.seed, work, values.snapshot_every)
     output = pathlib.Path(values.output or checkpoint.checkpoint_path(name))
     settings["head_updates"] = values.head_updates

@@ -14,6 +14,7 @@ from jax import Array
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from experiments.lewm_small.frames import StoredFrames
 from experiments.lewm_small.model import SmallLeWM
 from experiments.lewm_small.training import encode, rollout
 
@@ -48,7 +49,11 @@ def encode_frames(model: SmallLeWM, frames: NDArray[np.uint8]) -> NDArray[np.flo
 
 
 def sample(
-    model: SmallLeWM, frames: NDArray[np.uint8], measured: NDArray[Any], count: int, seed: int
+    model: SmallLeWM,
+    frames: NDArray[np.uint8] | StoredFrames,
+    measured: NDArray[Any],
+    count: int,
+    seed: int,
 ) -> Sample:
     """Random frames of trajectories [n, T + 1, ...]."""
     index = np.random.default_rng(seed).integers(frames.shape[0] * frames.shape[1], size=count)

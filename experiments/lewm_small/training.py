@@ -9,7 +9,6 @@ inverse model that tells the action from two neighbouring latents, and reconstru
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,13 +19,12 @@ import numpy as np
 import optax
 from jax import Array
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from experiments.lewm_small.frames import StoredFrames
 from experiments.lewm_small.model import Config, SmallLeWM
 from experiments.lewm_small.networks import Perceptron, Predictor
 from experiments.lewm_small.sigreg import sigreg
 from experiments.pixels.shared import over_devices
-from experiments.pixels.sources import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +73,11 @@ class Recorded(NamedTuple):
     """Trajectories of one length.
 
     Attributes:
-        frames: [n, T + 1, S, S, 3] uint8, may lie on disk.
+        frames: [n, T + 1, S, S, 3] uint8, may be stored.
         actions: [n, T, 2] of the environment.
     """
 
-    frames: NDArray[np.uint8]
+    frames: NDArray[np.uint8] | StoredFrames
     actions: NDArray[Any]
 
 
@@ -200,21 +198,9 @@ def on_device(groups: Sequence[Recorded]) -> Array | None:
 
 def flatten(groups: Sequence[Recorded]) -> Array:
     """All frames [N, S, S, 3], one trajectory and group after the other."""
-    parts = [jnp.asarray(part.frames).reshape(-1, *part.frames.shape[2:]) for part in groups]
+    whole = [np.asarray(part.frames) for part in groups]
+    parts = [jnp.asarray(frames.reshape(-1, *frames.shape[2:])) for frames in whole]
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
-
-
-def render_all(source: Source, states: NDArray[Any], path: pathlib.Path) -> NDArray[np.uint8]:
-    """The frames [n, T + 1, S, S, 3] of states [n, T + 1, S], once, into a file that is mapped."""
-    if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        shape = (*states.shape[:2], *source.render(states[0, :1]).shape[1:])
-        held = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        for i in tqdm(range(len(states)), desc="frames", unit="trajectory"):
-            held[i] = source.render(states[i])
-        held.flush()
-        temporary.replace(path)
-    return np.load(path, mmap_mode="r")
 
 
 def rollout(predictor: Predictor, window: Array, actions: Array) -> Array:

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 import grasp_jax
 from experiments import state_gradients, train_lewm
 from experiments.lewm_small import brittleness, networks, report, training
+from experiments.lewm_small.frames import store
 from experiments.lewm_small.model import Config, SmallLeWM
 from experiments.lewm_small.sigreg import epps_pulley, knots, sigreg
 from experiments.lewm_small.training import Batch, Recipe, Recorded
@@ -215,6 +216,26 @@ def test_a_batch_holds_whole_segments_of_every_group_in_its_share() -> None:
     assert abs(np.mean(name >= 30) - 0.25) < 0.03
     with pytest.raises(ValueError, match=r"trajectories have \[14\]: lower --steps"):
         training.draw([group(0, 3, 14)], CONFIG, RECIPE, 0, 0)
+
+
+def test_stored_frames_are_the_drawn_ones_in_little_space(tmp_path: pathlib.Path) -> None:
+    states, actions = WALL.trajectories(6, 0)
+    path, drawn = tmp_path / "frames.bin", WALL.render(states)
+    stored = store(WALL, states, path)
+    assert stored.shape == drawn.shape and stored.nbytes == drawn.nbytes
+    assert path.stat().st_size < drawn.nbytes / 12
+    np.testing.assert_array_equal(np.asarray(stored), drawn)
+    np.testing.assert_array_equal(stored[-2:, ::5], drawn[-2:, ::5])
+    rows, times = np.array([[4], [0]]), np.array([[0, 5], [50, 3]])
+    np.testing.assert_array_equal(stored[1:][rows, times], drawn[1:][rows, times])
+    batches = [
+        training.draw([Recorded(seen[:5], actions[:5])], Config(), RECIPE, 0, 3)
+        for seen in (stored, drawn)
+    ]
+    np.testing.assert_array_equal(batches[0].frames, batches[1].frames)
+    # What is there is read, not drawn again.
+    again = store(dataclasses.replace(WALL, render=lambda s: drawn[0, :1]), states, path)
+    np.testing.assert_array_equal(again, drawn)
 
 
 def test_bfloat16_computes_in_half_precision_on_weights_that_stay_whole() -> None:
