@@ -238,6 +238,27 @@ def test_stored_frames_are_the_drawn_ones_in_little_space(tmp_path: pathlib.Path
     np.testing.assert_array_equal(again, drawn)
 
 
+def test_an_accelerator_holds_the_frames_if_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, actions, frames = videos()
+    groups = [Recorded(frames, actions), Recorded(frames[:2], actions[:2])]
+    assert training.on_device(groups) is None
+    size = sum(group.frames.nbytes for group in groups)
+
+    class Device:
+        def memory_stats(self) -> dict[str, int]:
+            return {"bytes_limit": limit}
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [Device()])
+    limit = 3 * size - 3
+    assert training.on_device(groups) is None
+    limit = 3 * size
+    held = training.on_device(groups)
+    assert held is not None and held.shape == (
+        (len(frames) + 2) * frames.shape[1], *frames.shape[2:]
+    )  # fmt: skip
+
+
 def test_bfloat16_computes_in_half_precision_on_weights_that_stay_whole() -> None:
     _, actions, frames = videos()
     batch = training.draw([Recorded(frames, actions)], CONFIG, RECIPE, 0, 0)

@@ -3,10 +3,12 @@
 import csv
 import dataclasses
 import json
+import os
 import pathlib
 import types
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 import pytest
 
@@ -40,6 +42,14 @@ def test_workers_yield_every_item_of_every_task() -> None:
 def test_a_failing_task_raises_with_its_traceback() -> None:
     with pytest.raises(RuntimeError, match="negative numbers have no place here"):
         list(run_tasks(squares, [-1], workers=1))
+
+
+def test_beside_an_accelerator_tasks_run_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    # A worker could not even receive this function.
+    assert list(run_tasks(lambda n: [n, os.getpid()], [1, 2], workers=2)) == [
+        1, os.getpid(), 2, os.getpid()
+    ]  # fmt: skip
 
 
 def test_floor_fails_and_ceiling_succeeds() -> None:
