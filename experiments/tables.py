@@ -145,6 +145,11 @@ def wall_lewm_plans() -> str:
     return _success("wall_lewm_plans")
 
 
+def pointmaze_lewm() -> str:
+    """PointMaze through a small LeWM."""
+    return _success("pointmaze_lewm")
+
+
 def _success(name: str, goals: int | None = None, timed: int | None = None) -> str:
     """One row per planner: success in the simulator, open loop, with its 95% interval.
 
@@ -196,6 +201,12 @@ def wall_lewm_pairs() -> str:
 def wall_lewm_plans_pairs() -> str:
     """The same, through the small LeWM that was trained on executed plans."""
     return _pairs("wall_lewm_plans", MAZE_PAIRS)
+
+
+def pointmaze_lewm_pairs() -> str:
+    """The same for PointMaze, with what a part of GRASP is worth."""
+    more = (("GRASP-plain", "GD-Adam"), ("GRASP-plain", "LatCo"))
+    return _pairs("pointmaze_lewm", (*MAZE_PAIRS, *more, *LEWM_PAIRS[:2]))
 
 
 def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
@@ -273,6 +284,8 @@ def main() -> None:
         pointmaze_pixels_pairs,
         wall_lewm_plans,
         wall_lewm_plans_pairs,
+        pointmaze_lewm,
+        pointmaze_lewm_pairs,
         wall_lewm,
         wall_lewm_pairs,
         pusht_pixels_pairs,
