@@ -67,6 +67,7 @@ HEADLINES = (
     ("PointMaze, pixels, H = 50", "pointmaze_pixels", "pointmaze", 50),
     ("Wall, pixels, H = 50", "wall_pixels", "wall", 50),
     ("Wall, LeWM's latents, H = 50", "wall_lewm_plans", "wall", 50),
+    ("PointMaze, LeWM's latents, H = 50", "pointmaze_lewm", "pointmaze", 50),
     ("ball, U trap, T = 60, MPPI as the sync", "ball_navigation", "ball_u_trap", 60),
     ("ball, two rooms, T = 60, MPPI as the sync", "ball_navigation", "ball_two_rooms", 60),
 )
@@ -205,8 +206,13 @@ def wall_lewm_plans_pairs() -> str:
 
 def pointmaze_lewm_pairs() -> str:
     """The same for PointMaze, with what a part of GRASP is worth."""
-    more = (("GRASP-plain", "GD-Adam"), ("GRASP-plain", "LatCo"))
-    return _pairs("pointmaze_lewm", (*MAZE_PAIRS, *more, *LEWM_PAIRS[:2]))
+    more = (
+        ("GRASP-plain", "GD-Adam"),
+        ("GRASP-plain", "LatCo"),
+        ("Lifted", "Lifted-state-gradient"),
+        ("Lifted-dynamics", "Lifted-dynamics-state-gradient"),
+    )
+    return _pairs("pointmaze_lewm", (*MAZE_PAIRS, *LEWM_PAIRS[:2], *more))
 
 
 def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:

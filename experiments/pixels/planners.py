@@ -207,10 +207,22 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         less = grasp(starts=16, cycles=4, sync_steps=10, exchange=1)
         double = dataclasses.replace(wall()["iCEM"], samples=200, elites=20)
         return {**found, "GRASP-iCEM": sampled_maze_grasp(), "GRASP-x2/3": less, "iCEM-x2": double}
-    if task != "pusht":
-        return found
+    if task == "pointmaze":
+        return {**found, **lifted_alone()}
     more = {"GRASP-author": author, "GRASP-iCEM": sampled_grasp()}
     return {**found, **more, **short_searches()}
+
+
+def lifted_alone() -> dict[str, Any]:
+    """The lifted descent without a sync: with and without the goal term and full gradients."""
+    with_goal = dataclasses.replace(GRASP.author(), iterations=300, action_rate=0.1, sync=None)
+    dynamics = dataclasses.replace(with_goal, goal_weight=0.0)
+    return {
+        "Lifted": with_goal,
+        "Lifted-state-gradient": dataclasses.replace(with_goal, stop_state_gradient=False),
+        "Lifted-dynamics": dynamics,
+        "Lifted-dynamics-state-gradient": dataclasses.replace(dynamics, stop_state_gradient=False),
+    }
 
 
 def short_searches() -> dict[str, Any]:
