@@ -25,6 +25,7 @@ from experiments.pixels.planners import (
     sampled_grasp,
     sampled_maze_grasp,
     sync_only,
+    wide_grasp,
 )
 from experiments.settings import fingerprint
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, Colored, LatCo, MultiStart, White
@@ -60,7 +61,9 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
         "iCEM": {
             f"beta={b} std={std}": icem(b, std)
             for b, std in [(1.0, 1.0), (1.0, 0.5), (2.0, 1.0), (2.0, 0.5)]
-        },
+        }
+        # As much work as the wide GRASP, and its steps in series.
+        | {"wide": ICEM(1130, 113, 5, 30, std=1.0, noise=Colored(1.0, stacked=STACKED))},
         "MPPI": {
             f"std={std} temperature={t}": MPPI(std=std, temperature=t, noise=SMOOTH)
             for std, t in [(0.5, 0.03), (1.0, 0.03), (0.5, 0.1)]
@@ -108,6 +111,7 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
             "iCEM as the sync": sampled_grasp(),
             "iCEM as the sync, 2 starts": sampled_grasp(2),
             "iCEM as the sync, 8 starts, 4 cycles, 32 samples": sampled_grasp(8, 4, 32, 4),
+            "wide": wide_grasp(),
         },
     }
 

@@ -87,6 +87,12 @@ def sampled_grasp(
     return _alter(pusht_planners.grasp(noise=0.08, starts=starts, cycles=cycles), sync=sync)
 
 
+def wide_grasp() -> MultiStart:
+    """Push-T's GRASP for an accelerator: a sixth of its steps in series, eight times its work."""
+    sync = ICEM(100, 10, 5, 10, std=0.3, noise=Colored(1.0, stacked=STACKED))
+    return _alter(pusht_planners.grasp(noise=0.08, starts=8, cycles=4, exchange=1), sync=sync)
+
+
 def sampled_maze_grasp(
     starts: int = 2, cycles: int = 4, samples: int = 40, iterations: int = 5
 ) -> MultiStart:
@@ -209,7 +215,7 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         return {**found, "GRASP-iCEM": sampled_maze_grasp(), "GRASP-x2/3": less, "iCEM-x2": double}
     if task == "pointmaze":
         return {**found, **lifted_alone()}
-    more = {"GRASP-author": author, "GRASP-iCEM": sampled_grasp()}
+    more = {"GRASP-author": author, "GRASP-iCEM": sampled_grasp(), "GRASP-wide": wide_grasp()}
     return {**found, **more, **short_searches()}
 
 
