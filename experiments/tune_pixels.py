@@ -62,7 +62,7 @@ def pusht_candidates() -> dict[str, dict[str, Any]]:
             f"beta={b} std={std}": icem(b, std)
             for b, std in [(1.0, 1.0), (1.0, 0.5), (2.0, 1.0), (2.0, 0.5)]
         }
-        # As much work as the wide GRASP, and its steps in series.
+        # As much work as the wide GRASP.
         | {"wide": ICEM(1130, 113, 5, 30, std=1.0, noise=Colored(1.0, stacked=STACKED))},
         "MPPI": {
             f"std={std} temperature={t}": MPPI(std=std, temperature=t, noise=SMOOTH)

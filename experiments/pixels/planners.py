@@ -88,7 +88,7 @@ def sampled_grasp(
 
 
 def wide_grasp() -> MultiStart:
-    """Push-T's GRASP for an accelerator: a sixth of its steps in series, eight times its work."""
+    """Push-T's GRASP for an accelerator: a fifth of its steps in series, eight times its work."""
     sync = ICEM(100, 10, 5, 10, std=0.3, noise=Colored(1.0, stacked=STACKED))
     return _alter(pusht_planners.grasp(noise=0.08, starts=8, cycles=4, exchange=1), sync=sync)
 
