@@ -133,7 +133,7 @@ def success_against_horizon(
         )
     axes.set(xlabel="horizon (environment steps)", ylabel="success (%)", ylim=(-3, 103))
     axes.set_xticks(horizons)
-    axes.set_title(title)
+    axes.set_title(title, loc="left")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     save_figure(figure, path)
 
@@ -160,7 +160,7 @@ def success_against_time(
         axes.plot([], [], color=color(name), marker=_MARKERS[index % len(_MARKERS)], label=name)
     axes.set_xscale("log")
     axes.set(xlabel=time_label, ylabel="success (%)", ylim=(-3, 103))
-    axes.set_title(title)
+    axes.set_title(title, loc="left")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     save_figure(figure, path)
 
