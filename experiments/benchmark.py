@@ -3,8 +3,6 @@ r"""How fast planning is: every planner's iteration beside the bare model, whole
     python -m experiments.benchmark                             # a small MLP, two minutes
     python -m experiments.benchmark --models=lewm --planners=GRASP --horizons=8,32,128
     python -m experiments.benchmark --compare=torch --models=   # beside textbook PyTorch
-    python -m experiments.benchmark --models=mlp:4,mlp:32 --horizons=64,256,1024 --goals=1 \
-        --planners=GD,GD-parallel                               # rollouts parallel in time
     python -m experiments.benchmark --models=dinowm --planners=GRASP --horizons=16 --goals=1 \
         --time_chunk=1 --loops=1 --repeats=1                    # 75,264 numbers per state
     ... --nobare_model --output=runs/memory                     # the memory of planning alone

@@ -38,7 +38,7 @@ COLUMNS = (
 FLOOR, CEILING = "zero_action", "ground_truth"
 """Planner names of the rows that bound the others."""
 
-RESULTS = "results*.jsonl*"
+LOGS = "results*.jsonl*"
 """Pattern of the logs of a folder that several processes may share, packed ones included."""
 
 _PERCENT = {"success_any_time", "predicted_success"}
@@ -185,7 +185,7 @@ def archive(path: pathlib.Path) -> pathlib.Path:
 
 def read_results(folder: pathlib.Path) -> list[Record]:
     """All records of a folder's logs; of several of one piece of work the last is to count."""
-    paths = _in_order(folder.glob(RESULTS))
+    paths = _in_order(folder.glob(LOGS))
     return [json.loads(line) for p in paths for line in _complete_lines(p).splitlines()]
 
 

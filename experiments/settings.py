@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reporting import RESULTS, write_text
+from experiments.reporting import LOGS, write_text
 
 
 def check_settings(
     folder: pathlib.Path,
     settings: dict[str, Any],
     file: str = "settings.json",
-    results: str = RESULTS,
+    results: str = LOGS,
     flag: str = "--output",
 ) -> None:
     """Records the settings of a folder of results, or raises if it holds results of others.

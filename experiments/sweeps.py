@@ -13,7 +13,7 @@ from experiments.cells import make_cells, run_cells, together
 from experiments.reporting import (
     CEILING,
     FLOOR,
-    RESULTS,
+    LOGS,
     Record,
     ResultLog,
     print_table,
@@ -155,7 +155,7 @@ def _open_log(sweep: Sweep, folder: pathlib.Path) -> ResultLog:
     if process >= processes:
         raise app.UsageError(f"--process={process} must be below --processes={processes}.")
     mine = "results.jsonl" if processes == 1 else f"results.{process}.jsonl"
-    return ResultLog(folder / mine, sweep.key_fields, others=sorted(folder.glob(RESULTS)))
+    return ResultLog(folder / mine, sweep.key_fields, others=sorted(folder.glob(LOGS)))
 
 
 def _plan(sweep: Sweep, folder: pathlib.Path, chosen: dict[str, Any], horizons: list[int]) -> None:

@@ -92,19 +92,24 @@ class GD:
         require_count(self, "iterations", 0)
         require_optimizer(self)
         require_noise(self)
+        if self.parallel:
+            self._check_parallel(problem)
+
+    def _check_parallel(self, problem: Problem) -> None:
+        """Raises for what a parallel rollout cannot do."""
         require(
-            not self.parallel or problem.context is None,
+            problem.context is None,
             "GD.parallel is for models of one frame, got a context. Leave parallel out.",
         )
         narrow = [x.dtype for x in jax.tree.leaves(problem.start) if jnp.finfo(x.dtype).bits < 32]
         require(
-            not (self.parallel and narrow),
+            not narrow,
             f"GD.parallel needs states of float32 at least, got {', '.join(map(str, narrow))}. "
             "Keep the states in float32 (grasp_jax.world_models.LowPrecision keeps the model "
             "narrow), or leave parallel out.",
         )
         require(
-            not (self.parallel and self.recompute),
+            not self.recompute,
             "GD.recompute bounds the memory of a serial rollout, which GD.parallel does not make. "
             "Leave one of them out.",
         )

@@ -14,7 +14,13 @@ from absl import app, flags
 from absl.testing import flagsaver
 
 import grasp_jax
-from experiments import benchmark, benchmark_models, benchmark_sync, benchmark_timing
+from experiments import (
+    benchmark,
+    benchmark_models,
+    benchmark_parallel,
+    benchmark_sync,
+    benchmark_timing,
+)
 
 SETTING = benchmark_models.make_setting("mlp:4", 2)
 GRASP = grasp_jax.GRASP(iterations=6, sync_every=3, sync=grasp_jax.GD(0.1, iterations=2))
@@ -82,6 +88,13 @@ def test_times_sooner_is_against_plain_and_only_where_its_cost_was_reached() -> 
     ]
     found = [r["times_sooner"] for r in benchmark_sync.summarise(records)]
     assert found == [1.0, 4.0, None]
+
+
+def test_both_ways_to_a_gradient_are_timed_and_agree() -> None:
+    found = benchmark_parallel.measure(4, 16, 1)
+    assert found["serial_ms"] > 0 and found["parallel_ms"] > 0
+    assert 1 <= found["sweeps"] <= 6 and not found["then_serially"]
+    assert 0 < found["gradient_error"] < 1e-4
 
 
 @pytest.fixture

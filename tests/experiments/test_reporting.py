@@ -7,7 +7,7 @@ import pytest
 from experiments import plots, reporting
 from experiments.reporting import (
     COLUMNS,
-    RESULTS,
+    LOGS,
     ResultLog,
     print_table,
     read_results,
@@ -135,7 +135,7 @@ def test_a_packed_log_is_read_as_before_and_goes_on(tmp_path):
     known = [packed[0], *later]
     assert ResultLog(path, ("goal",)).records == known
     # Another process of the sweep reads both, too.
-    files = sorted(tmp_path.glob(RESULTS))
+    files = sorted(tmp_path.glob(LOGS))
     assert ResultLog(tmp_path / "results.1.jsonl", ("goal",), others=files).records == known
     # As after a kill between the archive and the removal of what it now holds.
     path.write_text(path.read_text() + path.read_text())
