@@ -94,7 +94,7 @@ def test_both_ways_to_a_gradient_are_timed_and_agree() -> None:
     found = benchmark_parallel.measure(4, 16, 1)
     assert found["serial_ms"] > 0 and found["parallel_ms"] > 0
     assert 1 <= found["sweeps"] <= 6 and not found["then_serially"]
-    assert 0 < found["gradient_error"] < 1e-4
+    assert found["gradient_error"] < 1e-4
 
 
 @pytest.fixture
