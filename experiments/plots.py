@@ -40,7 +40,7 @@ _COLORS = {
     "GRASP-author-sync-only": "#c7a17a",
     "GD-Adam-x8": "#b5651d",
     "GD-Adam-x16": "#08306b",
-    "iCEM-600": "#5f7a12",
+    "iCEM-x2": "#5f7a12",
 }
 _SPARE = ("#bcbd22", "#393b79", "#843c39", "#637939", "#7b4173", "#3182bd", "#b5651d")
 _MARKERS = "osD^vP*X<>hp"

@@ -103,12 +103,22 @@ def planners() -> dict[str, Any]:
 
 
 def extra() -> dict[str, Any]:
-    """Parts of GRASP, Adam's restarts with an exchange of their own, twice the budget."""
+    """Parts of GRASP, Adam with what GRASP has, and `-x2`: twice the budget."""
     return {
         "GRASP-no-exchange": grasp(),
+        "GRASP-sync-only": sync_only(exchange=2),
         "GD-Adam-exchange": MultiStart(GD(0.03, 300, action_noise=0.03), 8, 1.0, RESTART, 50),
-        "iCEM-600": ICEM(600, 60, 10, std=1.0, noise=Colored(1.0, stacked=5)),
+        "GD-Adam-long": long_descent(planners()),
+        "iCEM-x2": ICEM(600, 60, 10, std=1.0, noise=Colored(1.0, stacked=5)),
         "GD-Adam-x16": MultiStart(GD(0.03, 300), 16, 1.0, RESTART),
-        "GRASP-sync-only": sync_only(cycles=16, exchange=2),
+        "GRASP-sync-only-x2": sync_only(cycles=16, exchange=2),
         "GRASP-x2": grasp(cycles=16, exchange=2),
     }
+
+
+def long_descent(table: dict[str, Any]) -> GD:
+    """A table's `GD-Adam` with as many gradients as its `GRASP-plain`."""
+    plain = table["GRASP-plain"]
+    syncs = plain.iterations // plain.sync_every
+    steps = plain.iterations + syncs * plain.sync.iterations
+    return dataclasses.replace(table["GD-Adam"], iterations=steps)

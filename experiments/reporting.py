@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.version import code_version
+
 Record = dict[str, Any]
 
 COLUMNS = (
@@ -148,8 +150,8 @@ class ResultLog:
         return tuple(record[field] for field in self.key_fields)
 
     def append(self, record: Record) -> None:
-        """Writes one record and flushes it, so that a kill loses at most the one being written."""
-        line = json.dumps(record, default=_plain)
+        """Writes one record and the code's commit; a kill loses at most the one being written."""
+        line = json.dumps({**record, "code": code_version()}, default=_plain)
         kept = json.loads(line)
         key = self._key(kept)
         with self.path.open("a") as file:

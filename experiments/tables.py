@@ -26,10 +26,11 @@ PAIRS = (
     ("GRASP", "MPPI"),
     ("GRASP", "GD-Adam-exchange"),
     ("GRASP", "GRASP-no-exchange"),
+    ("GRASP", "GRASP-sync-only"),
+    ("GRASP-plain", "GD-Adam-long"),
     ("GRASP-x2", "GD-Adam-x16"),
-    ("GRASP-x2", "iCEM-600"),
-    ("GRASP-x2", "GRASP-sync-only"),
-    ("GRASP-sync-only", "GD-Adam-x16"),
+    ("GRASP-x2", "iCEM-x2"),
+    ("GRASP-x2", "GRASP-sync-only-x2"),
 )
 
 PIXEL_PAIRS = (
@@ -37,6 +38,8 @@ PIXEL_PAIRS = (
     ("GRASP", "GD-Adam-x8"),
     ("GRASP", "CEM"),
     ("GRASP", "MPPI"),
+    ("GRASP", "GRASP-sync-only"),
+    ("GRASP-plain", "GD-Adam-long"),
     ("GRASP-plain", "GD-Adam"),
     ("GRASP-plain", "LatCo"),
 )

@@ -201,7 +201,8 @@ def first_guesses() -> dict[str, Any]:
 def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     """More planners, run where they are named: GRASP without one of its parts, short searches."""
     # The same random numbers in the same places as GRASP: what differs is the part left out.
-    full, author = table(task, checkpoint)["GRASP"], GRASP.author()
+    known, author = table(task, checkpoint), GRASP.author()
+    full = known["GRASP"]
     frozen = {"state_rate": 0.0, "action_rate": 0.0}
     found = {
         "GRASP-state-gradient": _alter(full, stop_state_gradient=False),
@@ -209,6 +210,8 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         "GRASP-author-state-gradient": dataclasses.replace(author, stop_state_gradient=False),
         "GRASP-author-sync-only": dataclasses.replace(author, **frozen),
     }
+    if "GRASP-plain" in known:
+        found["GD-Adam-long"] = pusht_planners.long_descent(known)
     if task == "wall":
         less = grasp(starts=16, cycles=4, sync_steps=10, exchange=1)
         double = dataclasses.replace(wall()["iCEM"], samples=200, elites=20)

@@ -1,0 +1,24 @@
+"""Which code made a result."""
+
+import functools
+import pathlib
+import subprocess
+
+
+@functools.cache
+def code_version() -> str:
+    """The commit of this working tree, `-dirty` where its Python differs; `unknown` outside git."""
+    try:
+        commit = _git("rev-parse", "--short=10", "HEAD")
+        changed = _git("status", "--porcelain", "--", "*.py")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    root = pathlib.Path(__file__).parents[1]
+    done = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()
