@@ -16,6 +16,7 @@ from grasp_jax import (
     LatCo,
     MultiStart,
     Rollout,
+    restarted_grasp,
 )
 
 RESTART = Correlated(0.9, stacked=5)
@@ -31,38 +32,18 @@ def grasp(
     sync_steps: int = 30,
     exchange: int | None = None,
 ) -> MultiStart:
-    """GRASP from several starts, in cycles that all begin near the best plan's rollout.
-
-    Time-correlated noise moves the nearly frozen virtual states off the rollout, the actions follow
-    them for a few lifted iterations, all steps side by side, and the sync pulls the plan back to
-    a true rollout.
-
-    Args:
-      lifted: Lifted iterations per cycle.
-      noise: Standard deviation of the state noise, in planning units (100 px).
-      sync_noise: Standard deviation of correlated noise on the actions before the sync, or None.
-      action_rate: Rate of the actions in the lifted iterations.
-      starts: Searches side by side.
-      cycles: Syncs of each.
-      sync_steps: Gradient steps of a sync.
-      exchange: Cycles after which the worse half of the searches goes on from the better half.
-    """
-    path = Rollout(noise, Correlated(0.8))
-    planner = GRASP(
-        iterations=lifted * cycles,
-        state_rate=0.03,
+    """The library's `restarted_grasp`; states are in planning units (100 px)."""
+    return restarted_grasp(
+        starts,
+        cycles,
+        lifted=lifted,
+        state_noise=noise,
+        action_noise=sync_noise,
         action_rate=action_rate,
-        goal_weight=0.0,
-        state_noise=None,
-        path=path,
         sync=GD(0.1, sync_steps),
-        sync_every=lifted,
-        sync_noise=sync_noise,
-        sync_noise_shape=RESTART,
-        restart=path,
+        exchange=exchange,
+        noise=RESTART,
     )
-    every = None if exchange is None else lifted * exchange
-    return MultiStart(planner, starts, 0.5, RESTART, every)
 
 
 def sync_only(

@@ -151,7 +151,7 @@ class ResultLog:
 
     def append(self, record: Record) -> None:
         """Writes one record and the code's commit; a kill loses at most the one being written."""
-        line = json.dumps({**record, "code": code_version()}, default=_plain)
+        line = json.dumps({"code": code_version(), **record}, default=_plain)
         kept = json.loads(line)
         key = self._key(kept)
         with self.path.open("a") as file:

@@ -24,6 +24,7 @@ from grasp_jax.planners.compose import Chain, MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP, Sawtooth
 from grasp_jax.planners.latco import LatCo, LatCoGN
+from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
 from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
 from grasp_jax.problem import Context, Problem
@@ -69,6 +70,7 @@ __all__ = [
     "plan_batch",
     "proposal",
     "read",
+    "restarted_grasp",
     "rollout_cost",
     "sharding",
     "squared_distance",

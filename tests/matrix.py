@@ -28,6 +28,7 @@ from grasp_jax import (
     MultiStart,
     Plan,
     Rollout,
+    restarted_grasp,
 )
 
 HORIZON = 4
@@ -55,6 +56,7 @@ PLANNERS: dict[str, Any] = {
     "GRASP restart": dataclasses.replace(
         _grasp, restart=Rollout(0.2, Correlated(0.8)), sync_noise=0.1
     ),
+    "GRASP restarted": restarted_grasp(3, 2, lifted=3, start_noise=0.3, sync=_gd, exchange=1),
     "CEM": dataclasses.replace(_cem, iterations=ITERATIONS),
     "ICEM": ICEM(samples=8, elites=3, kept=2, iterations=ITERATIONS, std=0.5),
     "MPPI": MPPI(samples=8, iterations=ITERATIONS),

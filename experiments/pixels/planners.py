@@ -11,7 +11,19 @@ from typing import Any
 import optax
 
 from experiments import pusht_planners
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, Correlated, LatCo, MultiStart, Rollout
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Colored,
+    Correlated,
+    LatCo,
+    MultiStart,
+    Rollout,
+    restarted_grasp,
+)
 
 STACKED = 5
 SMOOTH = Correlated(0.9, stacked=STACKED)
@@ -29,36 +41,19 @@ def grasp(
     action_rate: float = 0.1,
     exchange: int | None = None,
 ) -> MultiStart:
-    """GRASP from several starts, in cycles that all begin near the best plan's rollout.
-
-    Args:
-      starts: Searches side by side.
-      cycles: Syncs of each.
-      lifted: Lifted iterations before each sync.
-      noise: Standard deviation of the noise on the virtual states, in latent units.
-      sync_noise: Standard deviation of correlated noise on the actions before a sync, or None.
-      sync_rate: Adam's rate in a sync.
-      sync_steps: Gradient steps of a sync.
-      start_noise: Standard deviation of correlated noise on the first actions of each start.
-      action_rate: Rate of the actions in the lifted iterations.
-      exchange: Cycles after which the worse half of the searches goes on from the better half.
-    """
-    path = Rollout(noise, Correlated(0.8))
-    planner = GRASP(
-        iterations=lifted * cycles,
-        state_rate=0.03,
+    """The library's `restarted_grasp`; states are in latent units."""
+    return restarted_grasp(
+        starts,
+        cycles,
+        lifted=lifted,
+        state_noise=noise,
+        action_noise=sync_noise,
+        start_noise=start_noise,
         action_rate=action_rate,
-        goal_weight=0.0,
-        state_noise=None,
-        path=path,
         sync=GD(sync_rate, sync_steps),
-        sync_every=lifted,
-        sync_noise=sync_noise,
-        sync_noise_shape=SMOOTH,
-        restart=path,
+        exchange=exchange,
+        noise=SMOOTH,
     )
-    every = None if exchange is None else lifted * exchange
-    return MultiStart(planner, starts, start_noise, SMOOTH, every)
 
 
 def sync_only(

@@ -14,7 +14,9 @@ from experiments.reporting import (
     wilson_interval,
     write_summary,
 )
+from experiments.version import code_version
 
+CODE = {"code": code_version()}
 ROW = {"planner": "GRASP", "horizon": 40, "goals": 10, "success": 0.5, "extra": 1.25}
 
 
@@ -36,10 +38,10 @@ def test_log_resumes_with_what_was_finished(tmp_path):
     log = ResultLog(path, key_fields=("planner", "goal"))
     log.append({"planner": "GD", "goal": np.int64(3), "cost": np.float32(0.5)})
     again = ResultLog(path, key_fields=("planner", "goal"))
-    assert again.records == log.records == [{"planner": "GD", "goal": 3, "cost": 0.5}]
+    assert again.records == log.records == [{**CODE, "planner": "GD", "goal": 3, "cost": 0.5}]
     assert again.done(planner="GD", goal=3) and again.done(planner="GD", goal=np.int64(3))
     assert not again.done(planner="GD", goal=4)
-    assert again.lookup(planner="GD", goal=3) == {"planner": "GD", "goal": 3, "cost": 0.5}
+    assert again.lookup(planner="GD", goal=3) == again.records[0]
     with pytest.raises(ValueError, match="key fields"):
         again.done(planner="GD")
 
@@ -129,8 +131,8 @@ def test_a_packed_log_is_read_as_before_and_goes_on(tmp_path):
     assert log.done(goal=0) and log.done(goal=1)
     log.append({"goal": 1, "cost": 3})
     log.append({"goal": 2, "cost": 4})
-    packed = {"goal": 0, "cost": 1}, {"goal": 1, "cost": 2}
-    later = {"goal": 1, "cost": 3}, {"goal": 2, "cost": 4}
+    packed = {**CODE, "goal": 0, "cost": 1}, {**CODE, "goal": 1, "cost": 2}
+    later = {**CODE, "goal": 1, "cost": 3}, {**CODE, "goal": 2, "cost": 4}
     assert read_results(tmp_path) == [*packed, *later]
     known = [packed[0], *later]
     assert ResultLog(path, ("goal",)).records == known

@@ -1,0 +1,74 @@
+"""GRASP from several starts, restarted after every sync: what our tables call GRASP."""
+
+from grasp_jax.noise import Correlated, Noise
+from grasp_jax.paths import Rollout
+from grasp_jax.planners.base import Planner, Scalar, require
+from grasp_jax.planners.compose import MultiStart
+from grasp_jax.planners.gradient import GD
+from grasp_jax.planners.grasp import GRASP
+
+_SYNC = GD(0.1, iterations=30)
+_SMOOTH = Correlated(0.9)
+
+
+def restarted_grasp(
+    starts: int = 8,
+    cycles: int = 8,
+    *,
+    lifted: int = 4,
+    state_noise: Scalar = 0.1,
+    action_noise: Scalar | None = 0.3,
+    start_noise: Scalar = 0.5,
+    state_rate: Scalar = 0.03,
+    action_rate: Scalar = 0.1,
+    sync: Planner = _SYNC,
+    exchange: int | None = 2,
+    noise: Noise = _SMOOTH,
+) -> MultiStart:
+    """Searches that restart from noise after every sync, and help each other.
+
+    Ours, not the paper's. In each cycle time-correlated noise moves the virtual states off the
+    rollout of the search's best plan, the actions follow them in a few lifted iterations (no dense
+    goal term, nearly frozen states), noise moves the actions, and the sync makes a true rollout of
+    them. Searches that fall behind go on from copies of those ahead.
+
+    The noises have the units of states and actions: about as much as two good plans differ.
+
+    Args:
+      starts: Searches side by side, the first from the starting guess itself.
+      cycles: Syncs of each.
+      lifted: Lifted iterations before each sync.
+      state_noise: Standard deviation on the virtual states, for each cycle anew.
+      action_noise: Standard deviation on the actions before each sync, or None.
+      start_noise: Standard deviation on the first actions of all searches but one.
+      state_rate: `η_s`, of Adam.
+      action_rate: `η_a`, of Adam.
+      sync: The serial planner; by default `GD(0.1, iterations=30)`.
+      exchange: Cycles after which the worse half goes on from copies of the better half, or None.
+      noise: Shape of the noise on the actions over time; by default `Correlated(0.9)`.
+
+    Raises:
+      ValueError: A count is not a positive int; the other arguments are checked by `plan`.
+    """
+    counts = {"starts": starts, "cycles": cycles, "lifted": lifted}
+    if exchange is not None:
+        counts["exchange"] = exchange
+    for name, count in counts.items():
+        fits = isinstance(count, int) and count >= 1
+        require(fits, f"restarted_grasp: {name} must be a positive int, got {count!r:.40}.")
+    path = Rollout(state_noise, Correlated(0.8))
+    search = GRASP(
+        iterations=lifted * cycles,
+        state_rate=state_rate,
+        action_rate=action_rate,
+        goal_weight=0.0,
+        state_noise=None,
+        path=path,
+        sync=sync,
+        sync_every=lifted,
+        sync_noise=action_noise,
+        sync_noise_shape=noise,
+        restart=path,
+    )
+    every = None if exchange is None else lifted * exchange
+    return MultiStart(search, starts, start_noise, noise, every)

@@ -1,0 +1,41 @@
+"""`restarted_grasp`: that it is put together as it says, and what it is for."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import grasp_jax
+from grasp_jax import GD, GRASP, restarted_grasp
+
+
+def wall(state, action):
+    """A step that a wall at x = 0 with a gap above y = 1 stops."""
+    moved = state + 0.3 * jnp.tanh(action)
+    push = jnp.exp(-jnp.square(moved[0] / 0.2)) * jax.nn.sigmoid(8 * (1.0 - moved[1]))
+    return moved - jnp.array([0.35, 0.0]) * push
+
+
+def test_cycles_and_exchange_count_lifted_iterations():
+    planner = restarted_grasp(6, 5, lifted=3, exchange=2)
+    assert (planner.starts, planner.iterations, planner.exchange_every) == (6, 15, 6)
+    assert planner.planner.sync_every == 3
+    assert restarted_grasp(exchange=None).exchange_every is None
+
+
+@pytest.mark.parametrize("wrong", [{"starts": 0}, {"cycles": 2.5}, {"lifted": 0}, {"exchange": 0}])
+def test_a_count_that_cannot_work_is_named(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a positive int"):
+        restarted_grasp(**wrong)
+
+
+def test_it_finds_the_gap_that_one_search_with_the_same_sync_does_not():
+    def cost(planner):
+        start, goal = jnp.array([-1.0, 0.0]), jnp.array([1.0, 0.0])
+        guess, key = jnp.zeros((20, 2)), jax.random.key(0)
+        return grasp_jax.plan(wall, start, goal, guess, key, planner=planner).cost
+
+    sync = GD(0.1, iterations=30)
+    one = dataclasses.replace(GRASP.author(), iterations=400, sync=sync)
+    assert cost(restarted_grasp(8, 8, sync=sync)) < 0.01 < cost(one)
