@@ -88,6 +88,17 @@ def _error_bars(rows: Sequence[Record]) -> np.ndarray:
     return np.maximum(0, 100 * np.array(bars).T)
 
 
+def _success_axis(axes: Any) -> None:
+    """Success in percent from bottom to top, spread towards 100, where good planners differ."""
+
+    def spread(percent: np.ndarray) -> np.ndarray:
+        return -np.log(np.maximum(106 - percent, 1e-3))
+
+    axes.set_yscale("function", functions=(spread, lambda y: 106 - np.exp(-y)))
+    axes.set(ylabel="success (%), spread towards 100", ylim=(-4, 101.5))
+    axes.set_yticks([0, 25, 50, 70, 80, 90, 95, 100])
+
+
 def success_against_horizon(
     rows: Sequence[Record], path: pathlib.Path | str, title: str = ""
 ) -> None:
@@ -131,7 +142,8 @@ def success_against_horizon(
             capsize=2,
             label=name,
         )
-    axes.set(xlabel="horizon (environment steps)", ylabel="success (%)", ylim=(-3, 103))
+    axes.set(xlabel="horizon (environment steps)")
+    _success_axis(axes)
     axes.set_xticks(horizons)
     axes.set_title(title, loc="left")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
@@ -159,7 +171,8 @@ def success_against_time(
         axes.plot(x[-1:], y[-1:], _MARKERS[index % len(_MARKERS)], color=color(name), markersize=6)
         axes.plot([], [], color=color(name), marker=_MARKERS[index % len(_MARKERS)], label=name)
     axes.set_xscale("log")
-    axes.set(xlabel=time_label, ylabel="success (%)", ylim=(-3, 103))
+    axes.set(xlabel=time_label)
+    _success_axis(axes)
     axes.set_title(title, loc="left")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     save_figure(figure, path)

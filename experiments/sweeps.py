@@ -210,6 +210,9 @@ def report(
     if flags.FLAGS.pictures:
         # A planner that has not planned all goals would be drawn on other goals than its rivals.
         full = [row for row in shown if row["goals"] == goals]
+        # Variants that this run did not name would hide the table's planners.
+        wanted = {*sweep.planners, *flags.FLAGS.planners, FLOOR, CEILING}
+        full = [row for row in full if row["planner"] in wanted]
         cells = {(row["mode"], row["planner"], row["horizon"]) for row in full}
         drawn = [r for r in known if (r["mode"], r["planner"], r["horizon"]) in cells]
         sweep.draw(folder, drawn, full)

@@ -5,8 +5,8 @@
 Writes to experiments/results/<environment>_pixels: open-loop errors against environment steps
 (`open_loop.png`), the model's imagination of recorded actions beside the true frames
 (`rollouts.png`), the latent distance to the goal along trajectories that reach it
-(`distance_to_goal.png`), GRASP's virtual states over its iterations, drawn, beside the true rollout
-of its actions (`virtual_states.png`, `virtual_states.gif`), and the figures (`diagnostics.json`).
+(`distance_to_goal.png`), GRASP's virtual states over its iterations, drawn, above the rollout of
+its actions (`virtual_states.png`, `virtual_states.gif`), and the figures (`diagnostics.json`).
 """
 
 import json
@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import grasp_jax
 from experiments import plots
 from experiments.arguments import refuse_arguments
-from experiments.pixels import runner, tasks
+from experiments.pixels import planners, runner, tasks
 from experiments.pixels.models import VisualModel
 from experiments.pixels.sources import SOURCES
 from experiments.pixels.tasks import Task
@@ -30,6 +30,8 @@ from experiments.pixels.training import rollout
 
 _SHOWN = 8  # frames in a strip
 _SCALE = 2
+_MARGIN = 100
+_UNITS = {"pusht": "px of 512", "wall": "px of 65", "pointmaze": "m"}
 
 
 def define_flags() -> None:
@@ -80,12 +82,22 @@ def enlarge(picture: np.ndarray) -> np.ndarray:
     return picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)
 
 
+def labelled(picture: np.ndarray, text: str) -> np.ndarray:
+    """The picture, enlarged, with a text on its left."""
+    picture = enlarge(picture)
+    image = Image.new("RGB", (_MARGIN + picture.shape[1], picture.shape[0]), "white")
+    image.paste(Image.fromarray(picture), (_MARGIN, 0))
+    font = ImageFont.load_default(size=14)
+    ImageDraw.Draw(image).text((4, picture.shape[0] // 2 - 16), text, (40, 40, 40), font)
+    return np.asarray(image)
+
+
 def open_loop_errors(
-    model: VisualModel, source_measured: Any, segments: Segments, folder: pathlib.Path
+    task: Task, model: VisualModel, segments: Segments, folder: pathlib.Path
 ) -> dict[str, Any]:
-    """Errors of the imagined positions in simulator units, by environment step."""
+    """Distances of the imagined positions from the true ones, by environment step."""
     seen = np.asarray(model.measure(jnp.asarray(segments.imagined)))
-    error = np.abs(seen - source_measured(segments.states[:, 1:]))
+    error = np.abs(seen - SOURCES[task.name].measured(segments.states[:, 1:]))
     pairs = error.reshape(*error.shape[:2], -1, 2)[:, :, : 2 if error.shape[-1] > 2 else 1]
     distance = np.linalg.norm(pairs, axis=-1)
     names = ("driven object", "pushed object")[: distance.shape[-1]]
@@ -95,7 +107,7 @@ def open_loop_errors(
         low, middle, high = np.quantile(distance[..., index], [0.1, 0.5, 0.9], axis=0)
         line = axes.plot(steps, middle, label=f"{name}: median")[0]
         axes.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), label="10–90%")
-    axes.set(xlabel="environment steps imagined", ylabel="position error (simulator units)")
+    axes.set(xlabel="environment steps imagined", ylabel=f"position error ({_UNITS[task.name]})")
     axes.set_title(f"Open-loop prediction from one frame and its past, {len(distance)} segments")
     axes.legend(frameon=False)
     plots.save_figure(figure, folder / "open_loop.png")
@@ -109,10 +121,11 @@ def distance_to_goal(segments: Segments, folder: pathlib.Path) -> dict[str, Any]
     share = gaps / np.maximum(gaps[:, :1], 1e-6)
     figure, axes = plots.new_axes()
     axes.plot(share[:20].T, color="#999999", linewidth=0.7, alpha=0.7)
-    axes.plot(np.median(share, axis=0), color="#d62728", label="median")
+    axes.plot([], [], color="#999999", linewidth=0.7, label="20 of them")
+    axes.plot(np.median(share, axis=0), color="#d62728", label=f"median of {len(share)}")
     axes.set(xlabel="environment steps", ylabel="latent distance to the goal (1 at the start)")
     axes.set_title("Latent distance to the goal along recorded trajectories that reach it")
-    axes.set_ylim(0, 3)
+    axes.set_ylim(0, min(5, 1.05 * share[:20].max()))
     axes.legend(frameon=False)
     plots.save_figure(figure, folder / "distance_to_goal.png")
     rises = np.mean(np.diff(gaps, axis=1) > 1e-3)
@@ -127,52 +140,55 @@ def rollouts(task: Task, model: VisualModel, segments: Segments, folder: pathlib
     """True frames above imagined ones, for a few segments."""
     rows = []
     for i in range(3):
-        rows.append(strip(task.render(segments.states[i])))
+        rows.append(labelled(strip(task.render(segments.states[i])), "simulator"))
         imagined = np.concatenate([segments.latents[i, :1], segments.imagined[i]])
-        rows.append(strip(drawn(model, imagined)))
-    Image.fromarray(enlarge(np.concatenate(rows))).save(folder / "rollouts.png")
+        rows.append(labelled(strip(drawn(model, imagined)), "model"))
+    Image.fromarray(np.concatenate(rows)).save(folder / "rollouts.png")
 
 
 def virtual_states(
-    model: VisualModel, segments: Segments, folder: pathlib.Path, iterations: int = 120
+    task: Task, model: VisualModel, segments: Segments, folder: pathlib.Path, goal: int = 0
 ) -> None:
-    """GRASP's virtual states (above) and the true rollout of its actions (below), drawn."""
-    every, goal = model.frameskip, 0
-    steps = segments.states.shape[1] // every
-    start, end = segments.latents[goal, 0], segments.latents[goal, -1]
+    """The virtual states of the table's GRASP, drawn, each above the rollout of its actions.
+
+    Those of the search that is ahead, after each of its iterations.
+    """
+    every, start = model.frameskip, segments.latents[goal, 0]
+    end, planner = segments.latents[goal, -1], planners.table(task.name, task.checkpoint)["GRASP"]
     signs = np.asarray(model.config.action_signs, np.float32)
     past = model.from_environment(segments.actions[goal : goal + 1, :every] * signs)[0]
     search = grasp_jax.start(
         model,
         jnp.asarray(start),
         jnp.asarray(end),
-        jnp.zeros((steps, model.action_size)),
+        jnp.zeros((segments.states.shape[1] // every, model.action_size)),
         jax.random.key(0),
-        planner=grasp_jax.GRASP(
-            state_noise=0.005, sync=grasp_jax.GD(0.05, 10), sync_every=20, iterations=iterations
-        ),
+        planner=planner,
         bounds=model.bounds,
         context=grasp_jax.Context(jnp.asarray(segments.before[goal][None]), jnp.asarray(past)),
     )
     film = []
-    for _ in range(iterations // 4):
-        search = grasp_jax.advance(search, 4)
+    for iteration in range(1, planner.iterations + 1):
+        search = grasp_jax.advance(search, 1)
         found = grasp_jax.read(search)
         virtual = np.concatenate([start[None], np.asarray(found.virtual_states), end[None]])
-        both = (virtual, np.asarray(found.states))
-        film.append(np.concatenate([strip(drawn(model, z)) for z in both]))
-    plots.save_gif([enlarge(picture) for picture in film], folder / "virtual_states.gif", fps=5)
-    chosen = np.linspace(0, len(film) - 1, 4).round().astype(int)
-    Image.fromarray(enlarge(np.concatenate([film[i] for i in chosen]))).save(
-        folder / "virtual_states.png"
-    )
+        rows = {
+            f"iteration {iteration}\nvirtual states": virtual,
+            f"rollout\ncost {float(found.cost):.4f}": np.asarray(found.states),
+        }
+        film.append(
+            np.concatenate([labelled(strip(drawn(model, z)), text) for text, z in rows.items()])
+        )
+    plots.save_gif(film, folder / "virtual_states.gif", fps=2)
+    # Early on most happens.
+    chosen = np.unique(np.geomspace(1, len(film), 4).round().astype(int)) - 1
+    Image.fromarray(np.concatenate([film[i] for i in chosen])).save(folder / "virtual_states.png")
 
 
 def main(argv: list[str]) -> None:
     """Measures, draws, writes."""
     refuse_arguments(argv)
     task = tasks.TASKS[flags.FLAGS.environment]
-    source = SOURCES[task.name]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     folder.mkdir(parents=True, exist_ok=True)
     model = runner.model_of(task.checkpoint)
@@ -183,13 +199,13 @@ def main(argv: list[str]) -> None:
         "environment": task.name,
         "segments": flags.FLAGS.goals,
         "horizon": flags.FLAGS.horizon,
-        **open_loop_errors(model, source.measured, segments, folder),
+        **open_loop_errors(task, model, segments, folder),
         **distance_to_goal(segments, folder),
         "agrees_that_true_actions_succeed": round(
             float(np.mean(task.predicted(seen, segments.states[:, -1]))), 4
         ),
     }
-    virtual_states(model, segments, folder)
+    virtual_states(task, model, segments, folder)
     rollouts(task, model, segments, folder)
     (folder / "diagnostics.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps(figures, indent=1))
