@@ -96,7 +96,7 @@ def write_table(log: ResultLog, path: pathlib.Path) -> None:
             if found is not None:
                 place = {"candidate": index, "chosen": int(CHOSEN[name] == index)}
                 plain = {"settings": json.dumps(describe(planner))}
-                scores = {k: v for k, v in found.items() if k not in KEY_FIELDS}
+                scores = {k: v for k, v in found.items() if k not in (*KEY_FIELDS, "code")}
                 rows.append({"planner": name, **place, **scores, **_key(planner), **plain})
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

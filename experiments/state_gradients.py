@@ -32,7 +32,7 @@ from experiments.reporting import Record, ResultLog, wilson_interval
 from experiments.settings import check_settings, fingerprint
 
 _WAYS = (STOPPED, FULL)
-_SETTINGS = ("environment", "horizon", "goal_weight", "goal")
+_SETTINGS = ("environment", "horizon", "goal_weight", "goal", "code")
 _COLORS = {STOPPED: "#d62728", FULL: "#1f77b4"}
 
 

@@ -8,6 +8,7 @@ import functools
 from scipy.stats import binomtest
 
 from experiments.reporting import read_results
+from experiments.tables_gradients import lifted_gradients, state_gradients
 from experiments.tables_speed import (
     RESULTS,
     markdown,
@@ -295,8 +296,10 @@ def main() -> None:
         wall_lewm_plans_pairs,
         pointmaze_lewm,
         pointmaze_lewm_pairs,
+        lifted_gradients,
         wall_lewm,
         wall_lewm_pairs,
+        state_gradients,
         pusht_pixels_pairs,
         ball_navigation,
         pusht_pixels_alone,
