@@ -40,7 +40,7 @@ class Frozen:
 
     def thaw(self) -> Any:
         """The original pytree."""
-        treedef, rest, _ = self.static  # pyright: ignore[reportGeneralTypeIssues]
+        treedef, rest, *_ = self.static  # pyright: ignore[reportGeneralTypeIssues]
         traced = iter(self.leaves)
         return jax.tree.unflatten(treedef, [next(traced) if r is _TRACED else r for r in rest])
 
@@ -87,8 +87,9 @@ def freeze(tree: PyTree, name: str, traced: Callable[[Any], bool] = is_array) ->
         ) from error
     # JAX 0.10 calls the structures of two registered dataclasses equal when their fields match in
     # number and static values, whatever their types: without the types one could run the other's
-    # compiled program.
-    static = (treedef, rest, _node_types(treedef))
+    # compiled program. Likewise 1 equals 1.0 and True, and 0.0 equals -0.0.
+    kinds = tuple((type(r), repr(r) if isinstance(r, float) else "") for r in rest)
+    static = (treedef, rest, kinds, _node_types(treedef))
     return Frozen([leaf for leaf in leaves if traced(leaf)], static)
 
 

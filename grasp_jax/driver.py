@@ -213,8 +213,9 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
 
     Both are rolled out here, so the returned cost and states belong to the returned actions.
     """
-    present = problem.clip(planner.actions(problem, search.planner))
-    candidates = jnp.stack([search.best_actions, present])
+    present = planner.actions(problem, search.planner)
+    # A caller's own planner may not clip, and a resumed search may have had other bounds.
+    candidates = problem.clip(jnp.stack([search.best_actions, present]))
     states = jax.vmap(lambda a: trajectory(problem, a))(candidates)
     costs = jax.vmap(problem.cost)(_tree.take(states, (slice(None), -1)), candidates)
     finite = jnp.isfinite(costs)

@@ -20,11 +20,12 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from grasp_jax._settings import require, static
 from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.checks import check_key
 from grasp_jax.driver import Plan, Status
 from grasp_jax.objectives import Objective
-from grasp_jax.planners.base import Planner, require, static
+from grasp_jax.planners.base import Planner
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planning import plan
 from grasp_jax.problem import Context
@@ -79,7 +80,8 @@ class MPC:
       planner: How to search, each time; few iterations are enough after a warm start.
       replan_every: Control steps from plan to plan; between them the plan is followed blindly.
       shrink: Reach the goal `T` steps after the first plan, so that later plans are shorter (they
-        share its program), and never shorter than `shortest`; False keeps the horizon at `T`.
+        share its program), and never shorter than `shortest` and `replan_every`; False keeps the
+        horizon at `T`.
       shortest: Fewest steps a shrinking plan looks ahead.
       low: Lower bound of actions, `[]` or `[A]`.
       high: Upper bound.
@@ -117,7 +119,7 @@ class MPC:
         for name in ("replan_every", "shortest"):
             value = getattr(self, name)
             require(
-                1 <= value <= horizon,
+                isinstance(value, int) and 1 <= value <= horizon,
                 f"MPC.{name} is {value}, but a plan has {horizon} steps: choose 1..{horizon}.",
             )
         zero = jnp.zeros((), jnp.int32)
@@ -163,7 +165,9 @@ class MPC:
     def plan(self, state: MPCState, observation: PyTree, goal: PyTree) -> Plan:
         """The plan a control step would make now, whole."""
         horizon = state.actions.shape[0]
-        left = jnp.clip(horizon - state.taken, self.shortest, horizon)
+        # A plan is followed for `replan_every` steps, and behind its length there are zeros.
+        shortest = max(self.shortest, self.replan_every)
+        left = jnp.clip(horizon - state.taken, shortest, horizon)
         return plan(
             self.dynamics,
             observation,

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from grasp_jax._settings import Scalar, require_count, require_range, static
 from grasp_jax._tree import PyTree
-from grasp_jax.planners.base import Scalar, require_count, require_range, static
 
 Noise = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -98,19 +98,27 @@ class Colored:
         return _restack(colored.astype(like.dtype), like)
 
 
-def add_noise(values: PyTree, size: Scalar | None, noise: Noise, key: jax.Array) -> PyTree:
+def add_noise(values: PyTree, size: Scalar | PyTree, noise: Noise, key: jax.Array) -> PyTree:
     """`values + size · noise`, leaf by leaf in their dtypes; `values` alone where size is None.
 
     Args:
       values: Leaves `[T, ...]`.
-      size: Standard deviation: `[]`, or an array that broadcasts to every leaf.
+      size: Standard deviation: `[]`, an array that broadcasts to every leaf, or a pytree of such
+        for each leaf.
       noise: Its shape over time.
       key: One random key; every leaf gets its own.
     """
     if size is None:
         return values
-    draws = noise_like(noise, key, values)
-    return jax.tree.map(lambda x, z: x + jnp.asarray(size, x.dtype) * z, values, draws)
+    draws, sizes = noise_like(noise, key, values), scale_like(size, values)
+    return jax.tree.map(lambda x, s, z: x + s * z, values, sizes, draws)
+
+
+def scale_like(scale: Scalar | PyTree, tree: PyTree) -> PyTree:
+    """`scale`, one for all leaves or a pytree, as arrays with the structure of `tree`."""
+    if jax.tree.structure(scale) != jax.tree.structure(tree):
+        scale = jax.tree.map(lambda _: scale, tree)
+    return jax.tree.map(lambda s, x: jnp.asarray(s, x.dtype), scale, tree)
 
 
 def noise_like(noise: Noise, key: jax.Array, tree: PyTree) -> PyTree:

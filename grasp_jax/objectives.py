@@ -29,7 +29,7 @@ def squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
 
 def mean_squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
     """Mean of the squared differences within each leaf, summed over leaves. Returns `[]`."""
-    terms = jax.tree.map(lambda s, g: jnp.mean(squares(s - g)), state, goal)
+    terms = jax.tree.map(lambda s, g: jnp.mean(squares(s - g)) if s.size else 0.0, state, goal)
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
 
 

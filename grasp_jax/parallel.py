@@ -88,6 +88,8 @@ class _Terms:
         self.problem, self.actions = problem, actions
         self.start, self.unravel = ravel_pytree(problem.start)
         self.moves = jnp.arange(problem.horizon) < problem.end
+        leaves = jax.tree.leaves(problem.start)
+        self.rounding = max(float(jnp.finfo(x.dtype).eps) for x in leaves)
 
     def flatten(self, state: PyTree) -> jax.Array:
         """Leaves `[...]` to `[D]`."""
@@ -123,7 +125,7 @@ def _solve(terms: _Terms, guess: jax.Array) -> tuple[jax.Array, jax.Array, jax.A
         gaps = following - states
         # Newton squares an error: states whose gaps were this small are exact to rounding now.
         # Entry by entry: a large coordinate must not excuse a small one.
-        limit = 100 * jnp.finfo(states.dtype).eps * (1 + jnp.abs(states))
+        limit = 100 * terms.rounding * (1 + jnp.abs(states))
         moved = states + _recurrence(slopes.at[0].set(0), gaps)
         return moved, jnp.all(jnp.abs(gaps) <= limit), count + 1
 

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree
+from grasp_jax._settings import Scalar, require, require_callable, require_count, static
 from grasp_jax._tree import PyTree
-from grasp_jax.noise import Noise, White, add_noise, noise_like
-from grasp_jax.planners.base import Scalar, require, require_callable, require_range, static
+from grasp_jax.noise import Noise, White, add_noise, noise_like, scale_like
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
 
@@ -28,10 +28,10 @@ class Line:
     """The straight line from `s_0` to `g`, plus a little white noise (the paper's start).
 
     Attributes:
-      noise: Standard deviation of the noise, `[]`, or None for none.
+      noise: Standard deviation of the noise, `[]` or a pytree like the state, or None for none.
     """
 
-    noise: Scalar | None = None
+    noise: Scale | None = None
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
@@ -61,7 +61,7 @@ class BrownianBridge:
             return x + scale * jnp.where(_fractions(problem, x) < 1, tied, 0)
 
         walks = noise_like(White(), key, steps)
-        return jax.tree.map(bridge, line, walks, _scale_like(self.scale, line))
+        return jax.tree.map(bridge, line, walks, scale_like(self.scale, line))
 
 
 @jax.tree_util.register_dataclass
@@ -79,7 +79,7 @@ class ViaPoints:
     scale: Scale = 0.5
 
     def __post_init__(self) -> None:
-        require_range(self, "count", 0)
+        require_count(self, "count", 0)
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
@@ -96,7 +96,7 @@ class ViaPoints:
 
         shapes = jax.tree.map(lambda x: jnp.zeros((self.count, *x.shape[1:]), x.dtype), line)
         offsets = noise_like(White(), key, shapes)
-        return jax.tree.map(piecewise, line, offsets, _scale_like(self.scale, line))
+        return jax.tree.map(piecewise, line, offsets, scale_like(self.scale, line))
 
 
 @jax.tree_util.register_dataclass
@@ -108,11 +108,11 @@ class Rollout:
     gradients are rounding errors, which Adam would turn into steps of its full rate.
 
     Attributes:
-      noise: Standard deviation of the noise, `[]`, or None for none.
+      noise: Standard deviation of the noise, `[]` or a pytree like the state, or None for none.
       shape: Shape of the noise over time.
     """
 
-    noise: Scalar | None = None
+    noise: Scale | None = None
     shape: Noise = White()
 
     def calls(self, problem: Problem) -> int:
@@ -135,9 +135,7 @@ def require_path(planner: Any, problem: Problem, field: str = "path") -> None:
     """Raises unless a field is a path that returns `s_1..s_{T-1}`, leaves `[T-1, ...]`."""
     require_callable(planner, field, "callable as path(problem, key), such as grasp_jax.Line()")
     name, path = f"{type(planner).__name__}.{field}", getattr(planner, field)
-    expected = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((problem.horizon - 1, *x.shape), x.dtype), problem.start
-    )
+    expected = states_alike(problem, problem.horizon - 1)
     try:
         found = jax.eval_shape(path, problem, jax.eval_shape(lambda: jax.random.key(0)))
     except Exception as error:
@@ -154,6 +152,12 @@ def require_path(planner: Any, problem: Problem, field: str = "path") -> None:
         f"{name} must return the states s_1..s_(T-1), {_tree.describe(expected)}, got "
         f"{_tree.describe(found)}.",
     )
+
+
+def states_alike(problem: Problem, rows: int | None = None) -> PyTree:
+    """Shapes and dtypes of `rows` states of the trajectory, `T` by default."""
+    rows = problem.horizon if rows is None else rows
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape), x.dtype), problem.start)
 
 
 def with_end(path: Path, problem: Problem, key: jax.Array) -> PyTree:
@@ -194,10 +198,3 @@ def _line(problem: Problem) -> PyTree:
         return s + _fractions(problem, s[None]) * (g.astype(s.dtype) - s)
 
     return jax.tree.map(interpolate, problem.start, end)
-
-
-def _scale_like(scale: Scale, tree: PyTree) -> PyTree:
-    """`scale` as a pytree of arrays with the structure of `tree`."""
-    if jax.tree.structure(scale) != jax.tree.structure(tree):
-        scale = jax.tree.map(lambda _: scale, tree)
-    return jax.tree.map(lambda s, x: jnp.asarray(s, x.dtype), scale, tree)

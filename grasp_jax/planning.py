@@ -60,7 +60,8 @@ def plan(
         the nearest bound), its states stand still. None for `T`.
       mesh: Devices to split the time steps or the samples over, see `grasp_jax.sharding`.
       resume: `plan.state` of an earlier call with the same arguments: `planner.iterations` more
-        iterations follow. `key` and `actions` are then not used.
+        iterations follow. `key` and `actions` are then not used. For a new goal or observation
+        pass `actions=plan.actions` instead: a resumed search would keep its old costs.
 
     Returns:
       A `Plan`: actions `[T, A]`, the model's states `[T+1, ...]` under them, their cost, a

@@ -253,7 +253,7 @@ def _bounds(bounds: tuple[Any, Any] | None, actions: jax.Array) -> tuple[jax.Arr
 
 def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Array:
     try:
-        array = jnp.asarray(value, dtype)
+        array = _inwards(jnp.asarray(value), which, dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"bounds: {which} must be a number or an array {list(size)}, got "
@@ -265,6 +265,14 @@ def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Arr
             "(one entry per action dimension, the last axis of actions)."
         )
     return jnp.broadcast_to(array, size)
+
+
+def _inwards(bound: jax.Array, which: str, dtype: Any) -> jax.Array:
+    """A bound in the dtype of the actions, rounded to the inner side."""
+    found, inside = bound.astype(dtype), jnp.asarray(jnp.inf if which == "low" else -jnp.inf, dtype)
+    exact, wide = jnp.asarray(bound, jnp.promote_types(bound.dtype, dtype)), found
+    outside = wide < exact if which == "low" else wide > exact
+    return jnp.where(outside, jnp.nextafter(found, inside), found)
 
 
 def check_bound_values(bounds: tuple[Any, Any] | None) -> None:
@@ -284,4 +292,14 @@ def check_bound_values(bounds: tuple[Any, Any] | None) -> None:
         raise ValueError(
             f"bounds: low must not exceed high and neither may be NaN, got low={low[i]}, "
             f"high={high[i]} in action dimension {i}. Pass bounds=(low, high) in that order."
+        )
+    if np.any(np.isposinf(low) | np.isneginf(high)):
+        raise ValueError(
+            f"bounds: no action lies between low={low} and high={high}. Where there is no bound "
+            "pass low=-jnp.inf or high=jnp.inf."
+        )
+    if np.all(low == high):
+        raise ValueError(
+            f"bounds: low equals high in every action dimension ({low}), so that no action can "
+            "move. Pass bounds=(low, high), each a number or [A], not a pair per dimension."
         )

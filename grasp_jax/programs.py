@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import checks, driver
-from grasp_jax._tree import Frozen, PyTree
+from grasp_jax._tree import Frozen, PyTree, cost_dtype
 from grasp_jax.driver import Metrics, Plan, SearchState
 from grasp_jax.planners.base import Planner
 from grasp_jax.problem import Problem
@@ -97,7 +97,18 @@ def _keys(key: jax.Array, size: int) -> jax.Array:
     if key.ndim > (0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
         checks.check_batch({"key": key}, size)
         return key
-    return jax.vmap(lambda b: jax.random.fold_in(key, b))(jnp.arange(size))
+
+    def one(goal: jax.Array) -> jax.Array:
+        return jax.random.fold_in(key, goal)
+
+    # Under `vmap` keys of other kinds fold otherwise than alone.
+    threefry = str(jax.random.key_impl(key)) == "threefry2x32"
+    return (jax.vmap if threefry else _loop)(one)(jnp.arange(size))
+
+
+def _loop(function: Any) -> Any:
+    """Like `vmap`, one row after the other."""
+    return lambda rows: jax.lax.map(function, rows)
 
 
 def _without_iteration(state: SearchState) -> SearchState:
@@ -208,8 +219,7 @@ def advance(search: Search, iterations: int) -> tuple[SearchState, Metrics]:
         state, metrics = driver.advance(mine, planner, state, iterations)
         return _without_iteration(state), metrics
 
-    rows = (_rows(search.problem), _without_iteration(search.state))
-    state, metrics = _vmap(search.problem, one)(*rows)
+    state, metrics = _vmap(search.problem, one)(*_split_rows(search))
     return dataclasses.replace(state, iteration=done + iterations), metrics
 
 
@@ -220,12 +230,23 @@ def read(search: Search) -> Plan:
 
     def one(row: dict[str, PyTree], state: SearchState) -> Plan:
         mine = dataclasses.replace(search.problem, **row)
-        empty = jnp.zeros((0,), mine.actions.dtype)
-        return driver.finish(mine, planner, state, Metrics(*[empty] * 6))
+        return driver.finish(mine, planner, state, _no_metrics(mine))
 
     if not search.batched:
         return one(_rows(search.problem), search.state)
-    rows = (_rows(search.problem), _without_iteration(search.state))
-    found = _vmap(search.problem, one)(*rows)
+    found = _vmap(search.problem, one)(*_split_rows(search))
     state = dataclasses.replace(found.state, iteration=search.state.iteration)
     return dataclasses.replace(found, state=state)
+
+
+def _split_rows(search: Search) -> tuple[PyTree, SearchState]:
+    """What a batch has one row of per goal, split over a mesh, also after a restore."""
+    rows = (_rows(search.problem), _without_iteration(search.state))
+    return search.problem.split(rows, "goals")
+
+
+def _no_metrics(problem: Problem) -> Metrics:
+    """No rows yet, in the dtypes of later ones."""
+    costs = jnp.zeros((0,), cost_dtype(problem.actions.dtype))
+    counts = jnp.zeros((0,), jnp.float32)
+    return Metrics(costs, costs, costs, costs, counts, counts)

@@ -36,6 +36,23 @@ SETTINGS: dict[str, tuple[Any, list[str]]] = {
         GRASP(path=lambda problem, key: jnp.zeros((4, 3))),
         ["GRASP.path must return the states s_1..s_(T-1), float32[3, 3]", "got float32[4, 3]"],
     ),
+    "a noise of another shape": (
+        CEM(noise=lambda key, like: jnp.zeros((7, 9))),
+        ["CEM.noise", "return arrays like", "float32[4, 2]", "float32[7, 9]"],
+    ),
+    "a noise that is one number": (GRASP(noise=lambda key, like: 1.0), ["GRASP.noise", "[4, 3]"]),  # pyright: ignore[reportArgumentType]
+    "an optimiser that wants more": (
+        GD(optimizer=optax.lbfgs),  # pyright: ignore[reportArgumentType]
+        ["GD.optimizer", "a factory", "missing"],
+    ),
+    "an optimiser that is none": (
+        LatCo(optimizer=lambda rate: None),  # pyright: ignore[reportArgumentType]
+        ["LatCo.optimizer", "a factory", "NoneType"],
+    ),
+    "searches that never exchange": (
+        grasp_jax.MultiStart(GD(0.1, 5), exchange_every=6),
+        ["MultiStart.exchange_every is 6", "5 iterations"],
+    ),
     "a path that fails": (
         GRASP(path=grasp_jax.ViaPoints(2, scale=jnp.ones(5))),
         ["GRASP.path failed on a state float32[3]"],
@@ -60,6 +77,16 @@ RANGES: dict[str, Any] = {
     "Correlated.stacked must be at least 1, got 0": lambda: Correlated(stacked=0),
     "LatCoGN.multiplier_rate must be at least 0 and below 1, got 1.5": lambda: grasp_jax.LatCoGN(
         multiplier_rate=1.5
+    ),
+    "GD.learning_rate must be at least 0, got -0.1": lambda: GD(-0.1),
+    "GD.learning_rate must be at least 0, got nan": lambda: GD(float("nan")),
+    "GRASP.goal_weight must be at least 0, got -1": lambda: GRASP(goal_weight=-1.0),
+    "LatCo.multiplier must be at least 0, got -1": lambda: LatCo(multiplier=-1.0),
+    "MultiStart.start_noise must be at least 0, got -1": lambda: grasp_jax.MultiStart(
+        GD(), start_noise=-1.0
+    ),
+    "Chain: pass planners one by one or as planners=": lambda: grasp_jax.Chain(
+        GD(), planners=(GD(),)
     ),
     "Sawtooth.period must be at least 1, got 0": lambda: grasp_jax.Sawtooth(1.0, 0.0, 0),
     "ViaPoints.count must be at least 0, got -1": lambda: grasp_jax.ViaPoints(-1),

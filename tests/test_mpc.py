@@ -139,7 +139,7 @@ def test_the_context_is_filled_from_real_frames():
 
 
 @pytest.mark.parametrize("name", ["replan_every", "shortest"])
-@pytest.mark.parametrize("value", [0, 7])
+@pytest.mark.parametrize("value", [0, 7, 1.5])
 def test_counts_that_do_not_fit_the_horizon(name: str, value: int):
     with pytest.raises(ValueError, match=rf"MPC.{name} is {value}.*choose 1..6"):
         dataclasses.replace(CONTROLLER, **{name: value}).init(GUESS, KEY)
@@ -192,3 +192,13 @@ def test_a_guess_without_a_time_axis():
 def test_a_seed_is_no_key():
     with pytest.raises(TypeError, match=r"key must be a JAX random key, got int"):
         CONTROLLER.init(GUESS, 0)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_shrinking_plan_is_never_shorter_than_it_is_followed():
+    controller = dataclasses.replace(CONTROLLER, replan_every=3, shrink=True, low=0.2)
+    memory, observation = controller.init(GUESS, KEY), START
+    step = jax.jit(controller.step)
+    for taken in range(12):
+        action, memory, _ = step(memory, observation, jnp.full(2, 9.0))
+        # Rows behind a plan's length would be the bound.
+        assert jnp.all(action > 0.3), taken

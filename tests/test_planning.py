@@ -201,6 +201,17 @@ def test_keys_of_another_kind_belong_to_one_goal_each():
     assert jnp.abs(other.actions[0] - found.actions[0]).max() > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["rbg", "unsafe_rbg"])
+def test_one_key_of_another_kind_is_folded_as_the_caller_would(kind: str):
+    arguments = (WORLD, stacked(*STARTS), stacked(*GOALS), ACTIONS)
+    settings = {"planner": PLANNERS["CEM"], "bounds": BOUNDS, "objective": OBJECTIVE}
+    key = jax.random.key(4, impl=kind)
+    found = grasp_jax.plan_batch(*arguments, key, **settings)
+    for b, (start, goal) in enumerate(zip(STARTS, GOALS, strict=True)):
+        own = solve("CEM", state=start, goal=goal, key=jax.random.fold_in(key, b))
+        assert_close(found.actions[b], own.actions)
+
+
 @every_program
 def test_plan_inside_jit_of_scan_of_vmap_equals_a_loop(name: str):
     @jax.jit

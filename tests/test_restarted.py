@@ -39,3 +39,22 @@ def test_it_finds_the_gap_that_one_search_with_the_same_sync_does_not():
     sync = GD(0.1, iterations=30)
     one = dataclasses.replace(GRASP.author(), iterations=400, sync=sync)
     assert cost(restarted_grasp(8, 8, sync=sync)) < 0.01 < cost(one)
+
+
+def test_parts_of_a_state_have_noises_of_their_own():
+    def model(state, action):
+        v = state["v"] + 0.1 * action
+        return {"x": state["x"] + 10 * v, "v": v}
+
+    start, goal = {"x": jnp.zeros(2), "v": jnp.zeros(2)}, {"x": jnp.ones(2), "v": jnp.zeros(2)}
+    planner = restarted_grasp(2, 2, state_noise={"x": 0.5, "v": 0.0}, sync=GD(0.02, iterations=40))
+    found = grasp_jax.plan(
+        model, start, goal, jnp.zeros((8, 2)), jax.random.key(0), planner=planner
+    )
+    off = jax.tree.map(
+        lambda virtual, rollout: jnp.abs(virtual - rollout[1:-1]).max(),
+        found.virtual_states,
+        found.states,
+    )
+    assert off["v"] < 1e-5 < 0.1 < off["x"]
+    assert found.cost < 0.1

@@ -203,3 +203,12 @@ def test_replicated_keys_keep_their_kind():
     placed = sharding.replicate(mesh, key)
     assert placed.dtype == key.dtype
     assert (jax.random.key_data(placed) == jax.random.key_data(key)).all()
+
+
+def test_a_restored_search_is_split_again():
+    search = call(grasp_jax.start_batch, "CEM", sharding.make_mesh(goals=8))
+    restored = dataclasses.replace(search, state=jax.device_get(search.state))
+    found = grasp_jax.advance(restored, 2)
+    assert len(found.state.best_cost.sharding.device_set) == 8
+    assert len(grasp_jax.read(restored).cost.sharding.device_set) == 8
+    matrix.assert_close(found.state.best_actions, grasp_jax.advance(search, 2).state.best_actions)

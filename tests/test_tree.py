@@ -1,5 +1,8 @@
 """Frozen pytrees: what is traced, what is structure, and what tells two structures apart."""
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,3 +48,22 @@ def test_types_with_equal_fields_never_share_a_program() -> None:
     jax.clear_caches()
     np.testing.assert_array_equal(second, plan(Colored(0.5)))
     assert np.any(first != second)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    mode: object
+
+    def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+        return state + action if repr(self.mode) in ("True", "0.0") else state - action
+
+
+@pytest.mark.parametrize("pair", [(1, True), (-0.0, 0.0)], ids=str)
+def test_equal_numbers_of_different_kinds_never_share_a_program(pair: tuple[Any, Any]) -> None:
+    def moved(mode: object) -> float:
+        arguments = (jnp.zeros(1), jnp.ones(1), jnp.zeros((2, 1)), jax.random.key(0))
+        planner = grasp_jax.GD(0.1, iterations=2)
+        return float(grasp_jax.plan(Mode(mode), *arguments, planner=planner).actions[0, 0])
+
+    assert moved(pair[0]) < 0 < moved(pair[1])

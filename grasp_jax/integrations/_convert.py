@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from grasp_jax._settings import Scalar
 from grasp_jax._tree import PyTree
 from grasp_jax.objectives import Objective, QuadraticActionCost, squares
-from grasp_jax.planners.base import Scalar
 from grasp_jax.world_models import DinoWM, LeWM, load_dinowm, load_lewm
 from grasp_jax.world_models.weights import canonical, find_weights, read
 

@@ -58,7 +58,13 @@ def _frames(x: Any, name: str, model: Model, drawn: bool) -> Tensor:
     """`[B, H, 3, s, s]`, or `[B, H, s, s, 3]` as drawn."""
     x, size = as_tensor(x, name), model.config.encoder.image
     normalised = tuple(x.shape[2:]) == (3, size, size) and x.is_floating_point()
-    if x.ndim == 5 and (normalised or (drawn and tuple(x.shape[2:]) == (size, size, 3))):
+    as_drawn = drawn and tuple(x.shape[2:]) == (size, size, 3)
+    if x.ndim == 5 and as_drawn and x.is_floating_point() and x.numel() and x.max() > 1.001:
+        raise ValueError(
+            f"GraspSolver: {name} holds floats up to {float(x.max()):.3g}. Frames as drawn must be "
+            "integers in 0..255, or floats in 0..1: divide by 255."
+        )
+    if x.ndim == 5 and (normalised or as_drawn):
         return x
     raise ValueError(
         f"GraspSolver: {name} must be normalised frames [B, H, 3, {size}, {size}], got {x.dtype} "

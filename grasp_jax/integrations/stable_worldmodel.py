@@ -82,8 +82,8 @@ class GraspSolver:
         self.window = _checked_window(window, self.model)
         self.batch_size = batch_size
         self.callbacks = list(callbacks)
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"GraspSolver: batch_size must be positive, got {batch_size}.")
+        if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
+            raise ValueError(f"GraspSolver: batch_size must be a positive int, got {batch_size}.")
         weight = jnp.asarray(next(iter(self.model.weights.values())))
         self._dtype, self._sharding = weight.dtype, weight.sharding
         self._key, self._calls = jax.random.key(seed), 0
@@ -272,6 +272,6 @@ def _checked_window(window: int | None, model: Model) -> int:
     longest = model.config.frames
     if window is None:
         return longest
-    if not 1 <= window <= longest:
-        raise ValueError(f"GraspSolver: window must be in 1..{longest}, got {window}.")
+    if not (isinstance(window, int) and 1 <= window <= longest):
+        raise ValueError(f"GraspSolver: window must be an int in 1..{longest}, got {window}.")
     return window

@@ -6,29 +6,15 @@ pytrees themselves, or plain functions, which become structure.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from grasp_jax._tree import PyTree, cost_dtype, is_number
+from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.problem import Problem
 
-Schedule = Callable[[jax.Array], jax.Array]
-Scalar = jax.Array | float
 PlannerState = Any
-
-
-def static(default: Any) -> Any:
-    """A dataclass field that is part of the compiled program: a count, a switch or a factory."""
-    return dataclasses.field(default=default, metadata={"static": True})
-
-
-def value_at(number: Scalar | Schedule, iteration: jax.Array | int) -> jax.Array | float:
-    """A number, or a schedule's value at this iteration (`[]` int32, counted from 0)."""
-    return number(jnp.asarray(iteration, jnp.int32)) if callable(number) else number
 
 
 @jax.tree_util.register_dataclass
@@ -75,7 +61,7 @@ class Proposal:
 
 
 class Planner(Protocol):
-    """The protocol; see `grasp_jax.planners.gradient.GD` for the shortest example.
+    """The protocol; the README's `RandomSearch` is a short example.
 
     Optional methods: `check(problem)` raises for settings that cannot work (called while
     tracing), and `virtual_states(problem, state)` returns `s_1..s_{T-1}`, leaves `[T-1, ...]`, of
@@ -154,12 +140,6 @@ def proposal(
     )
 
 
-def require(condition: bool, message: str) -> None:
-    """Raises ValueError with `message` unless `condition` holds."""
-    if not condition:
-        raise ValueError(message)
-
-
 def require_planner(planner: Any, name: str) -> None:
     """Raises TypeError unless `planner`, called `name` by the user, follows the protocol."""
     if isinstance(planner, type):
@@ -179,104 +159,6 @@ def require_planner(planner: Any, name: str) -> None:
             f"{name} must be a grasp_jax planner such as grasp_jax.GRASP(), got "
             f"{type(planner).__name__} without {', '.join(missing)}."
         )
-
-
-def require_callable(planner: Any, field: str, expected: str) -> None:
-    """Raises TypeError unless `field` can be called; `expected` says what it should be."""
-    value = getattr(planner, field)
-    name = f"{type(planner).__name__}.{field}"
-    if not callable(value):
-        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {value!r:.60}.")
-    if isinstance(value, type) and field != "optimizer":
-        raise TypeError(
-            f"{name} must be {expected}, got the class {value.__name__} itself: "
-            f"call it, {value.__name__}(...)."
-        )
-
-
-def require_number(
-    planner: Any,
-    field: str,
-    shape: tuple[int, ...] = (),
-    schedule: bool = False,
-    optional: bool = False,
-) -> None:
-    """Raises unless a field is a number that broadcasts to `shape`.
-
-    Args:
-      planner: Whose field it is.
-      field: Its name.
-      shape: For example `[T, A]`.
-      schedule: A function of the iteration that returns such a number will do.
-      optional: None will do.
-    """
-    value = getattr(planner, field)
-    name, held = f"{type(planner).__name__}.{field}", value
-    expected = "a number" if not shape else f"a number or an array that broadcasts to {list(shape)}"
-    expected += " or a schedule of the iteration" if schedule else ""
-    expected += " or None" if optional else ""
-    if value is None and optional:
-        return
-    if schedule and callable(value):
-        try:
-            value = jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
-        except Exception as error:
-            raise TypeError(
-                f"{name} must be {expected}, got {held!r:.60}, which fails when it is called with "
-                f"the iteration, an int32[]: {type(error).__name__}: {error!s:.200}."
-            ) from error
-    known = is_number(value) or isinstance(value, jax.ShapeDtypeStruct)
-    if not known:
-        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {held!r:.60}.")
-    found = tuple(getattr(value, "shape", ()))
-    try:
-        fits = np.broadcast_shapes(found, shape) == shape
-    except ValueError:
-        fits = False
-    require(fits, f"{name} must be {expected}, got an array of shape {list(found)}.")
-
-
-def require_range(record: Any, field: str, low: float, high: float = np.inf) -> None:
-    """Raises ValueError unless a field lies in `[low, high)`; Python and NumPy numbers only.
-
-    For `__post_init__`: inside a program the field is a tracer, and passes.
-    """
-    value = getattr(record, field)
-    known = is_number(value) and not isinstance(value, jax.Array)
-    if known and not np.all((np.asarray(value) >= low) & (np.asarray(value) < high)):
-        upper = "" if high == np.inf else f" and below {high}"
-        raise ValueError(
-            f"{type(record).__name__}.{field} must be at least {low}{upper}, got {value!r:.60}."
-        )
-
-
-def require_optimizer(planner: Any) -> None:
-    """Raises TypeError unless the field `optimizer` is a factory."""
-    require_callable(
-        planner, "optimizer", "a factory called with the rate, such as optax.adam itself"
-    )
-
-
-def require_noise(planner: Any, field: str = "noise") -> None:
-    """Raises TypeError unless the field is a noise."""
-    require_callable(
-        planner,
-        field,
-        "callable as noise(key, like), such as grasp_jax.White() (for no noise set "
-        "its standard deviation to 0)",
-    )
-
-
-def require_count(planner: Any, field: str, minimum: int = 1) -> None:
-    """Raises unless the static field `field` is an integer of at least `minimum`."""
-    value = getattr(planner, field)
-    name = f"{type(planner).__name__}.{field}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(
-            f"{name} must be a Python int (it shapes the compiled program), got "
-            f"{type(value).__name__}: {value!r:.60}."
-        )
-    require(value >= minimum, f"{name} must be at least {minimum}, got {value}.")
 
 
 def add(values: PyTree, updates: PyTree) -> PyTree:

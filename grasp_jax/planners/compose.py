@@ -7,6 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree, driver
+from grasp_jax._settings import (
+    Scalar,
+    require,
+    require_count,
+    require_noise,
+    require_number,
+    require_range,
+    static,
+)
 from grasp_jax._tree import PyTree
 from grasp_jax.driver import SearchState
 from grasp_jax.noise import Correlated, Noise, add_noise
@@ -14,16 +23,10 @@ from grasp_jax.planners.base import (
     Planner,
     Progress,
     Proposal,
-    Scalar,
     check,
     evaluates_guess,
     own_calls,
-    require,
-    require_count,
-    require_noise,
-    require_number,
     require_planner,
-    static,
     virtual_states,
 )
 from grasp_jax.problem import Problem
@@ -39,7 +42,8 @@ class MultiStart:
       planner: Any planner. Every start has a key of its own.
       starts: How many.
       start_noise: Standard deviation of `noise` added to the starting guess of every start but
-        the first, for planners that are deterministic given their guess; None for none.
+        the first; None for none. Planners that draw no noise themselves, such as `GD`, need it:
+        without it all starts find the same plan.
       noise: Shape of the start noise over time.
       exchange_every: Every so many iterations the worse half of the searches goes on from copies
         of the better half, each with a key of its own; for planners that explore by noise of
@@ -57,14 +61,23 @@ class MultiStart:
         """Those of the planner."""
         return self.planner.iterations
 
+    def __post_init__(self) -> None:
+        require_range(self, "start_noise", 0)
+
     def check(self, problem: Problem) -> None:
         """Raises for a count that cannot work; asks the planner too."""
         require_count(self, "starts")
         if self.exchange_every is not None:
             require_count(self, "exchange_every")
-        require_noise(self)
+        require_noise(self, problem.actions)
         require_number(self, "start_noise", problem.actions.shape, optional=True)
         require_planner(self.planner, "MultiStart.planner")
+        every, iterations = self.exchange_every or 1, self.planner.iterations
+        require(
+            every <= iterations,
+            f"MultiStart.exchange_every is {every} but its planner has {iterations} iterations: "
+            "the searches would never exchange. Lower it, or pass None.",
+        )
         check(self.planner, problem)
 
     @property
@@ -180,6 +193,9 @@ class Chain:
     planners: tuple[Planner, ...]
 
     def __init__(self, *args: Planner, planners: tuple[Planner, ...] = ()):
+        require(
+            not (args and planners), "Chain: pass planners one by one or as planners=, not both."
+        )
         object.__setattr__(self, "planners", tuple(args) or tuple(planners))
 
     @property

@@ -16,23 +16,21 @@ import jax.numpy as jnp
 import optax
 
 from grasp_jax import _tree
-from grasp_jax._tree import PyTree
-from grasp_jax.noise import Noise, White, add_noise
-from grasp_jax.parallel import parallel_gradient
-from grasp_jax.planners.base import (
-    Progress,
-    Proposal,
+from grasp_jax._settings import (
     Scalar,
     Schedule,
-    add,
-    proposal,
     require,
     require_count,
     require_noise,
     require_number,
     require_optimizer,
+    require_range,
     static,
 )
+from grasp_jax._tree import PyTree
+from grasp_jax.noise import Noise, White, add_noise
+from grasp_jax.parallel import parallel_gradient
+from grasp_jax.planners.base import Progress, Proposal, add, proposal
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost, trajectory
 
@@ -83,6 +81,10 @@ class GD:
         """DINO-WM's settings: SGD with rate 1, 1000 steps, noise, a random start."""
         return GD(1.0, 1000, optax.sgd, action_noise=0.003, start_noise=1.0)
 
+    def __post_init__(self) -> None:
+        for field in ("learning_rate", "action_noise", "start_noise"):
+            require_range(self, field, 0)
+
     def check(self, problem: Problem) -> None:
         """Raises for fields that cannot work."""
         shape = problem.actions.shape
@@ -90,8 +92,8 @@ class GD:
         require_number(self, "action_noise", shape, optional=True)
         require_number(self, "start_noise", shape, optional=True)
         require_count(self, "iterations", 0)
-        require_optimizer(self)
-        require_noise(self)
+        require_optimizer(self, problem.actions)
+        require_noise(self, problem.actions)
         if self.parallel:
             self._check_parallel(problem)
 

@@ -24,28 +24,30 @@ import jax.numpy as jnp
 import optax
 
 from grasp_jax import _tree, driver
-from grasp_jax._tree import PyTree
-from grasp_jax.lifted import LiftedGradient, lifted_gradient
-from grasp_jax.noise import Correlated, Noise, White, add_noise
-from grasp_jax.paths import Line, Path, calls, require_path, with_end
-from grasp_jax.planners.base import (
-    Planner,
-    Progress,
-    Proposal,
+from grasp_jax._settings import (
     Scalar,
     Schedule,
-    add,
-    check,
-    proposal,
     require,
     require_count,
     require_noise,
     require_number,
     require_optimizer,
-    require_planner,
     require_range,
     static,
     value_at,
+)
+from grasp_jax._tree import PyTree
+from grasp_jax.lifted import LiftedGradient, lifted_gradient
+from grasp_jax.noise import Correlated, Noise, White, add_noise
+from grasp_jax.paths import Line, Path, calls, require_path, states_alike, with_end
+from grasp_jax.planners.base import (
+    Planner,
+    Progress,
+    Proposal,
+    add,
+    check,
+    proposal,
+    require_planner,
 )
 from grasp_jax.planners.gradient import GD, Optimizer
 from grasp_jax.problem import Problem
@@ -148,6 +150,11 @@ class GRASP:
         """The author's Adam settings (`michael-psenka/le-wm-grasp`): K = 50, J = 10 at 0.05."""
         return GRASP()
 
+    def __post_init__(self) -> None:
+        rates = ("state_rate", "action_rate", "goal_weight", "state_noise", "sync_noise")
+        for field in rates:
+            require_range(self, field, 0)
+
     def check(self, problem: Problem) -> None:
         """Raises for counts that cannot work, and for a sync that would never run."""
         require_count(self, "iterations")
@@ -158,8 +165,8 @@ class GRASP:
             require_number(self, field, schedule=True)
         require_number(self, "state_noise", schedule=True, optional=True)
         require_number(self, "sync_noise", problem.actions.shape, optional=True)
-        require_optimizer(self)
-        require_noise(self)
+        require_optimizer(self, problem.actions)
+        require_noise(self, states_alike(problem))
         require_path(self, problem)
         if self.restart is not None:
             require_path(self, problem, "restart")
@@ -173,7 +180,7 @@ class GRASP:
             )
             return
         require_planner(self.sync, "GRASP.sync")
-        require_noise(self, "sync_noise_shape")
+        require_noise(self, problem.actions, "sync_noise_shape")
         require(
             self.sync_every <= self.iterations,
             f"GRASP.sync_every is {self.sync_every} but GRASP.iterations is {self.iterations}: "

@@ -17,22 +17,19 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from grasp_jax import _tree
-from grasp_jax._tree import PyTree
-from grasp_jax.lifted import predict
-from grasp_jax.paths import Line, Path, calls, require_path, with_end
-from grasp_jax.planners.base import (
-    Progress,
-    Proposal,
+from grasp_jax._settings import (
     Scalar,
     Schedule,
-    add,
-    proposal,
     require_count,
     require_number,
     require_optimizer,
     require_range,
     static,
 )
+from grasp_jax._tree import PyTree
+from grasp_jax.lifted import predict
+from grasp_jax.paths import Line, Path, calls, require_path, with_end
+from grasp_jax.planners.base import Progress, Proposal, add, proposal
 from grasp_jax.planners.gradient import Optimizer
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
@@ -102,6 +99,10 @@ class LatCo:
         """The second-order variant; its cost grows with the cube of `T · (state + action size)`."""
         return LatCoGN(iterations=iterations)
 
+    def __post_init__(self) -> None:
+        for field in ("learning_rate", "goal_weight", "multiplier", "multiplier_rate"):
+            require_range(self, field, 0)
+
     def check(self, problem: Problem) -> None:
         """Raises for fields that cannot work."""
         for field in ("iterations", "multiplier_every", "evaluate_every"):
@@ -109,7 +110,7 @@ class LatCo:
         require_number(self, "learning_rate", schedule=True)
         for field in ("goal_weight", "multiplier", "multiplier_rate"):
             require_number(self, field)
-        require_optimizer(self)
+        require_optimizer(self, problem.actions)
         require_path(self, problem)
 
     def own_calls(self, problem: Problem) -> tuple[int, int]:
@@ -217,6 +218,8 @@ class LatCoGN:
     def __post_init__(self) -> None:
         # At 1 a violation of a tenth of the tolerance would make multipliers 0, and roots NaN.
         require_range(self, "multiplier_rate", 0, 1)
+        for field in ("damping", "goal_weight", "multiplier", "tolerance"):
+            require_range(self, field, 0)
 
     def check(self, problem: Problem) -> None:
         """Raises for fields that cannot work."""
@@ -248,20 +251,21 @@ class LatCoGN:
         def unravel(z: jax.Array) -> tuple[PyTree, jax.Array]:
             return unravel_half(z.astype(half.dtype))
 
-        def weighted_residual(z: jax.Array) -> jax.Array:
+        def weighted_residual(z: jax.Array) -> tuple[jax.Array, jax.Array]:
             states, actions = unravel(z)
             weights = jnp.sqrt(state.multipliers)
             residuals = _residuals(problem, states, actions)
             scaled = jax.tree.map(
                 lambda r: r * weights.reshape((-1,) + (1,) * (r.ndim - 1)), residuals
             )
-            return ravel_pytree(scaled)[0].astype(z.dtype)
+            found = ravel_pytree(scaled)[0].astype(z.dtype)
+            return found, found
 
         def rest(z: jax.Array) -> jax.Array:
             states, actions = unravel(z)
             return _goal_cost(problem, states, self.goal_weight) + problem.penalty(actions)
 
-        residual, jacobian = weighted_residual(variables), jax.jacfwd(weighted_residual)(variables)
+        jacobian, residual = jax.jacfwd(weighted_residual, has_aux=True)(variables)
         value, slope = jax.value_and_grad(rest)(variables)
         gradient = 2 * jacobian.T @ residual + slope
         curvature = 2 * jacobian.T @ jacobian + jax.hessian(rest)(variables)

@@ -1,8 +1,9 @@
 """GRASP from several starts, restarted after every sync: what our tables call GRASP."""
 
+from grasp_jax._settings import Scalar, require
 from grasp_jax.noise import Correlated, Noise
-from grasp_jax.paths import Rollout
-from grasp_jax.planners.base import Planner, Scalar, require
+from grasp_jax.paths import Rollout, Scale
+from grasp_jax.planners.base import Planner
 from grasp_jax.planners.compose import MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
@@ -16,13 +17,13 @@ def restarted_grasp(
     cycles: int = 8,
     *,
     lifted: int = 4,
-    state_noise: Scalar = 0.1,
+    state_noise: Scale = 0.1,
     action_noise: Scalar | None = 0.3,
     start_noise: Scalar = 0.5,
     state_rate: Scalar = 0.03,
     action_rate: Scalar = 0.1,
     sync: Planner = _SYNC,
-    exchange: int | None = 2,
+    exchange: int | None = 1,
     noise: Noise = _SMOOTH,
 ) -> MultiStart:
     """Searches that restart from noise after every sync, and help each other.
@@ -38,7 +39,8 @@ def restarted_grasp(
       starts: Searches side by side, the first from the starting guess itself.
       cycles: Syncs of each.
       lifted: Lifted iterations before each sync.
-      state_noise: Standard deviation on the virtual states, for each cycle anew.
+      state_noise: Standard deviation on the virtual states, for each cycle anew: a number, or a
+        pytree like the state.
       action_noise: Standard deviation on the actions before each sync, or None.
       start_noise: Standard deviation on the first actions of all searches but one.
       state_rate: `η_s`, of Adam.
@@ -54,7 +56,7 @@ def restarted_grasp(
     if exchange is not None:
         counts["exchange"] = exchange
     for name, count in counts.items():
-        fits = isinstance(count, int) and count >= 1
+        fits = isinstance(count, int) and not isinstance(count, bool) and count >= 1
         require(fits, f"restarted_grasp: {name} must be a positive int, got {count!r:.40}.")
     path = Rollout(state_noise, Correlated(0.8))
     search = GRASP(

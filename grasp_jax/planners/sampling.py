@@ -12,12 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree
-from grasp_jax.noise import Colored, Noise, White
-from grasp_jax.planners.base import (
-    Progress,
-    Proposal,
+from grasp_jax._settings import (
     Scalar,
-    proposal,
     require,
     require_count,
     require_noise,
@@ -25,6 +21,8 @@ from grasp_jax.planners.base import (
     require_range,
     static,
 )
+from grasp_jax.noise import Colored, Noise, White
+from grasp_jax.planners.base import Progress, Proposal, proposal
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
 
@@ -295,7 +293,7 @@ def _require_population(planner: Any, problem: Problem) -> None:
     require_count(planner, "samples", 2)
     require_count(planner, "iterations")
     require_number(planner, "std", problem.actions.shape)
-    require_noise(planner)
+    require_noise(planner, problem.actions)
 
 
 def _require_elites(elites: int, samples: int, name: str) -> None:

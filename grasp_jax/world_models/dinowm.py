@@ -9,9 +9,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from grasp_jax._settings import Scalar
 from grasp_jax._tree import PyTree
 from grasp_jax.objectives import Objective, squares
-from grasp_jax.planners.base import Scalar
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
     Weights,

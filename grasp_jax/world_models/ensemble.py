@@ -80,6 +80,11 @@ class _WorstCase:
 
     def __call__(self, state: PyTree, goal: PyTree) -> jax.Array:
         """Leaves `[M, ...]` and a goal `[...]` to `[]`."""
+        if jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, goal):
+            raise ValueError(
+                "worst_case: the goal has an axis of members, as the state has. Pass one goal, "
+                "not replicate(goal, ...)."
+            )
         return jnp.max(jax.vmap(lambda s: self.distance(s, goal))(state))
 
 

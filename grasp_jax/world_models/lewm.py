@@ -48,6 +48,13 @@ class LeWMConfig:
     hidden: int = 2048
     encoder: ViTConfig = ViTConfig()
 
+    def __post_init__(self) -> None:
+        if self.encoder.width != self.latent:
+            raise ValueError(
+                f"LeWMConfig: latent={self.latent} must be the encoder's width, "
+                f"{self.encoder.width}: a latent is the encoder's class token, projected."
+            )
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name to shape of every weight."""
         d, hidden = self.latent, self.hidden
@@ -185,6 +192,8 @@ class LeWM:
             jnp.where(there[:, None], states, 0)
             + self.weights["predictor.pos_embedding"][0, position]
         )
+        if len(states) > 1:
+            conditions = [jnp.where(there[:, None, None], c, 0) for c in conditions]
         order = jnp.arange(len(x))
         mask = (order[:, None] >= order) & there | (order[:, None] == order)
         for i in range(self.config.depth):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 Numbers = jax.Array | np.ndarray | Sequence[float] | float
@@ -36,6 +37,23 @@ class Normalisation:
     block: int = dataclasses.field(default=1, metadata={"static": True})
     pixel_mean: Numbers = IMAGENET_MEAN
     pixel_std: Numbers = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        count = self.block
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"Normalisation.block must be a positive int, got {count!r:.40}.")
+        for kind in ("action", "pixel"):
+            pair = getattr(self, f"{kind}_mean"), getattr(self, f"{kind}_std")
+            shapes = [
+                (len(x),) if isinstance(x, (tuple, list)) else jnp.shape(x)
+                for x in pair
+                if isinstance(x, (tuple, list, np.ndarray, jax.Array))
+            ]
+            if len(set(shapes)) > 1:
+                raise ValueError(
+                    f"Normalisation: {kind}_mean has shape {list(shapes[0])} and {kind}_std "
+                    f"{list(shapes[1])}. Pass one number of each per {kind} channel."
+                )
 
     @property
     def action_size(self) -> int:
@@ -77,13 +95,20 @@ class Normalisation:
           `[..., 3, height, width]`, float32.
 
         Raises:
-          ValueError: The last axis has another number of channels than `pixel_mean`.
+          ValueError: The last axis has another number of channels than `pixel_mean`, or floats
+            exceed 1 (as long as they are numbers, not traced).
         """
         frames, mean = jnp.asarray(frames), jnp.asarray(self.pixel_mean, jnp.float32)
         if frames.ndim < 3 or frames.shape[-1] != len(mean):
             raise ValueError(
                 f"Normalisation.pixels: expected [..., height, width, {len(mean)}], got "
                 f"{list(frames.shape)}. Move the channels to the end."
+            )
+        floats = not jnp.issubdtype(frames.dtype, jnp.integer)
+        if floats and frames.size and not isinstance(frames, Tracer) and frames.max() > 1.001:
+            raise ValueError(
+                "Normalisation.pixels: floating frames must lie in 0..1, got a maximum of "
+                f"{float(frames.max()):.3g}. Pass integers in 0..255, or divide by 255."
             )
         scale = 255.0 if jnp.issubdtype(frames.dtype, jnp.integer) else 1.0
         scaled = (frames / scale - mean) / jnp.asarray(self.pixel_std, jnp.float32)

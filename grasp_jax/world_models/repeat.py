@@ -17,7 +17,7 @@ Model = Callable[[PyTree, jax.Array], PyTree]
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ActionRepeat:
-    """`F` applied `repeat` times with the same action `[A]`.
+    """`F` applied `repeat` times with the same action `[A]`; for models without a context.
 
     Attributes:
       model: Any callable pytree `F(state, action) -> next_state`.
@@ -32,6 +32,7 @@ class ActionRepeat:
 
     def __call__(self, state: PyTree, action: jax.Array) -> PyTree:
         """`[A]` action to the state `repeat` model steps later."""
+        _refuse_window(action, "ActionRepeat")
         model = freeze(self.model, "ActionRepeat.model")
         state, _ = jax.lax.scan(
             lambda s, _: (model(s, action), None), state, None, length=self.repeat
@@ -42,7 +43,7 @@ class ActionRepeat:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class StackedActions:
-    """`F` applied once per action of a stack: planning actions are `[count · A]`.
+    """`F` applied once per action of a stack: planning actions are `[count · A]`; no context.
 
     Attributes:
       model: Any callable pytree `F(state, action) -> next_state`.
@@ -59,8 +60,9 @@ class StackedActions:
         """`[count · A]` stacked actions, first action first, to the state `count` steps later.
 
         Raises:
-          ValueError: `count` does not divide the action size.
+          ValueError: `count` does not divide the action size; the model is called on windows.
         """
+        _refuse_window(action, "StackedActions")
         if action.shape[-1] % self.count:
             raise ValueError(
                 f"StackedActions: an action of size {action.shape[-1]} cannot hold "
@@ -70,6 +72,14 @@ class StackedActions:
         actions = action.reshape(self.count, -1)
         state, _ = jax.lax.scan(lambda s, a: (model(s, a), None), state, actions)
         return state
+
+
+def _refuse_window(action: jax.Array, name: str) -> None:
+    if action.ndim > 1:
+        raise ValueError(
+            f"{name} moves one state by one action [A], but is called on a window of actions "
+            f"{list(action.shape)}. Plan without context=, or write the window into the model."
+        )
 
 
 def _check_count(count: int, name: str) -> None:

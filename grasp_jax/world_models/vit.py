@@ -36,6 +36,13 @@ class ViTConfig:
     eps: float = 1e-12
     dinov2: bool = False
 
+    def __post_init__(self) -> None:
+        if self.image % self.patch or self.width % self.heads:
+            raise ValueError(
+                "ViTConfig: image must be a multiple of patch, and width of heads, got "
+                f"image={self.image}, patch={self.patch}, width={self.width}, heads={self.heads}."
+            )
+
     @property
     def names(self) -> dict[str, str]:
         """Where a block's norms are, and how layers are counted."""

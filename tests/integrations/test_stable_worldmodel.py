@@ -362,8 +362,15 @@ def test_wrong_settings(lewm: LeWM):
     for wrapped in (world_models.LowPrecision.of(lewm), world_models.ActionRepeat(lewm, 3)):
         with pytest.raises(TypeError, match=f"got {type(wrapped).__name__}"):
             GraspSolver(wrapped)
-    with pytest.raises(ValueError, match=r"window must be in 1\.\.3"):
-        GraspSolver(lewm, window=4)
+    for window in (4, 2.0):
+        with pytest.raises(ValueError, match=r"window must be an int in 1\.\.3"):
+            GraspSolver(lewm, window=window)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"batch_size must be a positive int, got 1\.5"):
+        GraspSolver(lewm, batch_size=1.5)  # pyright: ignore[reportArgumentType]
+    norm = Normalisation(np.zeros(A // BLOCK), np.ones(A // BLOCK), BLOCK)
+    drawn = {k: torch.full((2, 1, 8, 8, 3), 255.0) for k in ("pixels", "goal")}
+    with pytest.raises(ValueError, match="holds floats up to 255"):
+        configured(lewm, normalisation=norm).solve(drawn)
     with pytest.raises(TypeError, match="planner must be an instance"):
         GraspSolver(lewm, planner=GRASP)  # pyright: ignore[reportArgumentType]
     with pytest.raises(AttributeError, match="configure"):

@@ -81,3 +81,12 @@ def test_statistics_are_traced():
     np.testing.assert_allclose(change(Normalisation(jnp.zeros(2), jnp.ones(2), 2)), 1.0)
     np.testing.assert_allclose(change(Normalisation(jnp.ones(2), jnp.ones(2), 2)), 0.0)
     assert change._cache_size() == 1
+
+
+def test_what_cannot_be_is_told():
+    with pytest.raises(ValueError, match=r"floating frames must lie in 0..1, got a maximum of 200"):
+        Normalisation(0.0, 1.0).pixels(np.full((4, 4, 3), 200.0, np.float32))
+    with pytest.raises(ValueError, match="block must be a positive int, got 0"):
+        Normalisation(0.0, 1.0, block=0)
+    with pytest.raises(ValueError, match=r"action_mean has shape \[1\] and action_std \[3\]"):
+        Normalisation(np.zeros(1), np.ones(3))

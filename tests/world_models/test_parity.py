@@ -104,7 +104,7 @@ def test_lewm_predictor(config: LeWMConfig, precision: str, frames: int, tmp_pat
         # A longer window whose first frames are not there says the same.
         absent = 3 - frames
         z = jnp.concatenate([jnp.full((absent, config.latent), jnp.nan, precision), z])
-        a = jnp.concatenate([jnp.ones((absent, config.action_size), precision), a])
+        a = jnp.concatenate([jnp.full((absent, config.action_size), jnp.nan, precision), a])
         check(jax.jit(ours)(z, a), expected, precision)
 
 

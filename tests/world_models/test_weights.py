@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import grasp_jax
 from grasp_jax import _tree
-from grasp_jax.world_models import PatchDistance, weights
+from grasp_jax.world_models import LeWMConfig, PatchDistance, ViTConfig, weights
 from tests.world_models import golden
 
 KINDS = pytest.mark.parametrize("kind", ["lewm", "dinowm"])
@@ -260,3 +260,10 @@ def test_patch_distances_are_squared_in_float32():
     state = {"patches": jnp.full((2, 3), 300.0, jnp.float16)}
     goal = {"patches": jnp.zeros((2, 3), jnp.float16)}
     assert PatchDistance()(state, goal) == 90000.0
+
+
+def test_sizes_that_cannot_be_are_told():
+    with pytest.raises(ValueError, match="latent=16 must be the encoder's width, 192"):
+        LeWMConfig(latent=16)
+    with pytest.raises(ValueError, match="image must be a multiple of patch"):
+        ViTConfig(image=30, patch=14)

@@ -1,5 +1,7 @@
 """Wrappers: each equals the loop it stands for, and plans."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,3 +118,23 @@ def test_wrapped_models_do_not_retrace_for_new_weights() -> None:
     second = cost(0.2)
     assert len(traces) == after
     assert first != second
+
+
+@pytest.mark.parametrize("wrapper", [world_models.ActionRepeat, world_models.StackedActions])
+def test_wrappers_of_one_step_refuse_windows(wrapper: Any) -> None:
+    with pytest.raises(ValueError, match="is called on a window of actions"):
+        grasp_jax.plan(
+            wrapper(one_step, 2),
+            jnp.zeros(2),
+            jnp.ones(2),
+            jnp.zeros((3, 4)),
+            jax.random.key(0),
+            planner=grasp_jax.GD(0.1, 2),
+            context=grasp_jax.Context.repeat(jnp.zeros(2), 2, 4),
+        )
+
+
+def test_a_worst_case_has_one_goal() -> None:
+    states = world_models.WorstCaseEnsemble.replicate(jnp.zeros(2), 3)
+    with pytest.raises(ValueError, match="Pass one goal"):
+        world_models.worst_case()(states, states)
