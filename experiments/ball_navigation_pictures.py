@@ -133,7 +133,7 @@ def _draw_plans(axes: Any, layout: str, records: list[Record]) -> None:
         axes.plot(*goals[index], "*", color=shade, markersize=9)
 
 
-def virtual_states_gif(path: pathlib.Path, layout: str, seed: int, hops: int = 24) -> None:
+def virtual_states_gif(path: pathlib.Path, layout: str, seed: int, hops: int = 8) -> None:
     """GRASP's search on one task: all virtual states, and the true rollouts of their actions."""
     index = 0
     starts, goals = ball.sample_tasks(layout, index + 1, seed)
@@ -158,7 +158,9 @@ def virtual_states_gif(path: pathlib.Path, layout: str, seed: int, hops: int = 2
         phase = f"lifted iteration {iteration} of {lifted}"
         if iteration >= lifted:
             virtual, rollouts = virtual[:0], rollouts[: (iteration == lifted) * len(rollouts)]
-            phase = "after the sync" if iteration == lifted else f"hop {iteration - lifted}"
+            phase = (
+                "after the sync" if iteration == lifted else f"noise and sync {iteration - lifted}"
+            )
         frame = _frame(layout, starts[index], goals[index], virtual, rollouts, best, phase)
         frames += [frame] * (3 if iteration <= lifted else 1)
         search = grasp_jax.advance(search, 1)
@@ -188,7 +190,13 @@ def _frame(
         shade = plots.plt.get_cmap("tab20")(index % 20)
         right.plot(*states.T, color=shade, linewidth=0.9, alpha=0.8)
     if not len(virtual):
-        left.text(0, -0.93, "(left as they are; syncs alone from here)", ha="center", fontsize=8)
+        left.text(
+            0,
+            -0.93,
+            "(no longer used: noise on the actions and syncs from here)",
+            ha="center",
+            fontsize=8,
+        )
         right.plot(*np.asarray(best.states).T, color=plots.color("GRASP"), linewidth=2.2)
     left.set_title("virtual states (free to cross walls)", fontsize=10)
     right.set_title(f"true rollouts, best cost {float(best.cost):.3f}", fontsize=10)

@@ -27,7 +27,7 @@ def ratio_against_horizon(rows: Sequence[Record], path: pathlib.Path) -> None:
     ):
         axes.plot(*zip(*points, strict=True), "o" + _STYLES[i // 10 % 4], color=f"C{i % 10}",
                   label=f"{model}, {goals} goal{'s' * (goals > 1)}")  # fmt: skip
-    axes.axhline(1.1, color="#555555", linestyle=":", label="1.10")
+    axes.axhline(1.1, color="#555555", linestyle=":", label="1.10, the most we allow")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({r["horizon"] for r in rows}))
     axes.xaxis.set_major_formatter("{x:.0f}")

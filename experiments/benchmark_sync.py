@@ -79,6 +79,12 @@ def rows() -> dict[str, Row]:
     }
 
 
+_LABELS = {
+    "plain": "author's settings, actions encoded at every step",
+    "prepared actions": "author's settings",
+}
+
+
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_list("seeds", ["1"], "Random weights and goals; one of each per seed.")
@@ -178,10 +184,13 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
                     color=f"C{names.index(record['row'])}",
                     label=record["row"],
                 )
-        axes.set(xlabel="seconds, one core", title=f"weights and goal {seed}", yscale="log")
+        axes.set(xlabel="seconds, one core", yscale="log")
+        axes.set_title(f"LeWM's size, random weights, seed {seed}", fontsize=10)
+        axes.yaxis.set_major_formatter("{x:.0f}")
+        axes.yaxis.set_minor_formatter("{x:.0f}")
         axes.grid(alpha=0.25)
     panels[0][0].set_ylabel("cost of the best rollout")
-    handles = [Line2D([], [], color=f"C{i}", label=n) for i, n in enumerate(names)]
+    handles = [Line2D([], [], color=f"C{i}", label=_LABELS.get(n, n)) for i, n in enumerate(names)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     save_figure(figure, path)
 
