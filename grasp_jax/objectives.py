@@ -59,6 +59,8 @@ class QuadraticActionCost:
 class Objective:
     """Terminal goal distance plus an optional action cost: `d(s_T, g) + c(a_0..a_{T-1})`.
 
+    A cost of states along the way is carried in the state, and added by the distance (README).
+
     Attributes:
       distance: `(state, goal) -> []`, non-negative, differentiable. With the default, `s_T` is
         pinned to the goal as in the paper; a distance that reads only a part of the state leaves

@@ -164,8 +164,8 @@ def start(
         dynamics, state, goal, actions, key, planner, bounds, objective, context, length, mesh
     )
     padded = sharding.pad_time(problem)
-    state = programs.start(padded, frozen, key)
-    return Search(padded, frozen, state, horizon=problem.horizon)
+    begun = programs.start(padded, frozen, key)
+    return Search(padded, frozen, begun, horizon=problem.horizon)
 
 
 def start_batch(
@@ -199,14 +199,16 @@ def start_batch(
     )
     problem = _broadcast_shared(problem)
     padded = sharding.pad_time(problem)
-    state = programs.start_batch(padded, frozen, key)
-    return Search(padded, frozen, state, horizon=problem.actions.shape[-2], batched=True)
+    begun = programs.start_batch(padded, frozen, key)
+    return Search(padded, frozen, begun, horizon=problem.actions.shape[-2], batched=True)
 
 
 def advance(search: Search, iterations: int) -> Search:
     """The same search after `iterations` more iterations; each new count compiles once.
 
     Advancing by n and then by m equals advancing by n+m, and equals `plan` with n+m iterations.
+    The metrics grow by a block: the body of a `lax.scan` returns
+    `dataclasses.replace(search, metrics=())`.
 
     Raises:
       TypeError: `search` was not made by `start` or `start_batch`.

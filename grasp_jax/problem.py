@@ -57,7 +57,7 @@ class Problem:
       actions: `[T, A]`, the starting guess.
       low: `[A]`, lower bounds, `-inf` where there is none.
       high: `[A]`, upper bounds, `inf` where there is none.
-      objective: The cost of a rollout.
+      objective: The cost of a rollout, frozen: call `cost`, `distance` or `penalty`.
       context: Frames and actions before now, or None.
       length: `[]` int, at which step `1 <= length <= T` the goal is to be reached; None for `T`.
         Rollouts stand still from there on, and later actions are zero (or the nearest bound): an
