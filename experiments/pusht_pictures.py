@@ -20,7 +20,9 @@ _HOLD_FRAMES = 15
 
 def draw_all(folder: pathlib.Path, records: list[Record], rows: list[Record]) -> None:
     """Success against horizon, success against time, and a GIF of executed plans."""
-    plots.success_against_horizon(rows, folder / "success_against_horizon.png")
+    goals = max(row["goals"] for row in rows)
+    title = f"Push-T from states, open loop: {goals} goals, 95% intervals"
+    plots.success_against_horizon(rows, folder / "success_against_horizon.png", title)
     horizons = sorted({r["horizon"] for r in records})
     middle = horizons[len(horizons) // 2]
     curves = success_curves([r for r in records if r["horizon"] == middle])

@@ -35,9 +35,9 @@ def draw_all(
     rows = [r for r in rows if r["mode"] == OPEN_LOOP]
     if not records:
         return
-    plots.success_against_horizon(
-        rows, folder / "success_against_horizon.png", f"{task.title} from pixels, open loop"
-    )
+    goals = max(row["goals"] for row in rows)
+    title = f"{task.title} from pixels, open loop: {goals} goals, 95% intervals"
+    plots.success_against_horizon(rows, folder / "success_against_horizon.png", title)
     longest = max(r["horizon"] for r in records)
     records = [r for r in records if r["horizon"] == longest]
     curves = success_curves(records)

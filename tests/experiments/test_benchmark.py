@@ -68,7 +68,7 @@ def test_a_reachable_goal_costs_nothing_under_its_actions_and_something_under_no
         width=32, depth=1, heads=1, hidden=32, image=28, table=2
     )
     config = grasp_jax.world_models.LeWMConfig(
-        latent=16, depth=1, heads=1, hidden=32, encoder=encoder
+        latent=32, depth=1, heads=1, hidden=32, encoder=encoder
     )
     model = grasp_jax.world_models.LeWM.random(jax.random.key(0), config)
     row = benchmark_sync.Row(grasp_jax.GD(0.1, iterations=4), 2, benchmark_sync.Plain)
