@@ -133,11 +133,25 @@ def _draw_plans(axes: Any, layout: str, records: list[Record]) -> None:
         axes.plot(*goals[index], "*", color=shade, markersize=9)
 
 
-def virtual_states_gif(path: pathlib.Path, layout: str, seed: int, hops: int = 8) -> None:
-    """GRASP's search on one task: all virtual states, and the true rollouts of their actions."""
+def virtual_states_gif(
+    path: pathlib.Path,
+    layout: str,
+    seed: int,
+    planner: grasp_jax.Chain | None = None,
+    hops: int = 8,
+) -> None:
+    """A search on one task: all virtual states, and the true rollouts of their actions.
+
+    Args:
+      path: The gif file.
+      layout: The map.
+      seed: Of task and search.
+      planner: A population of lifted searches, and then others; the table's `GRASP-GD` by default.
+      hops: Iterations shown of the others.
+    """
     index = 0
     starts, goals = ball.sample_tasks(layout, index + 1, seed)
-    world, planner = ball.dynamics(layout), planners()["GRASP-GD"]
+    world, planner = ball.dynamics(layout), planner or planners()["GRASP-GD"]
     lifted = planner.planners[0].iterations
     key = jax.random.fold_in(jax.random.key(seed), index)
     search = grasp_jax.start(
@@ -152,7 +166,7 @@ def virtual_states_gif(path: pathlib.Path, layout: str, seed: int, hops: int = 8
     frames = []
     for iteration in range(lifted + hops + 1):
         best = grasp_jax.read(search)
-        population = search.state.planner[0].planner
+        population = search.state.planner.planners[0].planner
         rollouts = np.asarray(_ROLL_ALL(world, jnp.asarray(starts[index]), population.actions))
         virtual = np.asarray(population.states)
         phase = f"lifted iteration {iteration} of {lifted}"

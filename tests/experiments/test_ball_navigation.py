@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import grasp_jax
-from experiments import ball_navigation, ball_navigation_runner
+from experiments import ball_navigation, ball_navigation_pictures, ball_navigation_runner
 from experiments.ball_navigation_planners import CHOSEN, candidates, planners
 from experiments.environments import ball
 from experiments.reporting import CEILING
@@ -152,3 +153,20 @@ def test_the_experiment_writes_everything_and_resumes_after_a_kill(tmp_path, mon
         rows = list(csv.DictReader(file))
     assert [r["goals"] for r in rows] == ["3"] * 6
     assert all(r["success"] == "1.0" for r in rows if r["planner"] == CEILING)
+
+
+def test_the_film_shows_the_population_and_then_the_syncs(tmp_path):
+    sync = grasp_jax.GD(0.1, iterations=2)
+    lifted = grasp_jax.GRASP(iterations=2, sync=sync, sync_every=2)
+    hops = grasp_jax.GRASP(iterations=3, sync=sync, sync_every=1)
+    planner = grasp_jax.Chain(grasp_jax.MultiStart(lifted, 3, start_noise=0.5), hops)
+    path = tmp_path / "film.gif"
+    ball_navigation_pictures.virtual_states_gif(path, "u_trap", 0, planner, hops=1)
+    film = Image.open(path)
+    # Held three frames until the population is done, once for the hop, and the last one held on;
+    # GIF joins equal frames.
+    assert 3 <= film.n_frames <= 3 * 3 + 1 + 8
+    shown = {
+        np.asarray(film.seek(i) or film.convert("RGB")).tobytes() for i in range(film.n_frames)
+    }
+    assert len(shown) >= 3
