@@ -151,8 +151,9 @@ def virtual_states_gif(
     """
     index = 0
     starts, goals = ball.sample_tasks(layout, index + 1, seed)
-    world, planner = ball.dynamics(layout), planner or planners()["GRASP-GD"]
-    lifted = planner.planners[0].iterations
+    world = ball.dynamics(layout)
+    chain: grasp_jax.Chain = planner or planners()["GRASP-GD"]
+    lifted = chain.planners[0].iterations
     key = jax.random.fold_in(jax.random.key(seed), index)
     search = grasp_jax.start(
         world,
@@ -160,7 +161,7 @@ def virtual_states_gif(
         jnp.asarray(goals[index]),
         jnp.zeros((ball.HORIZON, 2)),
         key,
-        planner=planner,
+        planner=chain,
         bounds=(-1.0, 1.0),
     )
     frames = []

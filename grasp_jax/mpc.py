@@ -83,8 +83,7 @@ class MPC:
         share its program), and never shorter than `shortest` and `replan_every`; False keeps the
         horizon at `T`.
       shortest: Fewest steps a shrinking plan looks ahead.
-      low: Lower bound of actions, `[]` or `[A]`.
-      high: Upper bound.
+      bounds: `(low, high)` of actions, see `grasp_jax.plan`.
       objective: See `grasp_jax.plan`.
     """
 
@@ -93,8 +92,7 @@ class MPC:
     replan_every: int = static(1)
     shrink: bool = static(False)
     shortest: int = static(1)
-    low: jax.Array | float = -jnp.inf
-    high: jax.Array | float = jnp.inf
+    bounds: tuple[Any, Any] | None = None
     objective: Objective = Objective()
 
     def init(self, actions: jax.Array, key: jax.Array, context: Context | None = None) -> MPCState:
@@ -175,7 +173,7 @@ class MPC:
             state.actions,
             jax.random.fold_in(state.key, state.taken),
             planner=self.planner,
-            bounds=(self.low, self.high),
+            bounds=self.bounds,
             objective=self.objective,
             context=state.context,
             length=left if self.shrink else None,

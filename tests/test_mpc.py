@@ -40,7 +40,7 @@ def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[Any, Any, 
     return jnp.stack(states), jnp.stack(costs), state
 
 
-CONTROLLER = MPC(model, GD(0.3, iterations=40), low=-2.0, high=2.0)
+CONTROLLER = MPC(model, GD(0.3, iterations=40), bounds=(-2.0, 2.0))
 
 
 def test_shift_drops_the_first_actions():
@@ -92,7 +92,7 @@ def test_a_shrinking_horizon_arrives_in_time(shrink: bool):
 
 
 def test_a_whole_episode_is_one_scan_and_equals_the_loop():
-    controller = MPC(model, CEM(samples=32, elites=4, iterations=5), low=-2.0, high=2.0)
+    controller = MPC(model, CEM(samples=32, elites=4, iterations=5), bounds=(-2.0, 2.0))
 
     def body(carry: Any, _: None) -> Any:
         state, observation = carry
@@ -126,7 +126,7 @@ def test_the_context_is_filled_from_real_frames():
     def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
         return model(states[-1], actions.mean(0))
 
-    controller = MPC(windowed, GRASP(iterations=4, sync=None), low=-2.0, high=2.0)
+    controller = MPC(windowed, GRASP(iterations=4, sync=None), bounds=(-2.0, 2.0))
     state = controller.init(GUESS, KEY, Context.repeat(START, frames=2, action_size=2))
     observations, actions = [START], []
     for _ in range(3):
@@ -195,7 +195,7 @@ def test_a_seed_is_no_key():
 
 
 def test_a_shrinking_plan_is_never_shorter_than_it_is_followed():
-    controller = dataclasses.replace(CONTROLLER, replan_every=3, shrink=True, low=0.2)
+    controller = dataclasses.replace(CONTROLLER, replan_every=3, shrink=True, bounds=(0.2, 2.0))
     memory, observation = controller.init(GUESS, KEY), START
     step = jax.jit(controller.step)
     for taken in range(12):

@@ -257,8 +257,7 @@ def _control(cell: Cell, todo: tuple[int, ...]) -> list[Record]:
         cell.planner,
         replan_every=min(setting.replan_every, steps),
         shrink=True,
-        low=model.bounds[0],
-        high=model.bounds[1],
+        bounds=model.bounds,
         objective=model.objective,
     )
     guess = jnp.zeros((len(index), steps, model.action_size))
