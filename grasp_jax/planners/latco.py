@@ -28,7 +28,7 @@ from grasp_jax._settings import (
 )
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import predict
-from grasp_jax.paths import Line, Path, calls, require_path, with_end
+from grasp_jax.paths import Line, Path, calls, require_path, states_alike, with_end
 from grasp_jax.planners.base import Progress, Proposal, add, proposal
 from grasp_jax.planners.gradient import Optimizer
 from grasp_jax.problem import Problem
@@ -110,7 +110,7 @@ class LatCo:
         require_number(self, "learning_rate", schedule=True)
         for field in ("goal_weight", "multiplier", "multiplier_rate"):
             require_number(self, field)
-        require_optimizer(self, problem.actions)
+        require_optimizer(self, (states_alike(problem), problem.actions))
         require_path(self, problem)
 
     def own_calls(self, problem: Problem) -> tuple[int, int]:
