@@ -15,7 +15,6 @@ from grasp_jax import (
     Correlated,
     LatCo,
     MultiStart,
-    Rollout,
     restarted_grasp,
 )
 
@@ -54,18 +53,7 @@ def sync_only(
     exchange: int | None = None,
 ) -> MultiStart:
     """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
-    planner = GRASP(
-        iterations=cycles,
-        state_rate=0.0,
-        action_rate=0.0,
-        state_noise=None,
-        sync=GD(0.1, sync_steps),
-        sync_every=1,
-        sync_noise=noise,
-        sync_noise_shape=RESTART,
-        restart=Rollout(),
-    )
-    return MultiStart(planner, starts, 0.5, RESTART, exchange)
+    return grasp(0, 0.0, noise, 0.0, starts, cycles, sync_steps, exchange)
 
 
 def planners() -> dict[str, Any]:

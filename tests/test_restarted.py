@@ -22,9 +22,10 @@ def test_cycles_and_exchange_count_lifted_iterations():
     assert (planner.starts, planner.iterations, planner.exchange_every) == (6, 15, 6)
     assert planner.planner.sync_every == 3
     assert restarted_grasp(exchange=None).exchange_every is None
+    assert restarted_grasp(6, 5, lifted=0, exchange=2).exchange_every == 2
 
 
-@pytest.mark.parametrize("wrong", [{"starts": 0}, {"cycles": 2.5}, {"lifted": 0}, {"exchange": 0}])
+@pytest.mark.parametrize("wrong", [{"starts": 0}, {"cycles": 2.5}, {"lifted": -1}, {"exchange": 0}])
 def test_a_count_that_cannot_work_is_named(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a positive int"):
         restarted_grasp(**wrong)
@@ -58,3 +59,14 @@ def test_parts_of_a_state_have_noises_of_their_own():
     )
     assert off["v"] < 1e-5 < 0.1 < off["x"]
     assert found.cost < 0.1
+
+
+def test_without_lifting_noise_and_sync_alone_find_the_gap():
+    planner = restarted_grasp(8, 8, lifted=0, action_noise=0.5, sync=GD(0.1, iterations=30))
+    start, goal = jnp.array([-1.0, 0.0]), jnp.array([1.0, 0.0])
+    found = grasp_jax.plan(
+        wall, start, goal, jnp.zeros((20, 2)), jax.random.key(0), planner=planner
+    )
+    assert found.cost < 0.01
+    # Per cycle: the terms once, the sync's steps and its last rollout, the restart's rollout.
+    assert found.metrics.forward.sum() == 8 * 20 * 8 * (1 + 30 + 1 + 1)

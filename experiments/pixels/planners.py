@@ -21,7 +21,6 @@ from grasp_jax import (
     Correlated,
     LatCo,
     MultiStart,
-    Rollout,
     restarted_grasp,
 )
 
@@ -60,18 +59,7 @@ def sync_only(
     starts: int = 4, cycles: int = 6, sync_steps: int = 20, noise: float = 0.5
 ) -> MultiStart:
     """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
-    planner = GRASP(
-        iterations=cycles,
-        state_rate=0.0,
-        action_rate=0.0,
-        state_noise=None,
-        sync=GD(0.1, sync_steps),
-        sync_every=1,
-        sync_noise=noise,
-        sync_noise_shape=SMOOTH,
-        restart=Rollout(),
-    )
-    return MultiStart(planner, starts, 0.7, SMOOTH)
+    return grasp(starts, cycles, lifted=0, sync_noise=noise, sync_steps=sync_steps)
 
 
 def sampled_grasp(
