@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 from collections.abc import Sequence
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -127,13 +128,19 @@ def collect(directory: Path, trajectories: int, steps: int, seed: int, workers: 
     write = functools.partial(
         write_shard, directory=directory, trajectories=trajectories, steps=steps, seed=seed
     )
-    # Spawned, because a caller may run threads (JAX does), which a fork would not survive.
+    # Spawned, because a caller may run threads (JAX does), which a fork would not survive. No
+    # multiprocessing.Pool: ended by an error in a worker, it can wait for its own threads forever.
+    context = multiprocessing.get_context("spawn")
     with (
-        multiprocessing.get_context("spawn").Pool(min(workers, shards)) as pool,
+        futures.ProcessPoolExecutor(min(workers, shards), context) as pool,
         tqdm(total=trajectories, unit="trajectory", smoothing=0) as progress,
     ):
-        for count in pool.imap_unordered(write, range(shards)):
-            progress.update(count)
+        try:
+            for done in futures.as_completed([pool.submit(write, i) for i in range(shards)]):
+                progress.update(done.result())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     return [directory / f"shard_{index:05d}.npz" for index in range(shards)]
 
 
