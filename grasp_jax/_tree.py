@@ -88,7 +88,7 @@ def freeze(tree: PyTree, name: str, traced: Callable[[Any], bool] = is_array) ->
     # JAX 0.10 calls the structures of two registered dataclasses equal when their fields match in
     # number and static values, whatever their types: without the types one could run the other's
     # compiled program. Likewise 1 equals 1.0 and True, and 0.0 equals -0.0.
-    kinds = tuple((type(r), repr(r) if isinstance(r, float) else "") for r in rest)
+    kinds = tuple((type(r).__qualname__, isinstance(r, float) and repr(r)) for r in rest)
     static = (treedef, rest, kinds, _node_types(treedef))
     return Frozen([leaf for leaf in leaves if traced(leaf)], static)
 
