@@ -22,24 +22,28 @@ RESTART = Correlated(0.9, stacked=5)
 
 
 def grasp(
+    starts: int = 8,
+    cycles: int = 8,
+    *,
     lifted: int = 4,
     noise: float = 0.2,
     sync_noise: float | None = 0.3,
-    action_rate: float = 0.1,
-    starts: int = 8,
-    cycles: int = 8,
+    sync_rate: float = 0.1,
     sync_steps: int = 30,
+    start_noise: float = 0.5,
+    action_rate: float = 0.1,
     exchange: int | None = None,
 ) -> MultiStart:
-    """The library's `restarted_grasp`; states are in planning units (100 px)."""
+    """`restarted_grasp` in the words of the sweeps; by default Push-T's, from states."""
     return restarted_grasp(
         starts,
         cycles,
         lifted=lifted,
         state_noise=noise,
         action_noise=sync_noise,
+        start_noise=start_noise,
         action_rate=action_rate,
-        sync=GD(0.1, sync_steps),
+        sync=GD(sync_rate, sync_steps),
         exchange=exchange,
         noise=RESTART,
     )
@@ -53,7 +57,9 @@ def sync_only(
     exchange: int | None = None,
 ) -> MultiStart:
     """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
-    return grasp(0, 0.0, noise, 0.0, starts, cycles, sync_steps, exchange)
+    return grasp(
+        starts, cycles, lifted=0, sync_noise=noise, sync_steps=sync_steps, exchange=exchange
+    )
 
 
 def planners() -> dict[str, Any]:

@@ -176,7 +176,7 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
             "noise=0.3, exchange": grasp(noise=0.3, exchange=1),
             **{
                 f"{starts} starts, {cycles} cycles, {steps} sync steps, noise={noise}, exchange": (
-                    grasp(starts, cycles, noise=noise, sync_steps=steps, exchange=1)
+                    grasp(starts=starts, cycles=cycles, noise=noise, sync_steps=steps, exchange=1)
                 )
                 for starts, cycles, steps in [
                     (8, 3, 20),
@@ -190,7 +190,9 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
             # Near the guess, for models that far searches exploit.
             **{
                 f"{starts} starts, {cycles} cycles, start noise=0.3 sync noise={sync}, exchange": (
-                    grasp(starts, cycles, start_noise=0.3, sync_noise=sync, exchange=1)
+                    grasp(
+                        starts=starts, cycles=cycles, start_noise=0.3, sync_noise=sync, exchange=1
+                    )
                 )
                 for starts, cycles in [(4, 6), (8, 3)]
                 for sync in (None, 0.1, 0.3)

@@ -81,8 +81,12 @@ def candidates() -> dict[str, dict[str, Any]]:
             "noise=0.2 lifted=4 sync noise=0.3 rate=0.2": grasp(action_rate=0.2, cycles=16),
             "noise=0.4 lifted=4 sync noise=0.3": grasp(noise=0.4, cycles=16),
             "noise=0.2 lifted=4 sync noise=0.5": grasp(sync_noise=0.5, cycles=16),
-            "noise=0.2 lifted=9 rate=0.2": grasp(9, 0.2, None, 0.2, cycles=16),
-            "noise=0.4 lifted=9 rate=0.2": grasp(9, 0.4, None, 0.2, cycles=16),
+            "noise=0.2 lifted=9 rate=0.2": grasp(
+                lifted=9, noise=0.2, sync_noise=None, action_rate=0.2, cycles=16
+            ),
+            "noise=0.4 lifted=9 rate=0.2": grasp(
+                lifted=9, noise=0.4, sync_noise=None, action_rate=0.2, cycles=16
+            ),
             "8 cycles": grasp(),
             "4 starts": grasp(starts=4, cycles=16),
             "4 starts, 8 cycles": grasp(starts=4),
@@ -90,7 +94,7 @@ def candidates() -> dict[str, dict[str, Any]]:
         },
         "GRASP-noise": {
             f"noise={noise} sync noise={sync_noise} lifted={lifted}": grasp(
-                lifted, noise, sync_noise
+                lifted=lifted, noise=noise, sync_noise=sync_noise
             )
             for noise, sync_noise, lifted in [
                 (0.1, 0.3, 4),

@@ -152,8 +152,11 @@ def _require_like(
 
 def require_count(planner: Any, field: str, minimum: int = 1) -> None:
     """Raises unless the static field `field` is an integer of at least `minimum`."""
-    value = getattr(planner, field)
-    name = f"{type(planner).__name__}.{field}"
+    require_int(getattr(planner, field), f"{type(planner).__name__}.{field}", minimum)
+
+
+def require_int(value: Any, name: str, minimum: int = 1) -> None:
+    """Raises unless `value`, called `name` by the user, is an integer of at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(
             f"{name} must be a Python int (it shapes the compiled program), got "

@@ -5,6 +5,7 @@ PointMaze's are those that `experiments.tune_pixels` chose; those of other model
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -18,48 +19,31 @@ from grasp_jax import (
     ICEM,
     MPPI,
     Colored,
-    Correlated,
     LatCo,
     MultiStart,
-    restarted_grasp,
 )
 
 STACKED = 5
-SMOOTH = Correlated(0.9, stacked=STACKED)
+SMOOTH = pusht_planners.RESTART
 
 
-def grasp(
-    starts: int = 4,
-    cycles: int = 6,
-    lifted: int = 6,
-    noise: float = 0.1,
-    sync_noise: float | None = 0.3,
-    sync_rate: float = 0.1,
-    sync_steps: int = 20,
-    start_noise: float = 0.7,
-    action_rate: float = 0.1,
-    exchange: int | None = None,
-) -> MultiStart:
-    """The library's `restarted_grasp`; states are in latent units."""
-    return restarted_grasp(
-        starts,
-        cycles,
-        lifted=lifted,
-        state_noise=noise,
-        action_noise=sync_noise,
-        start_noise=start_noise,
-        action_rate=action_rate,
-        sync=GD(sync_rate, sync_steps),
-        exchange=exchange,
-        noise=SMOOTH,
-    )
+grasp = functools.partial(
+    pusht_planners.grasp,
+    starts=4,
+    cycles=6,
+    lifted=6,
+    noise=0.1,
+    sync_steps=20,
+    start_noise=0.7,
+)
+"""The same with the defaults of the mazes; states in latent units."""
 
 
 def sync_only(
     starts: int = 4, cycles: int = 6, sync_steps: int = 20, noise: float = 0.5
 ) -> MultiStart:
     """The same without lifting (an ablation): noise on the best plan's actions, then the sync."""
-    return grasp(starts, cycles, lifted=0, sync_noise=noise, sync_steps=sync_steps)
+    return grasp(starts=starts, cycles=cycles, lifted=0, sync_noise=noise, sync_steps=sync_steps)
 
 
 def sampled_grasp(

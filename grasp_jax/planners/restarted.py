@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from grasp_jax._settings import Scalar, require
+from grasp_jax._settings import Scalar, require_int
 from grasp_jax.noise import Correlated, Noise
 from grasp_jax.paths import Rollout, Scale
 from grasp_jax.planners.base import Planner
@@ -53,16 +53,12 @@ def restarted_grasp(
       noise: Shape of the noise on the actions over time; by default `Correlated(0.9)`.
 
     Raises:
-      ValueError: A count is not a positive int; the other arguments are checked by `plan`.
+      TypeError, ValueError: A count cannot work; the other arguments are checked by `plan`.
     """
-    counts = {"starts": starts, "cycles": cycles, "lifted": lifted}
-    if exchange is not None:
-        counts["exchange"] = exchange
-    for name, count in counts.items():
-        least = 0 if name == "lifted" else 1
-        fits = isinstance(count, int) and not isinstance(count, bool) and count >= least
-        kind = "positive int or 0" if least == 0 else "positive int"
-        require(fits, f"restarted_grasp: {name} must be a {kind}, got {count!r:.40}.")
+    for name, count in (("starts", starts), ("cycles", cycles), ("exchange", exchange)):
+        if count is not None:
+            require_int(count, f"restarted_grasp: {name}")
+    require_int(lifted, "restarted_grasp: lifted", minimum=0)
     every = max(lifted, 1)
     search = GRASP(
         iterations=every * cycles,
