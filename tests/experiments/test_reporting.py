@@ -38,10 +38,11 @@ def test_log_resumes_with_what_was_finished(tmp_path):
     log = ResultLog(path, key_fields=("planner", "goal"))
     log.append({"planner": "GD", "goal": np.int64(3), "cost": np.float32(0.5)})
     again = ResultLog(path, key_fields=("planner", "goal"))
-    assert again.records == log.records == [{**CODE, "planner": "GD", "goal": 3, "cost": 0.5}]
+    expected = {**CODE, "planner": "GD", "goal": 3, "cost": 0.5}
+    assert again.records == log.records == [expected]
     assert again.done(planner="GD", goal=3) and again.done(planner="GD", goal=np.int64(3))
     assert not again.done(planner="GD", goal=4)
-    assert again.lookup(planner="GD", goal=3) == again.records[0]
+    assert again.lookup(planner="GD", goal=3) == expected
     with pytest.raises(ValueError, match="key fields"):
         again.done(planner="GD")
 
