@@ -74,6 +74,9 @@ def rows() -> dict[str, Row]:
         "rate 0.2 20 steps every 20": Row(
             GRASP(iterations=500, sync_every=20, sync=GD(0.2, iterations=20)), 20
         ),
+        "rate 0.2 60 steps every 40": Row(
+            GRASP(iterations=200, sync_every=40, sync=GD(0.2, iterations=60)), 40
+        ),
         "rate 0.2 every 10 in bfloat16": Row(fast, 10, LowPrecision.of),
         "GD alone at rate 0.2": Row(GD(0.2, iterations=150), 10),
     }

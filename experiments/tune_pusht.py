@@ -121,6 +121,69 @@ def candidates() -> dict[str, dict[str, Any]]:
                 (16, 8, 30),
             ]
         },
+        # As many goals as GRASP's: populations, elites, cold temperatures, starts against steps.
+        "baselines": {
+            **{
+                f"iCEM, {samples} x {iterations}, {elites} elites, {kept} kept, beta={beta} std={std}": ICEM(
+                    samples,
+                    elites,
+                    kept,
+                    iterations,
+                    std=std,
+                    noise=Colored(beta, stacked=_STACKED),
+                )
+                for samples, iterations, elites, kept, beta, std in [
+                    (300, 30, 30, 5, 1.0, 1.0),
+                    (300, 30, 15, 5, 1.0, 1.0),
+                    (300, 30, 10, 5, 1.0, 1.0),
+                    (300, 30, 5, 3, 1.0, 1.0),
+                    (300, 30, 15, 5, 1.0, 2.0),
+                    (300, 30, 10, 5, 1.0, 2.0),
+                    (300, 30, 15, 5, 2.0, 1.0),
+                    (300, 30, 15, 5, 0.5, 1.0),
+                    (150, 60, 10, 5, 1.0, 1.0),
+                    (600, 15, 20, 5, 1.0, 1.0),
+                ]
+            },
+            **{
+                f"CEM, {samples} x {iterations}, {elites} elites, {shape} std={std}": CEM(
+                    samples, elites, iterations, std=std, noise=_SHAPES[shape]
+                )
+                for samples, iterations, elites, shape, std in [
+                    (300, 30, 30, "white", 2.0),
+                    (300, 30, 15, "white", 2.0),
+                    (300, 30, 10, "white", 2.0),
+                    (300, 30, 15, "white", 3.0),
+                    (300, 30, 15, "correlated", 1.0),
+                    (150, 60, 10, "white", 2.0),
+                ]
+            },
+            **{
+                f"MPPI, {samples} x {iterations}, std={std} temperature={temperature}": MPPI(
+                    samples, iterations, std=std, temperature=temperature, noise=RESTART
+                )
+                for samples, iterations, std, temperature in [
+                    (300, 30, 0.5, 0.03),
+                    (300, 30, 0.5, 0.01),
+                    (300, 30, 0.5, 0.003),
+                    (300, 30, 0.25, 0.01),
+                    (300, 30, 1.0, 0.003),
+                    (150, 60, 0.5, 0.01),
+                ]
+            },
+            **{
+                f"GD-Adam, {starts} starts, {steps} steps, rate={rate}": MultiStart(
+                    GD(rate, steps), starts, 1.0, RESTART
+                )
+                for starts, steps, rate in [
+                    (8, 300, 0.03),
+                    (8, 300, 0.05),
+                    (8, 300, 0.02),
+                    (16, 150, 0.03),
+                    (16, 150, 0.06),
+                ]
+            },
+        },
         "exchange": {
             "GRASP": grasp(),
             "GRASP, every cycle": grasp(exchange=1),
