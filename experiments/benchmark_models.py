@@ -129,7 +129,7 @@ def reachable(model: Any, horizon: int, seed: int) -> tuple[jax.Array, jax.Array
         problem, _ = open_problem(
             model, start, start, actions, key, None, None, None, model.no_context(), None, None
         )
-        return rollout.final_state(problem, actions)
+        return rollout.trajectory(problem, actions)[-1]
 
     follow = jax.jit(follow)
     start = follow(start, middle)

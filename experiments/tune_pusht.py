@@ -124,15 +124,12 @@ def candidates() -> dict[str, dict[str, Any]]:
         # As many goals as GRASP's: populations, elites, cold temperatures, starts against steps.
         "baselines": {
             **{
-                f"iCEM, {samples} x {iterations}, {elites} elites, {kept} kept, beta={beta} std={std}": ICEM(
-                    samples,
-                    elites,
-                    kept,
-                    iterations,
-                    std=std,
-                    noise=Colored(beta, stacked=_STACKED),
+                f"iCEM, {n} x {iterations}, {elites} elites, {kept} kept, beta={beta} std={std}": (
+                    ICEM(
+                        n, elites, kept, iterations, std=std, noise=Colored(beta, stacked=_STACKED)
+                    )
                 )
-                for samples, iterations, elites, kept, beta, std in [
+                for n, iterations, elites, kept, beta, std in [
                     (300, 30, 30, 5, 1.0, 1.0),
                     (300, 30, 15, 5, 1.0, 1.0),
                     (300, 30, 10, 5, 1.0, 1.0),

@@ -180,20 +180,20 @@ def _check_objective(problem: Problem) -> None:
         )
     try:
         distance = jax.eval_shape(problem.distance, problem.start)
-        cost = jax.eval_shape(problem.cost, problem.start, problem.actions)
         penalty = jax.eval_shape(problem.penalty, problem.actions)
+        along = jax.eval_shape(problem.along, problem.start)
     except Exception as error:
         raise ValueError(
             f"objective failed on state {describe(problem.start)}, actions "
             f"{describe(problem.actions)}, goal {describe(problem.goal)}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    named = {"objective.distance": distance, "objective": cost, "objective.action_cost": penalty}
+    named = {"distance": distance, "action_cost": penalty, "state_cost": along}
     for name, value in named.items():
         if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
             raise ValueError(
-                f"{name} must return one floating number [], got {describe(value)}. Reduce it with "
-                "jnp.sum, or cast it."
+                f"objective.{name} must return one floating number [], got {describe(value)}. "
+                "Reduce it with jnp.sum, or cast it."
             )
 
 

@@ -217,7 +217,7 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
     # A caller's own planner may not clip, and a resumed search may have had other bounds.
     candidates = problem.clip(jnp.stack([search.best_actions, present]))
     states = jax.vmap(lambda a: trajectory(problem, a))(candidates)
-    costs = jax.vmap(problem.cost)(_tree.take(states, (slice(None), -1)), candidates)
+    costs = jax.vmap(problem.cost)(_tree.take(states, (slice(None), slice(1, None))), candidates)
     finite = jnp.isfinite(costs)
     choice = jnp.argmin(jnp.where(finite, costs, jnp.inf))
     status = jnp.where(

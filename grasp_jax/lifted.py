@@ -12,6 +12,8 @@ The paper's `d` is the squared distance. For any other distance the last dynamic
 compares with the pinned `s_T`, becomes `d(F(s̄_{T-1}, a_{T-1}), g)`: the same thing where `d` is
 the squared distance, and where `d` reads only a part of the state the rest of `s_T` is free.
 
+Costs `c(a)` of actions and `Σ_t r(F(s̄_t, a_t))` of states on the way, if there are any, are added.
+
 Because the state input is stopped, `∂L/∂s_t = 2 (s_t - F(s̄_{t-1}, a_{t-1}))` needs no model
 derivative, and both sums share one forward pass: an evaluation costs one batched forward and one
 batched action-VJP of the `T` terms.
@@ -31,7 +33,7 @@ class LiftedGradient(NamedTuple):
     """The lifted objective and its gradient at one point.
 
     Attributes:
-      loss: `[]`, `L` (plus the action cost).
+      loss: `[]`, `L` (plus the costs of actions and of states on the way).
       residual: `[]`, the dynamics part of `L`, `Σ_t ||F_t - s_{t+1}||²`.
       states: Leaves `[T, ...]`, `∂L/∂s_t` for `t = 1..T`; zero for the pinned `s_T`.
       actions: `[T, A]`, `∂L/∂a_t`.
@@ -115,6 +117,11 @@ def lifted_gradient(
     slope = jax.tree.map(
         lambda gap, of_goal: 2 * gap + _per_step(weights, gap) * of_goal, gaps, goal_slopes
     )
+    along = jnp.zeros(())
+    if problem.pays_along:
+        costs, slopes = jax.vmap(jax.value_and_grad(problem.along))(predictions)
+        along = problem.sum_until_end(costs)
+        slope = jax.tree.map(jnp.add, slope, slopes)
     slope = _tree.where(fits & valid, slope, 0.0)
     penalty, penalty_slope = jax.value_and_grad(problem.penalty)(actions)
 
@@ -129,7 +136,7 @@ def lifted_gradient(
     action_gradient = problem.until_end(action_gradient) + penalty_slope
 
     gap_terms = sum(jax.tree.leaves(jax.tree.map(_sum_of_squares, gaps)))
-    loss = gap_terms + jnp.sum(weights * goal_terms) + penalty
+    loss = gap_terms + jnp.sum(weights * goal_terms) + penalty + along
     finite = jnp.all(fits | ~valid) & _tree.all_finite((state_gradient, action_gradient, loss))
     return LiftedGradient(
         loss=loss,

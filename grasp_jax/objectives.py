@@ -57,9 +57,7 @@ class QuadraticActionCost:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """Terminal goal distance plus an optional action cost: `d(s_T, g) + c(a_0..a_{T-1})`.
-
-    A cost of states along the way is carried in the state, and added by the distance (README).
+    """Goal distance, action cost, costs along the way: `d(s_T, g) + c(a_0..a_{T-1}) + Σ_t r(s_t)`.
 
     Attributes:
       distance: `(state, goal) -> []`, non-negative, differentiable. With the default, `s_T` is
@@ -67,17 +65,22 @@ class Objective:
         the rest of `s_T` free, and the goal may then be any pytree the distance understands.
       action_cost: `[T, A] -> []`, or None for no penalty. Where a plan has a `length` below `T`,
         or a mesh pads `T`, it sees zeros for the actions from there on: use sums over steps.
+      state_cost: `r`, `(state, goal) -> []`, differentiable, summed over `s_1..s_T`: obstacles to
+        keep away from, a distance to hold on the way. None for no such cost. It need not be
+        positive. GRASP takes it at its one-step predictions, like the dense goal term, LatCo at
+        its states.
     """
 
     distance: Distance = squared_distance
     action_cost: ActionCost | None = None
-
-    def __call__(self, final_state: PyTree, actions: jax.Array, goal: PyTree) -> jax.Array:
-        """The cost of a rollout that ends in `final_state` under `[T, A]` actions. Returns `[]`."""
-        return self.distance(final_state, goal) + self.penalty(actions)
+    state_cost: Distance | None = None
 
     def penalty(self, actions: jax.Array) -> jax.Array:
         """The action cost alone: `[T, A] -> []`, zero when there is none."""
         if self.action_cost is None:
             return jnp.zeros((), cost_dtype(actions.dtype))
         return self.action_cost(actions)
+
+    def along(self, state: PyTree, goal: PyTree) -> jax.Array:
+        """The cost of passing through one state, `[...]` to `[]`; zero when there is none."""
+        return jnp.zeros(()) if self.state_cost is None else self.state_cost(state, goal)

@@ -136,12 +136,12 @@ def _solve(terms: _Terms, guess: jax.Array) -> tuple[jax.Array, jax.Array, jax.A
 def _adjoint(terms: _Terms, states: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The cost `[]` of states `[T, D]` that are a rollout, and its gradient `[T, A]`."""
     problem, actions = terms.problem, terms.actions
-    cost, (end_slope, penalty_slope) = jax.value_and_grad(
-        lambda state, actions: problem.cost(terms.unravel(state), actions), (0, 1)
-    )(states[-1], actions)
+    cost, (state_slopes, penalty_slope) = jax.value_and_grad(
+        lambda states, actions: problem.cost(jax.vmap(terms.unravel)(states), actions), (0, 1)
+    )(states, actions)
     slopes, _ = terms.linearised(states)
     transposed = jnp.swapaxes(jnp.roll(slopes, -1, 0), 1, 2).at[-1].set(0)
-    adjoint = _recurrence(transposed, jnp.zeros_like(states).at[-1].set(end_slope), reverse=True)
+    adjoint = _recurrence(transposed, state_slopes, reverse=True)
     before = terms.before(states)
     _, pull_back = jax.vjp(
         lambda actions: jax.vmap(terms.step)(before, problem.windows(actions), terms.moves), actions
@@ -153,8 +153,8 @@ def _serially(problem: Problem, actions: jax.Array, spent: ParallelGradient) -> 
     """The same, one step after the other, added to what was `spent`."""
 
     def cost_and_states(actions: jax.Array) -> tuple[jax.Array, PyTree]:
-        states = trajectory(problem, actions)
-        return problem.cost(_tree.take(states, -1), actions), _tree.take(states, slice(1, None))
+        states = _tree.take(trajectory(problem, actions), slice(1, None))
+        return problem.cost(states, actions), states
 
     (cost, states), gradient = jax.value_and_grad(cost_and_states, has_aux=True)(actions)
     steps = problem.horizon

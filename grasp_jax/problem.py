@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 
 from grasp_jax import _tree
-from grasp_jax._tree import Frozen, PyTree, freeze, is_number
+from grasp_jax._tree import Frozen, PyTree, cost_dtype, freeze, is_number
 from grasp_jax._weights import with_visible_weights
 from grasp_jax.objectives import Objective
 
@@ -101,9 +101,27 @@ class Problem:
             return actions
         return jnp.where(jnp.arange(self.horizon)[:, None] < self.length, actions, 0)
 
-    def cost(self, final_state: PyTree, actions: jax.Array) -> jax.Array:
-        """The objective of a rollout under `[T, A]` actions that ends in `final_state`: `[]`."""
-        return self.objective(final_state, self.until_end(actions), self.goal)
+    def cost(self, states: PyTree, actions: jax.Array) -> jax.Array:
+        """The objective `[]` of a rollout, `s_1..s_T` `[T, ...]`, under actions `[T, A]`."""
+        along = jax.vmap(self.along)(states) if self.pays_along else None
+        final = self.distance(_tree.take(states, -1))
+        return final + self.penalty(actions) + self.sum_until_end(along)
+
+    @property
+    def pays_along(self) -> bool:
+        """Whether states before the last one cost something."""
+        return self.objective.thaw().state_cost is not None
+
+    def along(self, state: PyTree) -> jax.Array:
+        """The cost of passing through a state: `[]`."""
+        return self.objective.thaw().along(state, self.goal)
+
+    def sum_until_end(self, costs: jax.Array | None) -> jax.Array:
+        """The sum `[]` of costs `[T]` of `s_1..s_T`, up to the goal's step; zero for None."""
+        if costs is None:
+            return jnp.zeros((), cost_dtype(self.actions.dtype))
+        costs = costs.astype(cost_dtype(costs.dtype))
+        return jnp.sum(jnp.where(jnp.arange(self.horizon) < self.end, costs, 0))
 
     def distance(self, state: PyTree) -> jax.Array:
         """`d(state, g)`: `[]`."""

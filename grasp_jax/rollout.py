@@ -28,31 +28,28 @@ def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
     return _tree.prepend(problem.start, states)
 
 
-def final_state(problem: Problem, actions: jax.Array, recompute: bool = False) -> PyTree:
-    """`s_T`, leaves `[...]`, of the rollout under `[T, A]` actions, without storing the others.
+def rollout_cost(problem: Problem, actions: jax.Array, recompute: bool = False) -> jax.Array:
+    """The objective of the true rollout of actions: one model call per step, states not stored.
 
     Args:
       problem: One goal.
       actions: `[T, A]`.
       recompute: A derivative keeps the `T` states alone and evaluates the model a second time,
         instead of keeping what the model computed in all `T` steps.
+
+    Returns:
+      `[]`.
     """
     step, carry, inputs = _stepper(problem, actions)
 
-    def to_next(carry: Carry, inputs: Any) -> tuple[Carry, None]:
-        return step(carry, inputs)[0], None
+    def to_next(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
+        carry, state = step(carry, inputs)
+        return carry, problem.along(state) if problem.pays_along else None
 
     to_next = jax.checkpoint(to_next, prevent_cse=False) if recompute else to_next
-    states, _ = jax.lax.scan(to_next, carry, inputs)
-    return states if problem.context is None else _tree.take(states, -1)
-
-
-def rollout_cost(problem: Problem, actions: jax.Array, recompute: bool = False) -> jax.Array:
-    """The objective of the true rollout of `[T, A]` actions: `[]`. One model call per step.
-
-    Arguments as for `final_state`.
-    """
-    return problem.cost(final_state(problem, actions, recompute), actions)
+    carry, along = jax.lax.scan(to_next, carry, inputs)
+    final = carry if problem.context is None else _tree.take(carry, -1)
+    return problem.distance(final) + problem.penalty(actions) + problem.sum_until_end(along)
 
 
 def _stepper(

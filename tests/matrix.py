@@ -35,7 +35,16 @@ HORIZON = 4
 ACTION_SIZE = 2
 ITERATIONS = 6
 BOUNDS = (-0.7, jnp.array([0.7, 0.3]))
-OBJECTIVE = grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(0.01))
+
+
+def on_the_way(state: Any, goal: Any) -> jax.Array:
+    """The matrix cost of passing through a state."""
+    return 0.02 * jnp.sum((state["position"] - 0.5 * goal["position"] - 0.2) ** 2)
+
+
+OBJECTIVE = grasp_jax.Objective(
+    action_cost=grasp_jax.QuadraticActionCost(0.01), state_cost=on_the_way
+)
 
 _gd = GD(0.1, iterations=2)
 _cem = CEM(samples=8, elites=3, iterations=2, std=0.5)
@@ -147,7 +156,8 @@ def rollout(weights: jax.Array, state: Any, actions: jax.Array) -> Any:
 def cost(states: Any, actions: jax.Array, goal: Any) -> jax.Array:
     """The matrix objective, written out."""
     gaps = [jnp.sum((states[k][-1] - goal[k]) ** 2) for k in ("position", "memory")]
-    return gaps[0] + gaps[1] + 0.01 * jnp.sum(actions**2)
+    way = states["position"][1:] - 0.5 * goal["position"] - 0.2
+    return gaps[0] + gaps[1] + 0.01 * jnp.sum(actions**2) + 0.02 * jnp.sum(way**2)
 
 
 def assert_same(a: Any, b: Any) -> None:

@@ -280,7 +280,17 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "action cost of a vector": (
         {"objective": Objective(action_cost=lambda a: a.sum(0))},
         ValueError,
-        ["objective must return one floating number", "float32[2]"],
+        ["objective.action_cost must return one floating number", "float32[2]"],
+    ),
+    "state cost of a vector": (
+        {"objective": Objective(state_cost=lambda s, g: jnp.abs(s - g))},
+        ValueError,
+        ["objective.state_cost must return one floating number", "float32[3]"],
+    ),
+    "state cost of the state alone": (
+        {"objective": Objective(state_cost=lambda s: jnp.sum(s))},
+        ValueError,
+        ["objective failed", "float32[3]", "positional argument"],
     ),
     # context
     "context not a Context": (

@@ -30,10 +30,18 @@ def chaos(state: jax.Array, action: jax.Array) -> jax.Array:
     return jnp.cos(4 * state + action)
 
 
+def swing(state: dict[str, jax.Array], goal: Any) -> jax.Array:
+    """A cost along the way."""
+    del goal
+    return sum((jnp.sum(jnp.cos(x)) for x in jax.tree.leaves(state)), jnp.zeros(())) / T
+
+
 def problem(model: Any, state: Any, horizon: int = T, length: int | None = None) -> Problem:
     goal = jax.tree.map(jnp.ones_like, state)
     guess = jnp.zeros((horizon, 2))
-    objective = grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(0.01))
+    objective = grasp_jax.Objective(
+        action_cost=grasp_jax.QuadraticActionCost(0.01), state_cost=swing
+    )
     return open_problem(
         model, state, goal, guess, key(), None, None, objective, None, length, None
     )[0]  # fmt: skip

@@ -1,6 +1,6 @@
 """GD: gradient descent on the actions through the serial rollout (the shooting method).
 
-    min_a  d(s_T(a), g) + c(a),   s_{t+1} = F(s_t, a_t)
+    min_a  d(s_T(a), g) + c(a) + Σ_t r(s_t),   s_{t+1} = F(s_t, a_t)
 
 Any optax optimiser that reads gradients alone (not those that search along a line). DINO-WM's
 planner (Zhou et al. 2024) is SGD with rate 1 and a little action noise; an honest gradient baseline

@@ -4,8 +4,9 @@ All states `s_1..s_T` and actions are variables; the model is a constraint whose
 
     min_{s,a}  d(s_T, g) + w Σ_{t<T} d(s_t, g) + c(a) + Σ_t λ_t ||F(s_t, a_t) - s_{t+1}||²
 
-Unlike GRASP the gradient passes through the model's state input. `LatCo` descends by a first-order
-optimiser; `LatCo.gauss_newton` solves for all variables at once, for small states only.
+(and costs along the way, where the objective has some). Unlike GRASP the gradient passes through the
+model's state input. `LatCo` descends by a first-order optimiser; `LatCo.gauss_newton` solves for
+all variables at once, for small states only.
 """
 
 import dataclasses
@@ -60,11 +61,13 @@ def _violation(residuals: PyTree) -> jax.Array:
     return sum(jax.tree.leaves(jax.tree.map(per_step, residuals)), start=jnp.zeros(()))
 
 
-def _goal_cost(problem: Problem, states: PyTree, goal_weight: Scalar) -> jax.Array:
-    """`d(s_T, g) + w Σ_{t<T} d(s_t, g)`, `[]`."""
+def _state_costs(problem: Problem, states: PyTree, goal_weight: Scalar) -> jax.Array:
+    """`d(s_T, g) + w Σ_{t<T} d(s_t, g) + Σ_t r(s_t)`, `[]`."""
     steps, end = jnp.arange(problem.horizon), problem.end - 1
     weights = jnp.where(steps < end, goal_weight, jnp.where(steps == end, 1.0, 0.0))
-    return jnp.sum(weights * jax.vmap(problem.distance)(states))
+    goal = jnp.sum(weights * jax.vmap(problem.distance)(states))
+    along = jax.vmap(problem.along)(states) if problem.pays_along else None
+    return goal + problem.sum_until_end(along)
 
 
 @jax.tree_util.register_dataclass
@@ -134,8 +137,8 @@ class LatCo:
         def loss(variables: tuple[PyTree, jax.Array]) -> tuple[jax.Array, jax.Array]:
             states, actions = variables
             violation = _violation(_residuals(problem, states, actions))
-            goal = _goal_cost(problem, states, self.goal_weight)
-            total = goal + problem.penalty(actions) + jnp.sum(state.multipliers * violation)
+            costs = _state_costs(problem, states, self.goal_weight)
+            total = costs + problem.penalty(actions) + jnp.sum(state.multipliers * violation)
             return total, violation
 
         (value, violation), gradient = jax.value_and_grad(loss, has_aux=True)(variables)
@@ -193,6 +196,8 @@ class LatCoGNState(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class LatCoGN:
     """LatCo by damped Gauss-Newton on all `T · (D + A)` variables; dense, for small states.
+
+    For convex distances and costs: where their curvature is negative it stops moving.
 
     `λ_t ← λ_t (1 + rate · log10((v_t + 0.1 ε) / ε))` with `v_t` the violation, as in the LatCo
     repository.
@@ -263,7 +268,7 @@ class LatCoGN:
 
         def rest(z: jax.Array) -> jax.Array:
             states, actions = unravel(z)
-            return _goal_cost(problem, states, self.goal_weight) + problem.penalty(actions)
+            return _state_costs(problem, states, self.goal_weight) + problem.penalty(actions)
 
         jacobian, residual = jax.jacfwd(weighted_residual, has_aux=True)(variables)
         value, slope = jax.value_and_grad(rest)(variables)
