@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from grasp_jax import programs
+from grasp_jax._promotion import usual_promotion
 from grasp_jax._tree import Frozen, PyTree, describe, freeze
 from grasp_jax._weights import with_visible_weights
 from grasp_jax.checks import check_key
@@ -79,6 +80,7 @@ class CompiledPlan:
             ) from error
 
 
+@usual_promotion
 def compile_plan(
     dynamics: Any,
     state: PyTree,

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from grasp_jax._promotion import usual_promotion
 from grasp_jax._settings import require, static
 from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.checks import check_key
@@ -123,6 +124,7 @@ class MPC:
         zero = jnp.zeros((), jnp.int32)
         return MPCState(actions, context, zero, key, zero)
 
+    @usual_promotion
     def step(
         self, state: MPCState, observation: PyTree, goal: PyTree
     ) -> tuple[jax.Array, MPCState, jax.Array]:

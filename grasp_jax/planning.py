@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 
 from grasp_jax import checks, programs, sharding
+from grasp_jax._promotion import usual_promotion
 from grasp_jax._tree import Frozen, PyTree, freeze, is_number
 from grasp_jax.driver import Metrics, Plan, SearchState
 from grasp_jax.objectives import Objective
@@ -19,6 +20,7 @@ from grasp_jax.problem import Context, Problem, check_bound_values, make_problem
 from grasp_jax.programs import Search
 
 
+@usual_promotion
 def plan(
     dynamics: Any,
     state: PyTree,
@@ -79,6 +81,7 @@ def plan(
     return sharding.cut_time(found, problem.actions.shape[-2], axis=0)
 
 
+@usual_promotion
 def plan_batch(
     dynamics: Any,
     state: PyTree,
@@ -145,6 +148,7 @@ def plan_batch(
     return sharding.cut_time(found, problem.actions.shape[-2], axis=1)
 
 
+@usual_promotion
 def start(
     dynamics: Any,
     state: PyTree,
@@ -168,6 +172,7 @@ def start(
     return Search(padded, frozen, begun, horizon=problem.horizon)
 
 
+@usual_promotion
 def start_batch(
     dynamics: Any,
     state: PyTree,
@@ -203,6 +208,7 @@ def start_batch(
     return Search(padded, frozen, begun, horizon=problem.actions.shape[-2], batched=True)
 
 
+@usual_promotion
 def advance(search: Search, iterations: int) -> Search:
     """The same search after `iterations` more iterations; each new count compiles once.
 
@@ -221,6 +227,7 @@ def advance(search: Search, iterations: int) -> Search:
     return dataclasses.replace(search, state=state, metrics=(*search.metrics, rows))
 
 
+@usual_promotion
 def read(search: Search) -> Plan:
     """The plan a search would return now; the search itself is unchanged.
 

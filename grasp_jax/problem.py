@@ -261,7 +261,7 @@ def _bounds(bounds: tuple[Any, Any] | None, actions: jax.Array) -> tuple[jax.Arr
     size = actions.shape[-1:]
     dtype = actions.dtype if jnp.issubdtype(actions.dtype, jnp.floating) else jnp.float32
     if bounds is None:
-        return jnp.full(size, -jnp.inf, dtype), jnp.full(size, jnp.inf, dtype)
+        return jnp.asarray(np.full(size, -np.inf, dtype)), jnp.asarray(np.full(size, np.inf, dtype))
     if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
         raise ValueError(
             f"bounds must be a pair (low, high), each a number or an array [A], got {bounds!r:.80}."
@@ -271,7 +271,7 @@ def _bounds(bounds: tuple[Any, Any] | None, actions: jax.Array) -> tuple[jax.Arr
 
 def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Array:
     try:
-        array = _inwards(jnp.asarray(value), which, dtype)
+        array = _inwards(value, which, dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"bounds: {which} must be a number or an array {list(size)}, got "
@@ -282,15 +282,22 @@ def _bound(value: Any, which: str, size: tuple[int, ...], dtype: Any) -> jax.Arr
             f"bounds: {which} has shape {list(array.shape)}, expected a number or {list(size)} "
             "(one entry per action dimension, the last axis of actions)."
         )
-    return jnp.broadcast_to(array, size)
+    wide = jnp.broadcast_to if isinstance(array, jax.Array) else np.broadcast_to
+    return jnp.asarray(wide(array, size))
 
 
-def _inwards(bound: jax.Array, which: str, dtype: Any) -> jax.Array:
-    """A bound in the dtype of the actions, rounded to the inner side."""
-    found, inside = bound.astype(dtype), jnp.asarray(jnp.inf if which == "low" else -jnp.inf, dtype)
-    exact, wide = jnp.asarray(bound, jnp.promote_types(bound.dtype, dtype)), found
-    outside = wide < exact if which == "low" else wide > exact
-    return jnp.where(outside, jnp.nextafter(found, inside), found)
+def _inwards(bound: Any, which: str, dtype: Any) -> Any:
+    """A bound in the dtype of the actions, rounded to the inner side.
+
+    By NumPy where it can be: every operation of JAX outside a program takes 20 us and more.
+    """
+    xp = jnp if any(isinstance(x, jax.Array) for x in jax.tree.leaves(bound)) else np
+    exact = xp.asarray(bound)
+    exact = exact.astype(jax.dtypes.canonicalize_dtype(exact.dtype))
+    found, inside = exact.astype(dtype), xp.asarray(jnp.inf if which == "low" else -jnp.inf, dtype)
+    exact = exact.astype(jnp.promote_types(exact.dtype, dtype))
+    outside = found < exact if which == "low" else found > exact
+    return xp.where(outside, xp.nextafter(found, inside), found)
 
 
 def check_bound_values(bounds: tuple[Any, Any] | None) -> None:

@@ -4,7 +4,7 @@ All states `s_1..s_T` and actions are variables; the model is a constraint whose
 
     min_{s,a}  d(s_T, g) + w Σ_{t<T} d(s_t, g) + c(a) + Σ_t λ_t ||F(s_t, a_t) - s_{t+1}||²
 
-(and costs along the way, where the objective has some). Unlike GRASP the gradient passes through the
+(and costs along the way, where there are some). Unlike GRASP the gradient passes through the
 model's state input. `LatCo` descends by a first-order optimiser; `LatCo.gauss_newton` solves for
 all variables at once, for small states only.
 """

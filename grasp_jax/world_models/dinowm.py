@@ -9,6 +9,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from grasp_jax._promotion import usual_promotion
 from grasp_jax._settings import Scalar
 from grasp_jax._tree import PyTree
 from grasp_jax.objectives import Objective, squares
@@ -127,6 +128,7 @@ class DinoWM:
         """The authors' goal cost, with `α = 1`."""
         return Objective(PatchDistance())
 
+    @usual_promotion
     def encode(self, pixels: jax.Array, proprio: jax.Array | None = None) -> State:
         """States of frames.
 

@@ -10,6 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from grasp_jax._promotion import usual_promotion
 from grasp_jax.objectives import Objective, squared_distance
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
@@ -132,6 +133,7 @@ class LeWM:
         """The authors' goal cost: the squared distance of the last latent to the goal's."""
         return Objective(squared_distance)
 
+    @usual_promotion
     def encode(self, pixels: jax.Array) -> jax.Array:
         """Latents of frames.
 
