@@ -53,6 +53,7 @@ def require_number(
     shape: tuple[int, ...] = (),
     schedule: bool = False,
     optional: bool = False,
+    state: PyTree = None,
 ) -> None:
     """Raises unless a field is a number that broadcasts to `shape`.
 
@@ -62,11 +63,13 @@ def require_number(
       shape: For example `[T, A]`.
       schedule: A function of the iteration that returns such a number will do.
       optional: None will do.
+      state: A pytree of numbers with the structure of this one will do.
     """
     value = getattr(planner, field)
     name, held = f"{type(planner).__name__}.{field}", value
     expected = "a number" if not shape else f"a number or an array that broadcasts to {list(shape)}"
     expected += " or a schedule of the iteration" if schedule else ""
+    expected += " or a pytree of numbers like the state" if state is not None else ""
     expected += " or None" if optional else ""
     if value is None and optional:
         return
@@ -78,8 +81,9 @@ def require_number(
                 f"{name} must be {expected}, got {held!r:.60}, which fails when it is called with "
                 f"the iteration, an int32[]: {type(error).__name__}: {error!s:.200}."
             ) from error
-    known = is_number(value) or isinstance(value, jax.ShapeDtypeStruct)
-    if not known:
+    if _numbers_like(value, state):
+        return
+    if not _is_number(value):
         raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {held!r:.60}.")
     found = tuple(getattr(value, "shape", ()))
     try:
@@ -89,14 +93,28 @@ def require_number(
     require(fits, f"{name} must be {expected}, got an array of shape {list(found)}.")
 
 
+def _numbers_like(value: Any, tree: PyTree) -> bool:
+    """Whether `value` holds one number `[]` for every leaf of `tree`; no for a leaf alone."""
+    structure = jax.tree.structure(tree)
+    if jax.tree_util.treedef_is_leaf(structure) or jax.tree.structure(value) != structure:
+        return False
+    return all(_is_number(x) and jnp.shape(x) == () for x in jax.tree.leaves(value))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, or what a schedule said that it returns."""
+    return is_number(value) or isinstance(value, jax.ShapeDtypeStruct)
+
+
 def require_range(record: Any, field: str, low: float, high: float = np.inf) -> None:
     """Raises ValueError unless a field lies in `[low, high)`; Python and NumPy numbers only.
 
     For `__post_init__`: inside a program the field is a tracer, and passes.
     """
     value = getattr(record, field)
-    known = is_number(value) and not isinstance(value, jax.Array)
-    if known and not np.all((np.asarray(value) >= low) & (np.asarray(value) < high)):
+    numbers = [] if callable(value) else jax.tree.leaves(value)
+    known = [np.asarray(x) for x in numbers if is_number(x) and not isinstance(x, jax.Array)]
+    if not all(np.all((x >= low) & (x < high)) for x in known):
         upper = "" if high == np.inf else f" and below {high}"
         raise ValueError(
             f"{type(record).__name__}.{field} must be at least {low}{upper}, got {value!r:.60}."

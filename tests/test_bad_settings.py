@@ -22,6 +22,10 @@ SETTINGS: dict[str, tuple[Any, list[str]]] = {
         GRASP(state_rate=lambda i: jnp.ones(3) * i),
         ["GRASP.state_rate", "shape [3]"],
     ),
+    "rates of leaves that the state has not": (
+        GRASP(state_rate={"x": 0.1}),
+        ["GRASP.state_rate", "a pytree of numbers like the state", "dict"],
+    ),
     "no goal weight": (GRASP(goal_weight=None), ["GRASP.goal_weight", "NoneType"]),  # pyright: ignore[reportArgumentType]
     "a noise as its size": (
         GRASP(state_noise=grasp_jax.White()),  # pyright: ignore[reportArgumentType]
@@ -80,6 +84,7 @@ RANGES: dict[str, Any] = {
     ),
     "GD.learning_rate must be at least 0, got -0.1": lambda: GD(-0.1),
     "GD.learning_rate must be at least 0, got nan": lambda: GD(float("nan")),
+    "GRASP.state_noise must be at least 0, got {'x': -1": lambda: GRASP(state_noise={"x": -1.0}),
     "GRASP.goal_weight must be at least 0, got -1": lambda: GRASP(goal_weight=-1.0),
     "LatCo.multiplier must be at least 0, got -1": lambda: LatCo(multiplier=-1.0),
     "MultiStart.start_noise must be at least 0, got -1": lambda: grasp_jax.MultiStart(

@@ -255,3 +255,24 @@ def test_a_schedule_of_a_rate_follows_the_iteration_across_syncs():
     assert_same(late.actions, early.actions)
     moving = solve(dataclasses.replace(planner, state_rate=0.1)).state.planner
     assert jnp.abs(moving.states - late.states).max() > 0.05
+
+
+def test_rates_and_noises_of_states_may_differ_between_leaves():
+    def steps(planner: GRASP) -> Any:
+        return matrix.solve(planner).state.planner.states
+
+    still = GRASP(iterations=3, state_rate=0.0, state_noise=None, sync=None)
+    both = dataclasses.replace(still, state_rate=0.1)
+    one = dataclasses.replace(still, state_rate={"position": 0.1, "memory": 0.0})
+    faded = dataclasses.replace(still, state_rate=lambda i: {"position": 0.1, "memory": 0.0 * i})
+    shaken = dataclasses.replace(still, state_noise={"position": 0.0, "memory": 0.2})
+    first, frozen = steps(both), steps(still)
+    for planner in (one, faded):
+        found = steps(planner)
+        assert_same(found["memory"], frozen["memory"])
+        assert jnp.abs(found["position"] - frozen["position"]).max() > 0.05
+    assert jnp.abs(first["memory"] - frozen["memory"]).max() > 0.05
+    assert_same(steps(shaken)["position"], frozen["position"])
+    assert jnp.abs(steps(shaken)["memory"] - frozen["memory"]).max() > 0.05
+    equal = dataclasses.replace(still, state_rate={"position": 0.1, "memory": 0.1})
+    assert_close(steps(equal), first, 1e-6)

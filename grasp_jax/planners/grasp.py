@@ -17,6 +17,7 @@ terms. What comes back is the best plan by rollout cost (the driver keeps it).
 """
 
 import dataclasses
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import jax
@@ -39,7 +40,7 @@ from grasp_jax._settings import (
 from grasp_jax._tree import PyTree
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
 from grasp_jax.noise import Correlated, Noise, White, add_noise
-from grasp_jax.paths import Line, Path, calls, require_path, states_alike, with_end
+from grasp_jax.paths import Line, Path, Scale, calls, require_path, states_alike, with_end
 from grasp_jax.planners.base import (
     Planner,
     Progress,
@@ -93,10 +94,11 @@ class GRASP:
 
     Attributes:
       iterations: Lifted iterations.
-      state_rate: `η_s`, a number or a schedule of the iteration; 0 freezes the virtual states.
+      state_rate: `η_s`, a number, a pytree of numbers like the state, or a schedule of the
+        iteration that returns such; 0 freezes the virtual states.
       action_rate: `η_a`, likewise; 0 leaves the actions to the sync.
       goal_weight: `γ`, a number or a schedule of the iteration; 0 drops the dense goal term.
-      state_noise: `σ`, a number or a schedule of the iteration; None for none.
+      state_noise: `σ`, likewise; None for none.
       noise: Shape of the state noise over time.
       path: Where the virtual states start.
       optimizer: Factory for both optimisers, called with a rate: `optax.adam`, `optax.sgd`.
@@ -113,10 +115,10 @@ class GRASP:
     """
 
     iterations: int = static(750)
-    state_rate: Scalar | Schedule = 0.1
+    state_rate: Scale | Schedule = 0.1
     action_rate: Scalar | Schedule = 0.005
     goal_weight: Scalar | Schedule = 1.0
-    state_noise: Scalar | Schedule | None = 0.005
+    state_noise: Scale | Schedule | None = 0.005
     noise: Noise = White()
     path: Path = Line()
     optimizer: Optimizer = static(optax.adam)
@@ -161,9 +163,10 @@ class GRASP:
         require_count(self, "sync_every")
         if self.time_chunk is not None:
             require_count(self, "time_chunk")
-        for field in ("state_rate", "action_rate", "goal_weight"):
+        for field in ("action_rate", "goal_weight"):
             require_number(self, field, schedule=True)
-        require_number(self, "state_noise", schedule=True, optional=True)
+        require_number(self, "state_rate", schedule=True, state=problem.start)
+        require_number(self, "state_noise", schedule=True, optional=True, state=problem.start)
         require_number(self, "sync_noise", problem.actions.shape, optional=True)
         require_optimizer(self, problem.actions)
         require_noise(self, states_alike(problem))
@@ -242,8 +245,13 @@ class GRASP:
         self, iteration: jax.Array | int
     ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
         """Those of the states and of the actions at this iteration."""
-        rates = value_at(self.state_rate, iteration), value_at(self.action_rate, iteration)
-        return self.optimizer(rates[0]), self.optimizer(rates[1])
+        of_actions = self.optimizer(value_at(self.action_rate, iteration))
+        rates, structure = jax.tree.flatten(value_at(self.state_rate, iteration))
+        if jax.tree_util.treedef_is_leaf(structure):
+            return self.optimizer(rates[0]), of_actions
+        of_leaves: dict[Hashable, optax.GradientTransformation]
+        of_leaves = {i: self.optimizer(rate) for i, rate in enumerate(rates)}
+        return optax.multi_transform(of_leaves, structure.unflatten(of_leaves)), of_actions
 
     def _descend(
         self, problem: Problem, state: GRASPState, key: jax.Array, iteration: jax.Array

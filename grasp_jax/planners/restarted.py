@@ -22,7 +22,7 @@ def restarted_grasp(
     state_noise: Scale = 0.1,
     action_noise: Scalar | None = 0.3,
     start_noise: Scalar = 0.5,
-    state_rate: Scalar = 0.03,
+    state_rate: Scale = 0.03,
     action_rate: Scalar = 0.1,
     sync: Planner = _SYNC,
     exchange: int | None = 1,
@@ -46,7 +46,7 @@ def restarted_grasp(
         pytree like the state.
       action_noise: Standard deviation on the actions before each sync, or None.
       start_noise: Standard deviation on the first actions of all searches but one.
-      state_rate: `η_s`, of Adam.
+      state_rate: `η_s`, of Adam: a number, or a pytree like the state.
       action_rate: `η_a`, of Adam.
       sync: The serial planner; by default `GD(0.1, iterations=30)`.
       exchange: Cycles after which the worse half goes on from copies of the better half, or None.
