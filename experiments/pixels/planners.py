@@ -185,7 +185,12 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         return {**found, "GRASP-iCEM": sampled_maze_grasp(), "GRASP-x2/3": less, "iCEM-x2": double}
     if task == "pointmaze":
         return {**found, **lifted_alone()}
-    more = {"GRASP-author": author, "GRASP-iCEM": sampled_grasp(), "GRASP-wide": wide_grasp()}
+    more = {
+        "iCEM-15": ICEM(300, 15, std=1.5, noise=Colored(1.0, stacked=STACKED)),
+        "GRASP-author": author,
+        "GRASP-iCEM": sampled_grasp(),
+        "GRASP-wide": wide_grasp(),
+    }
     return {**found, **more, **short_searches()}
 
 
