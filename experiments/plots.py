@@ -41,6 +41,7 @@ _COLORS = {
     "GD-Adam-x8": "#b5651d",
     "GD-Adam-x16": "#08306b",
     "iCEM-x2": "#5f7a12",
+    "iCEM-15": "#5f7a12",
 }
 _SPARE = ("#bcbd22", "#393b79", "#843c39", "#637939", "#7b4173", "#3182bd", "#b5651d")
 _MARKERS = "osD^vP*X<>hp"

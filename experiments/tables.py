@@ -23,6 +23,7 @@ from experiments.tables_speed import (
 PAIRS = (
     ("GRASP", "GD-Adam-x8"),
     ("GRASP", "iCEM"),
+    ("GRASP", "iCEM-15"),
     ("GRASP", "CEM"),
     ("GRASP", "MPPI"),
     ("GRASP", "GD-Adam-exchange"),
@@ -36,6 +37,7 @@ PAIRS = (
 
 PIXEL_PAIRS = (
     ("GRASP", "iCEM"),
+    ("GRASP", "iCEM-15"),
     ("GRASP", "GD-Adam-x8"),
     ("GRASP", "CEM"),
     ("GRASP", "MPPI"),
@@ -60,7 +62,7 @@ WALL_PAIRS = (
 )
 
 # Not variants of GRASP, and not those with a budget of their own.
-BASELINES = ("CEM", "CEM-correlated", "iCEM", "MPPI", "LatCo")
+BASELINES = ("CEM", "CEM-correlated", "iCEM", "iCEM-15", "MPPI", "LatCo")
 BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8", "GD-Adam-exchange")
 
 HEADLINES = (

@@ -96,9 +96,9 @@ class GRASP:
       iterations: Lifted iterations.
       state_rate: `η_s`, a number, a pytree of numbers like the state, or a schedule of the
         iteration that returns such; 0 freezes the virtual states.
-      action_rate: `η_a`, likewise; 0 leaves the actions to the sync.
-      goal_weight: `γ`, a number or a schedule of the iteration; 0 drops the dense goal term.
-      state_noise: `σ`, likewise; None for none.
+      action_rate: `η_a`, a number or a schedule; 0 leaves the actions to the sync.
+      goal_weight: `γ`, a number or a schedule; 0 drops the dense goal term.
+      state_noise: `σ`, like `state_rate`; None for none.
       noise: Shape of the state noise over time.
       path: Where the virtual states start.
       optimizer: Factory for both optimisers, called with a rate: `optax.adam`, `optax.sgd`.
