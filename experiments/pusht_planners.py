@@ -80,6 +80,7 @@ def planners() -> dict[str, Any]:
 def extra() -> dict[str, Any]:
     """Parts of GRASP, Adam with what GRASP has, and `-x2`: twice the budget."""
     return {
+        "CEM-15": CEM(300, 15, std=3.0),
         "iCEM-15": ICEM(300, 15, std=1.0, noise=Colored(1.0, stacked=5)),
         "GRASP-no-exchange": grasp(),
         "GRASP-sync-only": sync_only(exchange=2),

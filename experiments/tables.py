@@ -25,6 +25,7 @@ PAIRS = (
     ("GRASP", "iCEM"),
     ("GRASP", "iCEM-15"),
     ("GRASP", "CEM"),
+    ("GRASP", "CEM-15"),
     ("GRASP", "MPPI"),
     ("GRASP", "GD-Adam-exchange"),
     ("GRASP", "GRASP-no-exchange"),
@@ -40,6 +41,7 @@ PIXEL_PAIRS = (
     ("GRASP", "iCEM-15"),
     ("GRASP", "GD-Adam-x8"),
     ("GRASP", "CEM"),
+    ("GRASP", "CEM-15"),
     ("GRASP", "MPPI"),
     ("GRASP", "GRASP-sync-only"),
     ("GRASP-plain", "GD-Adam-long"),
@@ -62,7 +64,7 @@ WALL_PAIRS = (
 )
 
 # Not variants of GRASP, and not those with a budget of their own.
-BASELINES = ("CEM", "CEM-correlated", "iCEM", "iCEM-15", "MPPI", "LatCo")
+BASELINES = ("CEM", "CEM-15", "CEM-correlated", "iCEM", "iCEM-15", "MPPI", "LatCo")
 BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8", "GD-Adam-exchange")
 
 HEADLINES = (

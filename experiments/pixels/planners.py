@@ -186,6 +186,7 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     if task == "pointmaze":
         return {**found, **lifted_alone()}
     more = {
+        "CEM-15": CEM(300, 15, std=1.5),
         "iCEM-15": ICEM(300, 15, std=1.5, noise=Colored(1.0, stacked=STACKED)),
         "GRASP-author": author,
         "GRASP-iCEM": sampled_grasp(),
