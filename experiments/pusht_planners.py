@@ -84,6 +84,7 @@ def extra() -> dict[str, Any]:
         "iCEM-15": ICEM(300, 15, std=1.0, noise=Colored(1.0, stacked=5)),
         "GRASP-no-exchange": grasp(),
         "GRASP-sync-only": sync_only(exchange=2),
+        "GD-Adam-16x150": MultiStart(GD(0.03, 150), 16, 1.0, RESTART),
         "GD-Adam-exchange": MultiStart(GD(0.03, 300, action_noise=0.03), 8, 1.0, RESTART, 50),
         "GD-Adam-long": long_descent(planners()),
         "iCEM-x2": ICEM(600, 60, 10, std=1.0, noise=Colored(1.0, stacked=5)),

@@ -22,6 +22,7 @@ from experiments.tables_speed import (
 
 PAIRS = (
     ("GRASP", "GD-Adam-x8"),
+    ("GRASP", "GD-Adam-16x150"),
     ("GRASP", "iCEM"),
     ("GRASP", "iCEM-15"),
     ("GRASP", "CEM"),
@@ -65,7 +66,8 @@ WALL_PAIRS = (
 
 # Not variants of GRASP, and not those with a budget of their own.
 BASELINES = ("CEM", "CEM-15", "CEM-correlated", "iCEM", "iCEM-15", "MPPI", "LatCo")
-BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8", "GD-Adam-exchange")
+BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8", "GD-Adam-16x150")
+BASELINES += ("GD-Adam-exchange",)
 
 HEADLINES = (
     ("Push-T, states, H = 40", "pusht_state", "pusht", 40),
