@@ -14,7 +14,8 @@ def usual_promotion(function: Callable[P, R]) -> Callable[P, R]:
     """`function` under JAX's default ranks and dtypes.
 
     With `jax_numpy_rank_promotion="raise"` or `jax_numpy_dtype_promotion="strict"` neither our
-    broadcasting nor optax's optimisers would trace.
+    broadcasting nor optax's optimisers would trace. The caller's model and objective are traced
+    inside, and so without the promotions' errors too.
     """
 
     @functools.wraps(function)

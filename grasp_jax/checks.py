@@ -178,23 +178,28 @@ def _check_objective(problem: Problem) -> None:
             "objective=grasp_jax.Objective(distance=lambda state, goal: ...). For many goals at "
             "once use plan_batch."
         )
+    state, actions = problem.start, problem.actions
+    _check_term("distance", problem.distance, state, problem)
+    _check_term("action_cost", problem.penalty, actions, problem)
+    _check_term("state_cost", problem.along, state, problem)
+
+
+def _check_term(name: str, term: Any, argument: PyTree, problem: Problem) -> None:
+    """Raises ValueError unless a term of the objective takes its argument, and returns a number."""
+    takes = "(actions)" if name == "action_cost" else "(state, goal)"
     try:
-        distance = jax.eval_shape(problem.distance, problem.start)
-        penalty = jax.eval_shape(problem.penalty, problem.actions)
-        along = jax.eval_shape(problem.along, problem.start)
+        value = jax.eval_shape(term, argument)
     except Exception as error:
         raise ValueError(
-            f"objective failed on state {describe(problem.start)}, actions "
-            f"{describe(problem.actions)}, goal {describe(problem.goal)}: "
-            f"{type(error).__name__}: {error}"
+            f"objective.{name} failed; it is called as {name}{takes} on state "
+            f"{describe(problem.start)}, actions {describe(problem.actions)}, goal "
+            f"{describe(problem.goal)}: {type(error).__name__}: {error}"
         ) from error
-    named = {"distance": distance, "action_cost": penalty, "state_cost": along}
-    for name, value in named.items():
-        if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
-            raise ValueError(
-                f"objective.{name} must return one floating number [], got {describe(value)}. "
-                "Reduce it with jnp.sum, or cast it."
-            )
+    if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise ValueError(
+            f"objective.{name} must return one floating number [], got {describe(value)}. "
+            "Reduce it with jnp.sum, or cast it."
+        )
 
 
 def _signature(tree: PyTree) -> Any:

@@ -68,7 +68,7 @@ class Objective:
       state_cost: `r`, `(state, goal) -> []`, differentiable, summed over `s_1..s_T`: obstacles to
         keep away from, a distance to hold on the way. None for no such cost. It need not be
         positive. GRASP takes it at its one-step predictions, like the dense goal term, LatCo at
-        its states.
+        its states, the goal among them.
     """
 
     distance: Distance = squared_distance

@@ -293,11 +293,16 @@ def _inwards(bound: Any, which: str, dtype: Any) -> Any:
     """
     xp = jnp if any(isinstance(x, jax.Array) for x in jax.tree.leaves(bound)) else np
     exact = xp.asarray(bound)
-    exact = exact.astype(jax.dtypes.canonicalize_dtype(exact.dtype))
-    found, inside = exact.astype(dtype), xp.asarray(jnp.inf if which == "low" else -jnp.inf, dtype)
-    exact = exact.astype(jnp.promote_types(exact.dtype, dtype))
-    outside = found < exact if which == "low" else found > exact
-    return xp.where(outside, xp.nextafter(found, inside), found)
+    kind = jax.dtypes.canonicalize_dtype(exact.dtype)
+    if jnp.issubdtype(kind, jnp.integer):  # neither wrapped to int32 nor compared in half precision
+        kind = np.float64 if xp is np else cost_dtype(dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        exact = exact.astype(kind)
+        found = exact.astype(dtype)
+        inside = xp.asarray(jnp.inf if which == "low" else -jnp.inf, dtype)
+        exact = exact.astype(jnp.promote_types(kind, dtype))
+        outside = found < exact if which == "low" else found > exact
+        return xp.where(outside, xp.nextafter(found, inside), found)
 
 
 def check_bound_values(bounds: tuple[Any, Any] | None) -> None:

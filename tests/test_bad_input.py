@@ -275,7 +275,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "objective that raises": (
         {"objective": Objective(distance=lambda s, g: s["x"])},
         ValueError,
-        ["objective failed", "float32[3]"],
+        ["objective.distance failed", "distance(state, goal)", "float32[3]"],
     ),
     "action cost of an integer": (
         {"objective": Objective(action_cost=lambda a: jnp.sum(jnp.abs(a) > 0.5))},
@@ -295,7 +295,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "state cost of the state alone": (
         {"objective": Objective(state_cost=lambda s: jnp.sum(s))},
         ValueError,
-        ["objective failed", "float32[3]", "positional argument"],
+        ["objective.state_cost failed", "state_cost(state, goal)", "positional argument"],
     ),
     # context
     "context not a Context": (

@@ -9,6 +9,7 @@ import pytest
 
 import grasp_jax
 from grasp_jax import GD
+from grasp_jax import problem as problem_module
 
 PROBLEM = (jnp.zeros(2), jnp.full(2, 9.0), jnp.zeros((3, 2)), jax.random.key(0))
 
@@ -63,6 +64,20 @@ def test_bounds_are_rounded_inwards(dtype: Any, bound: float):
     )
     largest = jnp.abs(found.actions.astype(jnp.float32)).max()
     assert 0.99 * bound <= largest <= jnp.float32(bound)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("whole", [3, 259, 2051, 100_000, 2**40])
+def test_whole_numbers_are_bounds_like_others(dtype: Any, whole: int):
+    # In half precision 259 and 2051 round outwards; 2**40 is none of int32; 100000 none of float16.
+    actions = PROBLEM[2].astype(dtype)
+    with np.errstate(all="raise"):
+        for bound in (whole, np.full(2, whole), [whole, float(whole)]):
+            low, high = problem_module._bounds((-whole, bound), actions)
+            assert low.dtype == high.dtype == dtype
+            exact = np.asarray(high).astype(np.float64)
+            assert (exact <= whole).all() and (exact >= min(whole, 65504) * 0.99).all()
+            assert np.asarray(low).astype(np.float64).tolist() == (-exact).tolist()
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,9 @@ class GRASP:
 
     Attributes:
       iterations: Lifted iterations.
-      state_rate: `η_s`, a number, a pytree of numbers like the state, or a schedule of the
-        iteration that returns such; 0 freezes the virtual states.
+      state_rate: `η_s`, a number, a pytree of numbers like the state, one `[]` for every leaf
+        (each leaf then has an optimiser of its own), or a schedule of the iteration that returns
+        such; 0 freezes the virtual states.
       action_rate: `η_a`, a number or a schedule; 0 leaves the actions to the sync.
       goal_weight: `γ`, a number or a schedule; 0 drops the dense goal term.
       state_noise: `σ`, like `state_rate`; None for none.
@@ -251,7 +252,10 @@ class GRASP:
             return self.optimizer(rates[0]), of_actions
         of_leaves: dict[Hashable, optax.GradientTransformation]
         of_leaves = {i: self.optimizer(rate) for i, rate in enumerate(rates)}
-        return optax.multi_transform(of_leaves, structure.unflatten(of_leaves)), of_actions
+        # A function, because a state that can be called would be taken for one.
+        return optax.multi_transform(
+            of_leaves, lambda _: structure.unflatten(of_leaves)
+        ), of_actions
 
     def _descend(
         self, problem: Problem, state: GRASPState, key: jax.Array, iteration: jax.Array

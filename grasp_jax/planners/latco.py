@@ -197,7 +197,8 @@ class LatCoGNState(NamedTuple):
 class LatCoGN:
     """LatCo by damped Gauss-Newton on all `T · (D + A)` variables; dense, for small states.
 
-    For convex distances and costs: where their curvature is negative it stops moving.
+    For convex distances and costs: where their curvature is negative it stops moving, with status
+    `NON_FINITE`.
 
     `λ_t ← λ_t (1 + rate · log10((v_t + 0.1 ε) / ε))` with `v_t` the violation, as in the LatCo
     repository.

@@ -41,7 +41,8 @@ def restarted_grasp(
       starts: Searches side by side, the first from the starting guess itself.
       cycles: Syncs of each.
       lifted: Lifted iterations before each sync. With 0 nothing is lifted: noise on the actions and
-        the sync alone, which on Push-T solve as many goals in four fifths of the time.
+        the sync alone, which on Push-T solve as many goals in four fifths of the time; rates and
+        `state_noise` then do nothing.
       state_noise: Standard deviation on the virtual states, for each cycle anew: a number, or a
         pytree like the state.
       action_noise: Standard deviation on the actions before each sync, or None.

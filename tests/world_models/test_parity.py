@@ -117,7 +117,7 @@ def rollout(model: Any, start: Any, goal: Any, actions: jax.Array) -> tuple[Any,
     """Our rollout from one frame, with windows that grow, and the goal cost."""
     problem = make_problem(model, start, goal, actions, None, model.objective, model.no_context())
     states = trajectory(problem, actions)
-    return states, problem.cost(jax.tree.map(lambda x: x[-1], states), actions)
+    return states, problem.cost(jax.tree.map(lambda x: x[1:], states), actions)
 
 
 @precisions
