@@ -41,6 +41,7 @@ PIXEL_PAIRS = (
     ("GRASP", "iCEM"),
     ("GRASP", "iCEM-15"),
     ("GRASP", "GD-Adam-x8"),
+    ("GRASP", "GD-Adam-16x150"),
     ("GRASP", "CEM"),
     ("GRASP", "CEM-15"),
     ("GRASP", "MPPI"),

@@ -188,6 +188,7 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     more = {
         "CEM-15": CEM(300, 15, std=1.5),
         "iCEM-15": ICEM(300, 15, std=1.5, noise=Colored(1.0, stacked=STACKED)),
+        "GD-Adam-16x150": pusht_planners.extra()["GD-Adam-16x150"],
         "GRASP-author": author,
         "GRASP-iCEM": sampled_grasp(),
         "GRASP-wide": wide_grasp(),
