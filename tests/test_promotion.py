@@ -68,7 +68,9 @@ def test_so_do_the_world_models():
     model, frames = world_models.LeWM.random(key(), sizes), jnp.ones((2, 3, 28, 28))
     start, goal = model.encode(frames)
     arguments = model, start, goal, jnp.zeros((2, 10)), key()
+    following = model(start, jnp.zeros(10))
     expected = grasp_jax.plan(*arguments, planner=GD(0.1, 2))
     with strictly():
         assert_same(model.encode(frames), jnp.stack([start, goal]))
+        assert_same(model(start, jnp.zeros(10)), following)
         assert_same(grasp_jax.plan(*arguments, planner=GD(0.1, 2)), expected)

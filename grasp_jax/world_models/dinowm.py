@@ -170,6 +170,7 @@ class DinoWM:
         }
         return Context(states, jnp.zeros((frames, self.config.action_size), dtype))
 
+    @usual_promotion
     def __call__(self, states: PyTree, actions: jax.Array) -> State:
         """The next state, from windows with leaves `[h, ...]` and `[h, A]`, or from one of each."""
         return self.step_prepared(states, self.prepare_actions(actions))

@@ -163,6 +163,7 @@ class LeWM:
         latents = jnp.full((frames, self.config.latent), jnp.nan, dtype)
         return Context(latents, jnp.zeros((frames, self.config.action_size), dtype))
 
+    @usual_promotion
     def __call__(self, states: jax.Array, actions: jax.Array) -> jax.Array:
         """The next latent `[D]`, from windows `[h, D]` and `[h, A]`, or from `[D]` and `[A]`."""
         return self.step_prepared(states, self.prepare_actions(actions))
