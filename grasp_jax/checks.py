@@ -181,7 +181,7 @@ def _check_objective(problem: Problem) -> None:
     state, actions = problem.start, problem.actions
     _check_term("distance", problem.distance, state, problem)
     _check_term("action_cost", problem.penalty, actions, problem)
-    _check_term("state_cost", problem.along, state, problem)
+    _check_term("state_cost", problem.state_cost, state, problem)
 
 
 def _check_term(name: str, term: Any, argument: PyTree, problem: Problem) -> None:

@@ -119,7 +119,7 @@ def lifted_gradient(
     )
     along = jnp.zeros(())
     if problem.pays_along:
-        costs, slopes = jax.vmap(jax.value_and_grad(problem.along))(predictions)
+        costs, slopes = jax.vmap(jax.value_and_grad(problem.state_cost))(predictions)
         along = problem.sum_until_end(costs)
         slope = jax.tree.map(jnp.add, slope, slopes)
     slope = _tree.where(fits & valid, slope, 0.0)

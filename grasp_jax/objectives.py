@@ -80,7 +80,3 @@ class Objective:
         if self.action_cost is None:
             return jnp.zeros((), cost_dtype(actions.dtype))
         return self.action_cost(actions)
-
-    def along(self, state: PyTree, goal: PyTree) -> jax.Array:
-        """The cost of passing through one state, `[...]` to `[]`; zero when there is none."""
-        return jnp.zeros(()) if self.state_cost is None else self.state_cost(state, goal)

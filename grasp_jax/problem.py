@@ -103,18 +103,22 @@ class Problem:
 
     def cost(self, states: PyTree, actions: jax.Array) -> jax.Array:
         """The objective `[]` of a rollout, `s_1..s_T` `[T, ...]`, under actions `[T, A]`."""
-        along = jax.vmap(self.along)(states) if self.pays_along else None
         final = self.distance(_tree.take(states, -1))
-        return final + self.penalty(actions) + self.sum_until_end(along)
+        return final + self.penalty(actions) + self.state_costs(states)
+
+    def state_costs(self, states: PyTree) -> jax.Array:
+        """The costs `[]` of passing through `s_1..s_T` `[T, ...]`, up to the goal's step."""
+        return self.sum_until_end(jax.vmap(self.state_cost)(states) if self.pays_along else None)
 
     @property
     def pays_along(self) -> bool:
         """Whether states before the last one cost something."""
         return self.objective.thaw().state_cost is not None
 
-    def along(self, state: PyTree) -> jax.Array:
-        """The cost of passing through a state: `[]`."""
-        return self.objective.thaw().along(state, self.goal)
+    def state_cost(self, state: PyTree) -> jax.Array:
+        """The cost of passing through one state: `[]`, zero where there is none."""
+        cost = self.objective.thaw().state_cost
+        return jnp.zeros(()) if cost is None else cost(state, self.goal)
 
     def sum_until_end(self, costs: jax.Array | None) -> jax.Array:
         """The sum `[]` of costs `[T]` of `s_1..s_T`, up to the goal's step; zero for None."""

@@ -44,7 +44,7 @@ def rollout_cost(problem: Problem, actions: jax.Array, recompute: bool = False) 
 
     def to_next(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
         carry, state = step(carry, inputs)
-        return carry, problem.along(state) if problem.pays_along else None
+        return carry, problem.state_cost(state) if problem.pays_along else None
 
     to_next = jax.checkpoint(to_next, prevent_cse=False) if recompute else to_next
     carry, along = jax.lax.scan(to_next, carry, inputs)

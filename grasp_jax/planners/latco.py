@@ -66,8 +66,7 @@ def _state_costs(problem: Problem, states: PyTree, goal_weight: Scalar) -> jax.A
     steps, end = jnp.arange(problem.horizon), problem.end - 1
     weights = jnp.where(steps < end, goal_weight, jnp.where(steps == end, 1.0, 0.0))
     goal = jnp.sum(weights * jax.vmap(problem.distance)(states))
-    along = jax.vmap(problem.along)(states) if problem.pays_along else None
-    return goal + problem.sum_until_end(along)
+    return goal + problem.state_costs(states)
 
 
 @jax.tree_util.register_dataclass
