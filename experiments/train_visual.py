@@ -12,6 +12,7 @@ recorded states as they are needed; the motion of the objects in open-loop rollo
 length; a probe and a report, for which alone the simulator's states are read.
 """
 
+import itertools
 import pathlib
 from typing import Any
 
@@ -26,10 +27,18 @@ from experiments.arguments import refuse_arguments
 from experiments.collect_plans import read_plans
 from experiments.pixels import encoder as encoders
 from experiments.pixels import training
+from experiments.pixels.checkpoint import locate
 from experiments.pixels.discover import discover
 from experiments.pixels.dynamics import Dynamics, fit_coasting, fit_drive
 from experiments.pixels.encoder import Encoder
-from experiments.pixels.models import Config, VisualModel, blank, checkpoint_path, save_model
+from experiments.pixels.models import (
+    Config,
+    VisualModel,
+    blank,
+    checkpoint_path,
+    load_model,
+    save_model,
+)
 from experiments.pixels.report import write_report
 from experiments.pixels.sources import SOURCES, Source
 from experiments.pixels.sprites import Scene
@@ -46,6 +55,10 @@ from experiments.training_runs import (
 
 DISCOVERY_FRAMES = 192
 SHARD = 100  # trajectories encoded between two writes
+# Trajectories and frames encoded side by side: a core gains nothing from more, an accelerator
+# takes as long for a thousand frames as for one.
+_SIDE_BY_SIDE = {"cpu": (1, 16)}
+_ON_ACCELERATORS = (50, 1024)
 SNAPSHOT_CHUNKS = 20
 
 
@@ -61,11 +74,24 @@ def define_flags() -> None:
         "Stages of the dynamics as model steps:batch size:updates:peak learning rate.",
     )
     flags.DEFINE_integer("width", 96, "Width of the dynamics' networks.")
+    flags.DEFINE_list(
+        "plans", [], "Folders of executed plans to train on, too (`experiments.collect_plans`)."
+    )
     flags.DEFINE_string(
-        "plans", None, "Folder of executed plans to train on, too (`experiments.collect_plans`)."
+        "sprites_of",
+        None,
+        "Checkpoint whose sprites and encoder to keep: only the motion is trained.",
     )
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_pixels by default.")
     flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
+
+
+def known_sprites(name: str, source: Source) -> tuple[Scene, Encoder]:
+    """Those of a checkpoint of the same environment."""
+    known = load_model(name)
+    if not isinstance(known, VisualModel) or known.config.kinds != source.kinds:
+        raise app.UsageError(f"--sprites_of: {name} is no model of {source.name}'s sprites.")
+    return known.scene, known.encoder
 
 
 def learn_scene(source: Source, states: np.ndarray, seed: int, path: pathlib.Path) -> Scene:
@@ -109,7 +135,9 @@ def encode_all(
     source: Source, model: VisualModel, states: np.ndarray, folder: pathlib.Path
 ) -> np.ndarray:
     """Latents [n, T + 1, L] of the frames of states [n, T + 1, S], written shard by shard."""
-    encode = jax.jit(VisualModel.encode)
+    encode = jax.jit(VisualModel.encode, static_argnames="batch")
+    together, batch = _SIDE_BY_SIDE.get(jax.default_backend(), _ON_ACCELERATORS)
+    folder.mkdir(parents=True, exist_ok=True)
     parts = []
     with tqdm(total=len(states) * states.shape[1], desc="latents", unit="frame") as bar:
         for low in range(0, len(states), SHARD):
@@ -117,16 +145,32 @@ def encode_all(
             part = states[low : low + SHARD]
             if not path.exists():
                 rows = []
-                for trajectory in part:
-                    frames = jnp.asarray(source.render(trajectory))
-                    rows.append(np.asarray(encode(model, frames)))
-                    bar.update(len(trajectory))
-                np.save(path.with_suffix(".tmp.npy"), np.stack(rows))
+                for first in range(0, len(part), together):
+                    frames = source.render(part[first : first + together])
+                    flat = jnp.asarray(frames.reshape(-1, *frames.shape[2:]))
+                    found = np.asarray(encode(model, flat, batch=batch))
+                    rows.append(found.reshape(*frames.shape[:2], -1))
+                    bar.update(len(flat))
+                np.save(path.with_suffix(".tmp.npy"), np.concatenate(rows))
                 path.with_suffix(".tmp.npy").replace(path)
             parts.append(np.load(path))
             if len(parts[-1]) != len(part):
                 raise ValueError(f"{path} holds {len(parts[-1])} of {len(part)} trajectories")
     return np.concatenate(parts)
+
+
+def executed_plans(
+    source: Source, model: VisualModel, folders: list[str], work: pathlib.Path
+) -> list[Data]:
+    """What `experiments.collect_plans` has written to some folders, encoded into `work`."""
+    executed = [read_plans(folder, source.name) for folder in folders]
+    content = fingerprint(*itertools.chain(*executed))
+    check_settings(work, {"content": content}, results="*/latents_*.npy", flag="--work")
+    signs = np.asarray(source.action_signs, np.float32)
+    return [
+        Data(encode_all(source, model, states, work / str(i)), taken * signs)
+        for i, (states, taken) in enumerate(executed)
+    ]
 
 
 def learn_dynamics(
@@ -175,7 +219,8 @@ def command_line() -> str:
         f" --seed={values.seed} --trajectories={values.trajectories}"
         f" --encoder_updates={values.encoder_updates} --width={values.width}"
         f" --stages={','.join(values.stages)}"
-        + (f" --plans={values.plans}" if values.plans else "")
+        + (f" --sprites_of={values.sprites_of}" if values.sprites_of else "")
+        + (f" --plans={','.join(values.plans)}" if values.plans else "")
     )
 
 
@@ -190,14 +235,18 @@ def main(argv: list[str]) -> None:
     states, actions = source.trajectories(values.trajectories, values.seed)
     settings = {name: values[name].value for name in names}
     settings["content"] = fingerprint(states, actions)
+    settings["sprites_of"] = fingerprint(locate(values.sprites_of)) if values.sprites_of else None
     check_settings(work, settings, results="*.safetensors", flag="--work")
     stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     held_out = max(4, len(states) // 20)
 
-    scene = learn_scene(source, states[:-held_out], values.seed, work / "scene.safetensors")
-    encoder = learn_encoder(
-        scene, values.encoder_updates, values.seed, work / "encoder.safetensors"
-    )
+    if values.sprites_of:
+        scene, encoder = known_sprites(values.sprites_of, source)
+    else:
+        scene = learn_scene(source, states[:-held_out], values.seed, work / "scene.safetensors")
+        encoder = learn_encoder(
+            scene, values.encoder_updates, values.seed, work / "encoder.safetensors"
+        )
     std = float(np.std(actions))
     measured = source.measured(states[:1]).shape[-1]
     size = scene.size
@@ -214,12 +263,8 @@ def main(argv: list[str]) -> None:
     folder = work
     if values.plans:
         # A folder of its own: the training without plans keeps its snapshot.
-        folder = work / pathlib.Path(values.plans).name
-        tried, taken = read_plans(values.plans, source.name)
-        content = fingerprint(tried, taken)
-        check_settings(folder, {"content": content}, results="latents_*.npy", flag="--work")
-        found = encode_all(source, model, tried, folder)
-        seen = training.join([seen, Data(found, taken * signs)])
+        folder = work / "+".join(pathlib.Path(plans).name for plans in values.plans)
+        seen = training.join([seen, *executed_plans(source, model, values.plans, folder)])
     dynamics = learn_dynamics(
         scene, seen, drive, stages, values.width, source.frameskip, values.seed, folder
     )

@@ -26,8 +26,6 @@ from experiments.pixels.sprites import Kind, Scene, Sprite
 
 __all__ = ["Config", "Model", "VisualModel", "blank", "checkpoint_path", "load_model", "save_model"]
 
-_BATCH = 16  # frames encoded side by side
-
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -94,13 +92,13 @@ class VisualModel(eqx.Module):
         """The mean squared displacement of the objects' points, summed over objects."""
         return grasp_jax.Objective()
 
-    def encode(self, frames: Array) -> Array:
-        """Latents [n, L] of frames [n, S, S, 3] uint8."""
+    def encode(self, frames: Array, batch: int = 16) -> Array:
+        """Latents [n, L] of frames [n, S, S, 3] uint8, `batch` of them side by side."""
 
         def one(frame: Array) -> Array:
             return encode(self.scene, self.encoder, frame.astype(jnp.float32) / 255)
 
-        return jax.lax.map(one, frames, batch_size=_BATCH)
+        return jax.lax.map(one, frames, batch_size=batch)
 
     def __call__(self, states: Array, actions: Array) -> Array:
         """The next latent [L], from a window of latents [2, L] and planning actions [2, P]."""

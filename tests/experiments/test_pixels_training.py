@@ -1,5 +1,6 @@
 """Training of visual models: segments, snapshots, several devices."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -9,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import app
 
 from experiments import train_visual
 from experiments.pixels import training
 from experiments.pixels.dynamics import fit_drive
-from experiments.pixels.encoder import split_over_devices
+from experiments.pixels.encoder import random_latents, split_over_devices
+from experiments.pixels.models import VisualModel, load_model
+from experiments.pixels.sources import SOURCES
 from experiments.pixels.training import TrainState
 from experiments.training_runs import Stage, TrainingRun, make_optimizer
 from tests.experiments.test_pixels_model import EVERY, latent, small_model
@@ -107,6 +111,43 @@ def _dying(write):
         raise KeyboardInterrupt
 
     return once
+
+
+def test_latents_do_not_depend_on_how_many_frames_are_encoded_side_by_side(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small_model()
+    draw = jax.jit(jax.vmap(model.scene.render))
+
+    def render(states: np.ndarray) -> np.ndarray:
+        flat = jnp.asarray(states.reshape(-1, states.shape[-1]))
+        frames = np.round(255 * np.clip(np.asarray(draw(flat)), 0, 1)).astype(np.uint8)
+        return frames.reshape(*states.shape[:-1], 32, 32, 3)
+
+    source = dataclasses.replace(SOURCES["pusht"], render=render)
+    states = np.asarray(random_latents(model.scene, jax.random.key(0), 15)).reshape(5, 3, -1)
+    monkeypatch.setattr(train_visual, "SHARD", 3)
+    one_by_one = train_visual.encode_all(source, model, states, tmp_path / "one")
+    monkeypatch.setattr(train_visual, "_SIDE_BY_SIDE", {})
+    monkeypatch.setattr(train_visual, "_ON_ACCELERATORS", (2, 4))
+    together = train_visual.encode_all(source, model, states, tmp_path / "many")
+    assert one_by_one.shape == states.shape
+    np.testing.assert_allclose(together, one_by_one, atol=1e-4)
+    assert np.abs(one_by_one - one_by_one[0]).max() > 0.1
+    # Kept shards are not encoded again.
+    render_nothing = dataclasses.replace(source, render=None)
+    again = train_visual.encode_all(render_nothing, model, states, tmp_path / "many")
+    np.testing.assert_array_equal(again, together)
+
+
+def test_sprites_come_from_a_checkpoint_of_the_same_environment() -> None:
+    scene, encoder = train_visual.known_sprites("pusht_pixels", SOURCES["pusht"])
+    held = load_model("pusht_pixels")
+    assert isinstance(held, VisualModel)
+    jax.tree.map(np.testing.assert_array_equal, (scene, encoder), (held.scene, held.encoder))
+    for other in ("wall_pixels", "wall_lewm"):
+        with pytest.raises(app.UsageError, match=f"--sprites_of: {other} is no model of pusht"):
+            train_visual.known_sprites(other, SOURCES["pusht"])
 
 
 def test_a_batch_is_split_over_all_devices_where_they_divide_it() -> None:
