@@ -78,18 +78,21 @@ def candidates() -> dict[str, list[Any]]:
     weights = (1.0, 100.0)
     return {
         "CEM": [
-            CEM(100, 10, 18, std=std, min_std=floor)
+            CEM(100, elites, 18, std=std, min_std=floor)
+            for elites in (10, 5)
             for std in (0.5, 1.0, 2.0)
             for floor in (0.0, 0.2)
         ],
         "CEM-correlated": [
-            CEM(100, 10, 18, std=std, min_std=floor, noise=noise)
+            CEM(100, elites, 18, std=std, min_std=floor, noise=noise)
+            for elites in (10, 5)
             for noise in (shapes[0], shapes[2])
             for std in (1.0, 2.0, 3.0)
             for floor in (0.0, 0.2, 0.5)
         ],
         "iCEM": [
-            ICEM(100, 10, 5, 17, std=std, min_std=floor, noise=noise)
+            ICEM(100, elites, kept, 17, std=std, min_std=floor, noise=noise)
+            for elites, kept in ((10, 5), (5, 3))
             for noise in shapes[1:]
             for std in (1.0, 2.0, 3.0)
             for floor in (0.0, 0.2, 0.5)

@@ -68,7 +68,7 @@ def planners() -> dict[str, Any]:
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_list("models", ["mlp"], "Of mlp, mlp:SIZE, lewm, dinowm.")
+    flags.DEFINE_list("models", ["mlp"], "Of mlp, mlp:SIZE, lewm, dinowm; lewm:bfloat16.")
     flags.DEFINE_list("horizons", ["8", "64"], "T, model steps.")
     flags.DEFINE_list("goals", ["1", "16"], "Goals planned together.")
     flags.DEFINE_list("planners", ["GRASP", "GD", "CEM"], f"Of {', '.join(planners())}.")

@@ -19,6 +19,7 @@ from grasp_jax.problem import Context, Problem
 
 ACTION_SIZE = 10
 NAMES = ("mlp", "lewm", "dinowm")
+_ROUNDED = ":bfloat16"
 
 
 @jax.tree_util.register_dataclass
@@ -79,7 +80,7 @@ class Setting:
 
 
 def make_model(name: str, seed: int = 0) -> Any:
-    """A model by name: `mlp`, `mlp:SIZE`, `lewm`, `dinowm`."""
+    """A model by name: `mlp`, `mlp:SIZE`, `lewm`, `dinowm`; its weights are float32."""
     kind, _, size = name.partition(":")
     key = jax.random.key(seed)
     if kind == "mlp":
@@ -94,8 +95,11 @@ def make_model(name: str, seed: int = 0) -> Any:
 
 
 def make_setting(name: str, goals: int, seed: int = 0) -> Setting:
-    """A model with random weights, and random starts and goals of the size of its states."""
-    model = make_model(name, seed)
+    """A model with random weights, and random starts and goals of the size of its states.
+
+    `lewm:bfloat16` and `dinowm:bfloat16` are those models in `LowPrecision`.
+    """
+    model = make_model(name.removesuffix(_ROUNDED), seed)
     context = model.no_context() if hasattr(model, "no_context") else None
     if isinstance(model, MLP):
         like: Any = jnp.zeros(model.weights[2].shape[1])
@@ -113,7 +117,10 @@ def make_setting(name: str, goals: int, seed: int = 0) -> Setting:
     if context is not None:
         context = jax.tree.map(lambda x: jnp.broadcast_to(x, (goals, *x.shape)), context)
     size = sum(x.size for x in leaves)
-    return Setting(model, start, goal, context, getattr(model, "objective", None), size)
+    objective = getattr(model, "objective", None)
+    if name.endswith(_ROUNDED):
+        model = world_models.LowPrecision.of(model)
+    return Setting(model, start, goal, context, objective, size)
 
 
 def reachable(model: Any, horizon: int, seed: int) -> tuple[jax.Array, jax.Array]:
