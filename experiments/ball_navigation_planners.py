@@ -96,6 +96,12 @@ def candidates() -> dict[str, list[Any]]:
             for noise in shapes[1:]
             for std in (1.0, 2.0, 3.0)
             for floor in (0.0, 0.2, 0.5)
+        ]
+        # The best of those lay at the edge of what was tried.
+        + [
+            ICEM(100, 5, 3, 17, std=std, min_std=floor, noise=noise)
+            for noise in shapes[1:]
+            for std, floor in ((3.0, 0.8), (4.0, 0.5), (4.0, 0.8))
         ],
         "MPPI": [
             MPPI(100, 18, std=std, temperature=temperature, noise=noise)
@@ -139,14 +145,21 @@ def candidates() -> dict[str, list[Any]]:
                 *(MPPI(100, 12, 0.5, temperature, shape) for temperature in (0.003, 0.01, 0.03)),
                 *(MPPI(100, 12, 1.0, temperature, shape) for temperature in (0.003, 0.01, 0.03)),
             )
+        ]
+        + [
+            Chain(_population(12, 10, 0.8), _syncs(_polished(sampler), 1))
+            for shape in shapes[1:]
+            for sampler in (
+                ICEM(100, 5, 3, 11, std=std, min_std=0.5, noise=shape) for std in (2.0, 3.0)
+            )
         ],
     }
 
 
 CHOSEN = {
-    "CEM": 1,
-    "CEM-correlated": 16,
-    "iCEM": 15,
+    "CEM": 11,
+    "CEM-correlated": 32,
+    "iCEM": 35,
     "MPPI": 32,
     "GD": 1,
     "GD-restarts": 35,

@@ -247,6 +247,8 @@ def main(argv: list[str]) -> None:
         encoder = learn_encoder(
             scene, values.encoder_updates, values.seed, work / "encoder.safetensors"
         )
+    # Latents of what will be stored.
+    encoder = jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), encoder)
     std = float(np.std(actions))
     measured = source.measured(states[:1]).shape[-1]
     size = scene.size

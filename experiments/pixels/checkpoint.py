@@ -34,17 +34,22 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
     return path
 
 
-def write(path: pathlib.Path | str, model: Any, config: dict[str, Any], half: bool = False) -> None:
+def write(
+    path: pathlib.Path | str, model: Any, config: dict[str, Any], half: str | None = None
+) -> None:
     """Writes a model's arrays and its config; a kill during the write leaves the previous file.
 
     Args:
         path: The file.
         model: Any pytree of arrays.
         config: Plain data, for the metadata.
-        half: Whether arrays are stored in float16.
+        half: Arrays whose names begin so are stored in float16; "" means all, None none.
     """
     path = pathlib.Path(path)
-    arrays = {k: v.astype(np.float16) if half else v for k, v in _named(model).items()}
+    arrays = {
+        name: value.astype(np.float16) if half is not None and name.startswith(half) else value
+        for name, value in _named(model).items()
+    }
     temporary = path.with_suffix(".tmp")
     save_file(arrays, str(temporary), metadata={"config": json.dumps(config)})
     temporary.replace(path)
