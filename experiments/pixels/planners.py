@@ -182,9 +182,16 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     if task == "wall":
         less = grasp(starts=16, cycles=4, sync_steps=10, exchange=1)
         double = dataclasses.replace(wall()["iCEM"], samples=200, elites=20)
-        return {**found, "GRASP-iCEM": sampled_maze_grasp(), "GRASP-x2/3": less, "iCEM-x2": double}
+        more = {"GRASP-iCEM": sampled_maze_grasp(), "GRASP-x2/3": less, "iCEM-x2": double}
+        return {**found, **more, **fewer_elites(cem_std=1.0)}
     if task == "pointmaze":
-        return {**found, **lifted_alone()}
+        return {
+            **found,
+            **lifted_alone(),
+            **fewer_elites(cem_std=1.5),
+            "MPPI-cold": MPPI(100, 15, std=1.0, temperature=0.01, noise=SMOOTH),
+            "GD-Adam-16x50": MultiStart(GD(0.1, 50), 16, 0.5, SMOOTH),
+        }
     more = {
         "CEM-15": CEM(300, 15, std=1.5),
         "iCEM-15": ICEM(300, 15, std=1.5, noise=Colored(1.0, stacked=STACKED)),
@@ -194,6 +201,14 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         "GRASP-wide": wide_grasp(),
     }
     return {**found, **more, **short_searches()}
+
+
+def fewer_elites(cem_std: float) -> dict[str, Any]:
+    """A maze's samplers as they were tuned later, on as many goals as GRASP."""
+    return {
+        "CEM-5": CEM(100, 5, 15, std=cem_std, noise=SMOOTH),
+        "iCEM-5": ICEM(100, 5, 3, 15, std=1.0, noise=Colored(2.0, stacked=STACKED)),
+    }
 
 
 def lifted_alone() -> dict[str, Any]:
