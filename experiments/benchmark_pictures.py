@@ -11,9 +11,25 @@ _STYLES = ("-", "--", ":", "-.")
 
 def _lines(rows: Sequence[Record], x: str, y: str, group: tuple[str, ...]) -> dict:
     found: dict = {}
-    for row in sorted(rows, key=lambda r: r[x]):
+    for row in sorted(rows, key=lambda r: (*(r[g] for g in group), r[x])):
         found.setdefault(tuple(row[g] for g in group), []).append((row[x], row[y]))
     return found
+
+
+def _devices(rows: Sequence[Record]) -> dict[str, str]:
+    """What each device adds to a label: nothing where there is one alone."""
+    names = sorted({r["device"] for r in rows})
+    return {n: "" if len(names) == 1 else ", " + _short(n) for n in names}
+
+
+def _short(device: str) -> str:
+    name = device.partition(": ")[2].removeprefix("NVIDIA ")
+    return name.split()[0] if name else device
+
+
+def _style(index: int) -> dict[str, str]:
+    """Ten colours, then the same with another stroke."""
+    return {"color": f"C{index % 10}", "linestyle": _STYLES[index // 10 % 4], "marker": "o"}
 
 
 def ratio_against_horizon(rows: Sequence[Record], path: pathlib.Path) -> None:
@@ -22,11 +38,11 @@ def ratio_against_horizon(rows: Sequence[Record], path: pathlib.Path) -> None:
     if not rows:
         return
     figure, axes = new_axes()
-    for i, ((model, goals), points) in enumerate(
-        _lines(rows, "horizon", "ratio", ("model", "goals")).items()
-    ):
-        axes.plot(*zip(*points, strict=True), "o" + _STYLES[i // 10 % 4], color=f"C{i % 10}",
-                  label=f"{model}, {goals} goal{'s' * (goals > 1)}")  # fmt: skip
+    beside = _devices(rows)
+    lines = _lines(rows, "horizon", "ratio", ("model", "goals", "device"))
+    for i, ((model, goals, device), points) in enumerate(lines.items()):
+        label = f"{model}, {goals} goal{'s' * (goals > 1)}{beside[device]}"
+        axes.plot(*zip(*points, strict=True), label=label, **_style(i))
     axes.axhline(1.1, color="#555555", linestyle=":", label="1.10, the most we allow")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({r["horizon"] for r in rows}))
@@ -41,12 +57,15 @@ def throughput_against_goals(rows: Sequence[Record], path: pathlib.Path) -> None
     """Plans per second against goals planned together, a line per planner, model and horizon."""
     figure, axes = new_axes()
     cells = sorted({(r["model"], r["horizon"]) for r in rows})
-    for (model, horizon, planner), points in _lines(
-        rows, "goals", "plans_per_second", ("model", "horizon", "planner")
-    ).items():
-        style = _STYLES[cells.index((model, horizon)) % 4]
-        axes.plot(*zip(*points, strict=True), "o" + style, color=color(planner),
-                  label=f"{planner}, {model}, T = {horizon}")  # fmt: skip
+    beside, several = _devices(rows), len({r["planner"] for r in rows}) > 1
+    lines = _lines(rows, "goals", "plans_per_second", ("model", "horizon", "planner", "device"))
+    for i, ((model, horizon, planner, device), points) in enumerate(lines.items()):
+        # Colours tell planners apart; where there is one alone, its cells.
+        stroke = _STYLES[cells.index((model, horizon)) % 4]
+        by_planner = {"color": color(planner), "linestyle": stroke, "marker": "o"}
+        label = f"{planner}, {model}, T = {horizon}{beside[device]}"
+        style = by_planner if several else _style(i)
+        axes.plot(*zip(*points, strict=True), label=label, **style)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({r["goals"] for r in rows}))
     axes.xaxis.set_major_formatter("{x:.0f}")

@@ -17,6 +17,7 @@ from experiments.tables_speed import (
     read_summary,
     speed_gpu,
     speed_torch,
+    speed_torch_gpu,
     swm_timings,
 )
 
@@ -311,6 +312,7 @@ def main() -> None:
         ball_navigation,
         pusht_pixels_alone,
         speed_torch,
+        speed_torch_gpu,
         speed_gpu,
         parallel_gpu,
         swm_timings,

@@ -20,9 +20,14 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join([first, "|" + "---|" * len(header), *rest])
 
 
-def speed_torch() -> str:
+def _brief(milliseconds: float) -> str:
+    """Whole milliseconds, tenths of the first few."""
+    return f"{milliseconds:.1f}" if milliseconds < 5 else f"{milliseconds:.0f}"
+
+
+def speed_torch(folder: str = "benchmark") -> str:
     """One LeWM-size plan beside textbook PyTorch, milliseconds, and how many times faster."""
-    found = ResultLog(RESULTS / "benchmark" / "torch.jsonl").records
+    found = ResultLog(RESULTS / folder / "torch.jsonl").records
     records = sorted(found, key=lambda r: (r["frames"], r["horizon"]))
     header = ["frames", "T", "lifted iteration", "PyTorch loop over T", "PyTorch batched over T"]
     header += ["sync step", "PyTorch"]
@@ -34,24 +39,36 @@ def speed_torch() -> str:
             ("torch_sync_step_ms", "sync_over_ours"),
         )
         loop, batched, sync = (f"{r[ms]:.0f} ({r[ratio]:.1f}x)" for ms, ratio in beside)
-        ours = f"{r['lifted_ms']:.0f}", f"{r['sync_step_ms']:.0f}"
+        ours = _brief(r["lifted_ms"]), f"{r['sync_step_ms']:.0f}"
         cells = [str(r["frames"]), str(r["horizon"]), ours[0], loop, batched, ours[1], sync]
         lines.append(cells)
     return markdown(header, lines)
 
 
+def speed_torch_gpu() -> str:
+    """The same on a GPU."""
+    return speed_torch("benchmark_gpu")
+
+
 def speed_gpu() -> str:
-    """GRASP at LeWM's size on a GPU: iterations beside the bare model, and plans per second."""
-    found = ResultLog(RESULTS / "benchmark_h100" / "results.jsonl").records
-    records = sorted(found, key=lambda r: (r["horizon"], r["goals"]))
-    header = ["T", "goals", "lifted iteration", "forward and VJP", "ratio", "sync step"]
+    """GRASP on GPUs: iterations beside the bare model, and plans per second."""
+    found = ResultLog(RESULTS / "benchmark_gpu" / "results.jsonl").records
+    found = [r for r in found if r["model"] != "mlp"]
+    order = ("lewm", "lewm:bfloat16", "dinowm")
+    records = sorted(
+        found, key=lambda r: (order.index(r["model"]), r["horizon"], r["goals"], r["device"])
+    )
+    header = ["model", "T", "goals", "GPU", "lifted iteration", "forward and VJP", "ratio"]
+    header += ["sync step"]
     lines = [
         [
+            r["model"],
             str(r["horizon"]),
             str(r["goals"]),
+            r["device"].split("NVIDIA ")[1].split()[0],
             f"{r['iteration_ms']:.2f}",
-            f"{r['forward_vjp_ms']:.2f}",
-            f"{r['ratio']:.2f}",
+            f"{r['forward_vjp_ms']:.2f}" if "ratio" in r else "",
+            f"{r['ratio']:.2f}" if "ratio" in r else "",
             f"{r['sync_step_ms']:.1f}",
             f"{r['plan_seconds']:.1f}",
             f"{r['plans_per_second']:.3g}",
@@ -63,7 +80,7 @@ def speed_gpu() -> str:
 
 def parallel_gpu() -> str:
     """A gradient of the rollout cost on a GPU, serial and parallel in time."""
-    records = ResultLog(RESULTS / "benchmark_h100" / "parallel.jsonl").records
+    records = ResultLog(RESULTS / "benchmark_gpu" / "parallel.jsonl").records
     header = ["numbers per state", "T", "serial", "parallel", "sweeps"]
     lines = [
         [
@@ -80,11 +97,11 @@ def parallel_gpu() -> str:
 
 def pusht_pixels_alone() -> str:
     """Push-T from pixels, a goal planned alone: on a GPU, and on a CPU core."""
-    found = [read_summary(f"pusht_pixels_{name}") for name in ("h100", "alone")]
-    header = ["planner", "success, H100", "s to success", "s per plan"]
+    found = [read_summary(f"pusht_pixels_{name}") for name in ("h200", "alone")]
+    header = ["planner", "success, H200", "s to success", "s per plan"]
     header += ["success, CPU core", "s to success", "s per plan"]
     lines = []
-    for name in ("iCEM", "GRASP"):
+    for name in ("iCEM", "GRASP", "GRASP-wide"):
         row = [name]
         for rows in found:
             (one,) = (r for r in rows if r["planner"] == name)
