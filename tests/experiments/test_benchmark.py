@@ -21,6 +21,7 @@ from experiments import (
     benchmark_sync,
     benchmark_timing,
 )
+from grasp_jax.rollout import rollout_cost
 
 SETTING = benchmark_models.make_setting("mlp:4", 2)
 GRASP = grasp_jax.GRASP(iterations=6, sync_every=3, sync=grasp_jax.GD(0.1, iterations=2))
@@ -54,6 +55,17 @@ def test_the_roofline_calls_the_model_once_per_term() -> None:
     jax.block_until_ready(thunk())
     jax.effects_barrier()
     assert len(calls) == 2 * 3 * 5
+
+
+def test_a_model_in_bfloat16_costs_nearly_the_same_plan() -> None:
+    exact, rounded = (benchmark_models.make_setting(name, 1) for name in ("lewm", "lewm:bfloat16"))
+    assert isinstance(rounded.model, grasp_jax.world_models.LowPrecision)
+    assert rounded.state_size == 192 and rounded.context is not None
+    actions = jax.random.normal(jax.random.key(0), (1, 10))
+    costs = [
+        float(jax.jit(rollout_cost)(setting.problem(1), actions)) for setting in (exact, rounded)
+    ]
+    assert 0 < abs(costs[1] / costs[0] - 1) < 0.02
 
 
 def test_medians_alternate_and_take_the_middle() -> None:
