@@ -59,15 +59,26 @@ MAZE_PAIRS = (
     ("GRASP", "GD-Adam-x8"),
 )
 
+POINTMAZE_PAIRS = (
+    *MAZE_PAIRS,
+    ("GRASP", "CEM-5"),
+    ("GRASP", "iCEM-5"),
+    ("GRASP", "MPPI-cold"),
+    ("GRASP", "GD-Adam-16x50"),
+)
+
 WALL_PAIRS = (
     *MAZE_PAIRS,
+    ("GRASP", "CEM-5"),
+    ("GRASP", "iCEM-5"),
     ("GRASP", "iCEM-x2"),
     ("GRASP-x2/3", "iCEM"),
     ("GRASP", "GRASP-iCEM"),
 )
 
 # Not variants of GRASP, and not those with a budget of their own.
-BASELINES = ("CEM", "CEM-15", "CEM-correlated", "iCEM", "iCEM-15", "MPPI", "LatCo")
+BASELINES = ("CEM", "CEM-5", "CEM-15", "CEM-correlated", "iCEM", "iCEM-5", "iCEM-15", "LatCo")
+BASELINES += ("MPPI", "MPPI-cold", "GD-Adam-16x50")
 BASELINES += ("GD", "GD-restarts", "GD-SGD", "GD-Adam", "GD-Adam-x8", "GD-Adam-16x150")
 BASELINES += ("GD-Adam-exchange",)
 
@@ -203,7 +214,7 @@ def wall_pixels_pairs() -> str:
 
 def pointmaze_pixels_pairs() -> str:
     """The same, for PointMaze."""
-    return _pairs("pointmaze_pixels", MAZE_PAIRS)
+    return _pairs("pointmaze_pixels", POINTMAZE_PAIRS)
 
 
 def wall_lewm_pairs() -> str:
