@@ -131,6 +131,20 @@ def learn_encoder(scene: Scene, updates: int, seed: int, path: pathlib.Path) -> 
     return encoder
 
 
+def learn_appearance(
+    source: Source, states: np.ndarray, work: pathlib.Path
+) -> tuple[Scene, Encoder]:
+    """Sprites and encoder as the flags say, the encoder as it will be stored."""
+    values = flags.FLAGS
+    if values.sprites_of:
+        scene, encoder = known_sprites(values.sprites_of, source)
+    else:
+        scene = learn_scene(source, states, values.seed, work / "scene.safetensors")
+        path = work / "encoder.safetensors"
+        encoder = learn_encoder(scene, values.encoder_updates, values.seed, path)
+    return scene, jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), encoder)
+
+
 def encode_all(
     source: Source, model: VisualModel, states: np.ndarray, folder: pathlib.Path
 ) -> np.ndarray:
@@ -240,15 +254,7 @@ def main(argv: list[str]) -> None:
     stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     held_out = max(4, len(states) // 20)
 
-    if values.sprites_of:
-        scene, encoder = known_sprites(values.sprites_of, source)
-    else:
-        scene = learn_scene(source, states[:-held_out], values.seed, work / "scene.safetensors")
-        encoder = learn_encoder(
-            scene, values.encoder_updates, values.seed, work / "encoder.safetensors"
-        )
-    # Latents of what will be stored.
-    encoder = jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), encoder)
+    scene, encoder = learn_appearance(source, states[:-held_out], work)
     std = float(np.std(actions))
     measured = source.measured(states[:1]).shape[-1]
     size = scene.size
