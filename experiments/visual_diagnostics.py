@@ -39,6 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("environment", "pusht", sorted(tasks.TASKS), "Which model.")
     flags.DEFINE_integer("goals", 100, "Held-out segments to measure on.", lower_bound=4)
     flags.DEFINE_integer("horizon", 60, "Environment steps of a segment.", lower_bound=10)
+    flags.DEFINE_string("checkpoint", None, "Its checkpoint; the task's own by default.")
     flags.DEFINE_string("output", None, "Folder; experiments/results/<environment>_pixels.")
 
 
@@ -191,7 +192,7 @@ def main(argv: list[str]) -> None:
     task = tasks.TASKS[flags.FLAGS.environment]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     folder.mkdir(parents=True, exist_ok=True)
-    model = runner.model_of(task.checkpoint)
+    model = runner.model_of(flags.FLAGS.checkpoint or task.checkpoint)
     assert isinstance(model, VisualModel)
     segments = Segments(task, model, flags.FLAGS.goals, flags.FLAGS.horizon)
     seen = np.asarray(model.measure(jnp.asarray(segments.imagined[:, -1])))
