@@ -3,14 +3,8 @@
 python -m experiments.tables        # the text between their <!-- table --> marks
 """
 
-import functools
-
-from scipy.stats import binomtest
-
-from experiments.reporting import read_results
 from experiments.tables_gradients import lifted_gradients, state_gradients
 from experiments.tables_speed import (
-    RESULTS,
     markdown,
     parallel_gpu,
     pusht_pixels_alone,
@@ -19,6 +13,14 @@ from experiments.tables_speed import (
     speed_torch,
     speed_torch_gpu,
     swm_timings,
+)
+from experiments.tables_success import (
+    goals_solved,
+    only_one,
+    pair_table,
+    rate,
+    success_table,
+    three_digits,
 )
 
 PAIRS = (
@@ -118,22 +120,22 @@ def headlines() -> str:
         }
         ours = cells["GRASP"]
         best = max((cells[b] for b in BASELINES if b in cells), key=lambda r: float(r["success"]))
-        solved = _solved(name, environment)
-        wins = _wins(*(solved[planner, horizon] for planner in ("GRASP", best["planner"])))
-        times = [_seconds(row["plan_seconds"]) for row in (ours, best)]
-        lines.append([title, _rate(ours), times[0], best["planner"], _rate(best), times[1], wins])
+        solved = goals_solved(name, environment)
+        wins = only_one(*(solved[planner, horizon] for planner in ("GRASP", best["planner"])))
+        times = [three_digits(row["plan_seconds"]) for row in (ours, best)]
+        lines.append([title, rate(ours), times[0], best["planner"], rate(best), times[1], wins])
     header = ["goals", "GRASP", "s per plan", "best baseline", "", "s per plan"]
     return markdown([*header, "GRASP only : baseline only"], lines)
 
 
 def pusht_state() -> str:
     """Push-T through the state model."""
-    return _success("pusht_state")
+    return success_table("pusht_state")
 
 
 def pusht_pixels() -> str:
     """Push-T through the visual model."""
-    return _success("pusht_pixels", 100, timed=60)
+    return success_table("pusht_pixels", 100, timed=60)
 
 
 def pusht_pixels_loop() -> str:
@@ -144,87 +146,83 @@ def pusht_pixels_loop() -> str:
     budgets = {"as in the table": "", "a quarter": "-x1/4", "a sixteenth": "-x1/16"}
     for budget, ending in budgets.items():
         pair = [rows[f"{name}{ending}"] for name in ("GRASP", "iCEM")]
-        cells = [c for row in pair for c in (_rate(row), _seconds(row["control_seconds"]))]
+        cells = [c for row in pair for c in (rate(row), three_digits(row["control_seconds"]))]
         lines.append([budget, *cells])
     return markdown(["search", "GRASP", "s per step", "iCEM", "s per step"], lines)
 
 
+def pusht_pixels_gpu() -> str:
+    """The same goals through the model trained on a CPU and through that trained on a GPU."""
+    names = {"CPU": "pusht_pixels", "GPU": "pusht_pixels_gpu"}
+    lines = []
+    horizons = (40, 60, 80)
+    for planner in ("GRASP", "iCEM"):
+        for trained, name in names.items():
+            cells = {
+                int(row["horizon"]): row
+                for row in read_summary(name)
+                if (row["planner"], row["mode"]) == (planner, "open_loop")
+            }
+            lines.append([planner, trained, *(rate(cells.get(h)) for h in horizons)])
+        both = [goals_solved(name) for name in ("pusht_pixels_gpu", "pusht_pixels")]
+        wins = [only_one(*(solved.get((planner, h), {}) for solved in both)) for h in horizons]
+        lines.append([planner, "GPU only : CPU only", *wins])
+    return markdown(["planner", "model trained on", *(f"H = {h}" for h in horizons)], lines)
+
+
 def wall_pixels() -> str:
     """Wall through its visual model."""
-    return _success("wall_pixels")
+    return success_table("wall_pixels")
 
 
 def pointmaze_pixels() -> str:
     """PointMaze through its visual model."""
-    return _success("pointmaze_pixels")
+    return success_table("pointmaze_pixels")
 
 
 def wall_lewm() -> str:
     """Wall through the small LeWM, 128 numbers."""
-    return _success("wall_lewm", 100)
+    return success_table("wall_lewm", 100)
 
 
 def wall_lewm_plans() -> str:
     """Wall through a small LeWM that was trained on executed plans, too."""
-    return _success("wall_lewm_plans")
+    return success_table("wall_lewm_plans")
 
 
 def pointmaze_lewm() -> str:
     """PointMaze through a small LeWM."""
-    return _success("pointmaze_lewm")
-
-
-def _success(name: str, goals: int | None = None, timed: int | None = None) -> str:
-    """One row per planner: success in the simulator, open loop, with its 95% interval.
-
-    Cells with fewer goals than `goals`, or by default than the others, are left to `summary.csv`.
-    Seconds are those at the horizon `timed`, by default the middle one.
-    """
-    rows = [row for row in read_summary(name) if row["mode"] == "open_loop"]
-    fewest = goals or max(int(row["goals"]) for row in rows)
-    rows = [row for row in rows if int(row["goals"]) >= fewest]
-    horizons = sorted({int(row["horizon"]) for row in rows})
-    names = list(dict.fromkeys(row["planner"] for row in rows))
-    cells = {(row["planner"], int(row["horizon"])): row for row in rows}
-    header = ["planner", *(f"H = {h}" for h in horizons), "s to success", "s per plan"]
-    timed = timed or horizons[len(horizons) // 2]
-    lines = []
-    for planner in names:
-        shown = [_rate(cells.get((planner, h))) for h in horizons]
-        row = cells.get((planner, timed), {})
-        times = [_seconds(row.get("median_seconds")), _seconds(row.get("plan_seconds"))]
-        lines.append([planner.replace("_", " "), *shown, *times])
-    return markdown(header, lines)
+    return success_table("pointmaze_lewm")
 
 
 def pusht_state_pairs() -> str:
     """Goals that only the first, and only the second planner solves, of all that both had."""
-    return _pairs("pusht_state", PAIRS)
+    return pair_table("pusht_state", PAIRS)
 
 
 def pusht_pixels_pairs() -> str:
     """The same, for Push-T from pixels, open loop."""
-    return _pairs("pusht_pixels", PIXEL_PAIRS)
+    return pair_table("pusht_pixels", PIXEL_PAIRS)
 
 
 def wall_pixels_pairs() -> str:
     """The same, for Wall."""
-    return _pairs("wall_pixels", WALL_PAIRS)
+    return pair_table("wall_pixels", WALL_PAIRS)
 
 
 def pointmaze_pixels_pairs() -> str:
     """The same, for PointMaze."""
-    return _pairs("pointmaze_pixels", POINTMAZE_PAIRS)
+    return pair_table("pointmaze_pixels", POINTMAZE_PAIRS)
 
 
 def wall_lewm_pairs() -> str:
     """The same, for GRASP with and without its parts through the small LeWM."""
-    return _pairs("wall_lewm", LEWM_PAIRS)
+    return pair_table("wall_lewm", LEWM_PAIRS)
 
 
 def wall_lewm_plans_pairs() -> str:
     """The same, through the small LeWM that was trained on executed plans."""
-    return _pairs("wall_lewm_plans", MAZE_PAIRS)
+    return pair_table("wall_lewm_plans", MAZE_PAIRS)
 
 
 def pointmaze_lewm_pairs() -> str:
@@ -235,31 +233,7 @@ def pointmaze_lewm_pairs() -> str:
         ("Lifted", "Lifted-state-gradient"),
         ("Lifted-dynamics", "Lifted-dynamics-state-gradient"),
     )
-    return _pairs("pointmaze_lewm", (*MAZE_PAIRS, *LEWM_PAIRS[:2], *more))
-
-
-def _pairs(name: str, pairs: tuple[tuple[str, str], ...]) -> str:
-    solved = _solved(name)
-    horizons = sorted({horizon for _, horizon in solved})
-    header = ["planners", *(f"H = {h}" for h in horizons)]
-    lines = []
-    for first, second in pairs:
-        cells = [_wins(solved.get((first, h), {}), solved.get((second, h), {})) for h in horizons]
-        lines.append([f"{first} : {second}", *cells])
-    return markdown(header, lines)
-
-
-@functools.cache  # megabytes, and several tables read the same
-def _solved(name: str, environment: str | None = None) -> dict[tuple[str, int], dict[int, bool]]:
-    """(planner, horizon) to goal to success, open loop."""
-    solved: dict[tuple[str, int], dict[int, bool]] = {}
-    for record in read_results(RESULTS / name):
-        if record.get("mode", "open_loop") == "open_loop" and (
-            environment is None or record["environment"] == environment
-        ):
-            cell = solved.setdefault((record["planner"], record["horizon"]), {})
-            cell[record["goal"]] = record["success"]
-    return solved
+    return pair_table("pointmaze_lewm", (*MAZE_PAIRS, *LEWM_PAIRS[:2], *more))
 
 
 def ball_navigation() -> str:
@@ -271,32 +245,9 @@ def ball_navigation() -> str:
     header = ["planner", *(m.removeprefix("ball_").replace("_", " ") for m in maps)]
     lines = []
     for name in names:
-        shown = [_rate(cells.get((name, m))) for m in maps]
+        shown = [rate(cells.get((name, m))) for m in maps]
         lines.append([name.replace("_", " "), *shown])
     return markdown(header, lines)
-
-
-def _wins(first: dict[int, bool], second: dict[int, bool]) -> str:
-    """Goals that only the first, and only the second solves, with the p of a sign test."""
-    goals = first.keys() & second.keys()
-    wins = sum(first[g] and not second[g] for g in goals)
-    losses = sum(second[g] and not first[g] for g in goals)
-    if not goals:
-        return ""
-    p = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-    shown = f"p = {p:.2f}" if p >= 0.01 else f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
-    return f"{wins} : {losses} of {len(goals)}, {shown}"
-
-
-def _rate(row: dict[str, str] | None) -> str:
-    if row is None:
-        return ""
-    rate, low, high = (100 * float(row[k]) for k in ("success", "success_low", "success_high"))
-    return f"{rate:.1f} [{low:.0f}–{high:.0f}]"
-
-
-def _seconds(value: str | None) -> str:
-    return f"{float(value):.3f}" if value else ""
 
 
 def main() -> None:
@@ -307,6 +258,7 @@ def main() -> None:
         pusht_state_pairs,
         pusht_pixels,
         pusht_pixels_loop,
+        pusht_pixels_gpu,
         wall_pixels,
         wall_pixels_pairs,
         pointmaze_pixels,
