@@ -31,7 +31,9 @@ from experiments import benchmark_models, benchmark_timing
 from experiments.arguments import refuse_arguments
 from experiments.reporting import Record, ResultLog, print_table, progress, write_summary
 
-KEY_FIELDS = ("device", "cores", "model", "horizon", "goals", "planner", "time_chunk")
+KEY_FIELDS = (
+    "device", "cores", "model", "horizon", "goals", "planner", "time_chunk", "loops",
+)  # fmt: skip
 _LOOPS = {"mlp": 64, "lewm": 2, "dinowm": 1}
 _COLUMNS = (
     "model",
@@ -68,7 +70,9 @@ def planners() -> dict[str, Any]:
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_list("models", ["mlp"], "Of mlp, mlp:SIZE, lewm, dinowm; lewm:bfloat16.")
+    flags.DEFINE_list(
+        "models", ["mlp"], "Of mlp, mlp:SIZE, lewm, dinowm, and the latter two with :bfloat16."
+    )
     flags.DEFINE_list("horizons", ["8", "64"], "T, model steps.")
     flags.DEFINE_list("goals", ["1", "16"], "Goals planned together.")
     flags.DEFINE_list("planners", ["GRASP", "GD", "CEM"], f"Of {', '.join(planners())}.")
@@ -119,8 +123,16 @@ def run_cells(log: ResultLog, computer: Record) -> None:
     """Times every cell that the log does not hold yet."""
     available = planners()
     chunk, where = flags.FLAGS.time_chunk, {k: computer[k] for k in ("device", "cores")}
+    loops = {m: flags.FLAGS.loops or _LOOPS[m.split(":")[0]] for m in flags.FLAGS.models}
     cells = [
-        {"model": m, "horizon": int(t), "goals": int(b), "planner": p, "time_chunk": chunk}
+        {
+            "model": m,
+            "horizon": int(t),
+            "goals": int(b),
+            "planner": p,
+            "time_chunk": chunk,
+            "loops": loops[m],
+        }
         for m in flags.FLAGS.models
         for t in flags.FLAGS.horizons
         for b in flags.FLAGS.goals
@@ -137,15 +149,16 @@ def run_cells(log: ResultLog, computer: Record) -> None:
 
     with progress(len(cells), "benchmark") as bar:
         for cell in cells:
-            loops = flags.FLAGS.loops or _LOOPS[cell["model"].split(":")[0]]
             planner = available[cell["planner"]]
             if flags.FLAGS.time_chunk and isinstance(planner, grasp_jax.GRASP):
                 sync = dataclasses.replace(planner.sync, recompute=True)  # pyright: ignore[reportArgumentType,reportCallIssue]
                 planner = dataclasses.replace(planner, time_chunk=flags.FLAGS.time_chunk, sync=sync)
-            setting, model = bare(cell["model"], cell["horizon"], cell["goals"], loops)
+            setting, model = bare(cell["model"], cell["horizon"], cell["goals"], cell["loops"])
             if flags.FLAGS.compile_only:
                 whole = flags.FLAGS.whole_plans
-                benchmark_timing.compile_only(setting, cell["horizon"], planner, loops, whole)
+                benchmark_timing.compile_only(
+                    setting, cell["horizon"], planner, cell["loops"], whole
+                )
                 bar()
                 continue
             found = benchmark_timing.measure(
@@ -154,10 +167,12 @@ def run_cells(log: ResultLog, computer: Record) -> None:
                 planner,
                 model,
                 flags.FLAGS.repeats,
-                loops,
+                cell["loops"],
                 flags.FLAGS.plan_limit if flags.FLAGS.whole_plans else None,
             )
-            log.append({**cell, "state_size": setting.state_size, **found, **computer})
+            repeats = flags.FLAGS.repeats
+            size = setting.state_size
+            log.append({**cell, "repeats": repeats, "state_size": size, **found, **computer})
             bar(latest=f"{cell['model']} T={cell['horizon']} {cell['planner']}")
 
 
@@ -165,8 +180,9 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
     """Table, summary and pictures from the recorded results alone."""
     from experiments import benchmark_pictures
 
-    # The latest record of a cell counts.
-    rows = list({tuple(r[f] for f in KEY_FIELDS): r for r in log.records}.values())
+    # The record of most iterations per call counts, of several the latest.
+    records = sorted(log.records, key=lambda r: r["loops"])
+    rows = list({tuple(r[f] for f in KEY_FIELDS if f != "loops"): r for r in records}.values())
     if not rows:
         return
     rows.sort(key=lambda r: (r["model"], r["horizon"], r["goals"]))
@@ -174,6 +190,7 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
         "device",
         "cores",
         "time_chunk",
+        "loops",
         *_COLUMNS,
         "state_size",
         "plan_measured",
@@ -181,7 +198,9 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
     )
     # `goals` is a column of every summary.csv.
     write_summary(folder / "summary.csv", [{k: r.get(k) for k in shown} for r in rows])
-    print_table(rows, title=f"One plan or batch, {rows[-1]['device']}", columns=_COLUMNS)
+    devices = {r["device"] for r in rows}
+    columns = _COLUMNS if len(devices) == 1 else ("device", *_COLUMNS)
+    print_table(rows, title=f"One plan or batch, {', '.join(sorted(devices))}", columns=columns)
     compared = [r for r in rows if "ratio" in r]
     if compared:
         benchmark_pictures.ratio_against_horizon(compared, folder / "ratio_against_horizon.png")

@@ -7,6 +7,7 @@ from experiments.plots import color, new_axes, save_figure
 from experiments.reporting import Record
 
 _STYLES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D")
 
 
 def _lines(rows: Sequence[Record], x: str, y: str, group: tuple[str, ...]) -> dict:
@@ -19,17 +20,19 @@ def _lines(rows: Sequence[Record], x: str, y: str, group: tuple[str, ...]) -> di
 def _devices(rows: Sequence[Record]) -> dict[str, str]:
     """What each device adds to a label: nothing where there is one alone."""
     names = sorted({r["device"] for r in rows})
-    return {n: "" if len(names) == 1 else ", " + _short(n) for n in names}
+    return {n: "" if len(names) == 1 else ", " + short_name(n) for n in names}
 
 
-def _short(device: str) -> str:
+def short_name(device: str) -> str:
+    """`H200` of `gpu: NVIDIA H200`."""
     name = device.partition(": ")[2].removeprefix("NVIDIA ")
     return name.split()[0] if name else device
 
 
 def _style(index: int) -> dict[str, str]:
-    """Ten colours, then the same with another stroke."""
-    return {"color": f"C{index % 10}", "linestyle": _STYLES[index // 10 % 4], "marker": "o"}
+    """Ten colours, then the same with another stroke and marker."""
+    turn = index // 10 % 4
+    return {"color": f"C{index % 10}", "linestyle": _STYLES[turn], "marker": _MARKERS[turn]}
 
 
 def ratio_against_horizon(rows: Sequence[Record], path: pathlib.Path) -> None:
@@ -49,7 +52,9 @@ def ratio_against_horizon(rows: Sequence[Record], path: pathlib.Path) -> None:
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set(xlabel="horizon T (model steps)", ylabel="lifted iteration / (forward + action-VJP)")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    axes.legend(
+        fontsize=8, handlelength=3.5, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False
+    )
     save_figure(figure, path)
 
 
@@ -62,7 +67,8 @@ def throughput_against_goals(rows: Sequence[Record], path: pathlib.Path) -> None
     for i, ((model, horizon, planner, device), points) in enumerate(lines.items()):
         # Colours tell planners apart; where there is one alone, its cells.
         stroke = _STYLES[cells.index((model, horizon)) % 4]
-        by_planner = {"color": color(planner), "linestyle": stroke, "marker": "o"}
+        marker = _MARKERS[sorted(beside).index(device) % 4]
+        by_planner = {"color": color(planner), "linestyle": stroke, "marker": marker}
         label = f"{planner}, {model}, T = {horizon}{beside[device]}"
         style = by_planner if several else _style(i)
         axes.plot(*zip(*points, strict=True), label=label, **style)
@@ -71,5 +77,7 @@ def throughput_against_goals(rows: Sequence[Record], path: pathlib.Path) -> None
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_yscale("log")
     axes.set(xlabel="goals planned together", ylabel="plans per second")
-    axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    axes.legend(
+        fontsize=6, handlelength=3.5, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False
+    )
     save_figure(figure, path)

@@ -4,23 +4,23 @@ python -m experiments.tables        # the text between their <!-- table --> mark
 """
 
 from experiments.tables_gradients import lifted_gradients, state_gradients
-from experiments.tables_speed import (
+from experiments.tables_shared import (
+    goals_solved,
+    in_seconds,
     markdown,
+    only_one,
+    pair_table,
+    rate,
+    read_summary,
+    success_table,
+)
+from experiments.tables_speed import (
     parallel_gpu,
     pusht_pixels_alone,
-    read_summary,
     speed_gpu,
     speed_torch,
     speed_torch_gpu,
     swm_timings,
-)
-from experiments.tables_success import (
-    goals_solved,
-    only_one,
-    pair_table,
-    rate,
-    success_table,
-    three_digits,
 )
 
 PAIRS = (
@@ -122,7 +122,7 @@ def headlines() -> str:
         best = max((cells[b] for b in BASELINES if b in cells), key=lambda r: float(r["success"]))
         solved = goals_solved(name, environment)
         wins = only_one(*(solved[planner, horizon] for planner in ("GRASP", best["planner"])))
-        times = [three_digits(row["plan_seconds"]) for row in (ours, best)]
+        times = [in_seconds(row["plan_seconds"]) for row in (ours, best)]
         lines.append([title, rate(ours), times[0], best["planner"], rate(best), times[1], wins])
     header = ["goals", "GRASP", "s per plan", "best baseline", "", "s per plan"]
     return markdown([*header, "GRASP only : baseline only"], lines)
@@ -146,7 +146,7 @@ def pusht_pixels_loop() -> str:
     budgets = {"as in the table": "", "a quarter": "-x1/4", "a sixteenth": "-x1/16"}
     for budget, ending in budgets.items():
         pair = [rows[f"{name}{ending}"] for name in ("GRASP", "iCEM")]
-        cells = [c for row in pair for c in (rate(row), three_digits(row["control_seconds"]))]
+        cells = [c for row in pair for c in (rate(row), in_seconds(row["control_seconds"]))]
         lines.append([budget, *cells])
     return markdown(["search", "GRASP", "s per step", "iCEM", "s per step"], lines)
 

@@ -3,7 +3,7 @@
 import csv
 
 from experiments.reporting import Record, read_results
-from experiments.tables_speed import RESULTS, markdown
+from experiments.tables_shared import RESULTS, markdown
 
 _WAYS = {"stopped": "", "full": "-state-gradient"}
 

@@ -1,23 +1,8 @@
 """The tables of times, which `experiments.tables` prints with the others."""
 
-import csv
-import pathlib
-
+from experiments.benchmark_pictures import short_name
 from experiments.reporting import ResultLog
-
-RESULTS = pathlib.Path(__file__).parent / "results"
-
-
-def read_summary(name: str) -> list[dict[str, str]]:
-    """The rows of `experiments/results/<name>/summary.csv`."""
-    with (RESULTS / name / "summary.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
-    first, *rest = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
-    return "\n".join([first, "|" + "---|" * len(header), *rest])
+from experiments.tables_shared import RESULTS, markdown, read_summary
 
 
 def _brief(milliseconds: float) -> str:
@@ -53,19 +38,24 @@ def speed_torch_gpu() -> str:
 def speed_gpu() -> str:
     """GRASP on GPUs: iterations beside the bare model, and plans per second."""
     found = ResultLog(RESULTS / "benchmark_gpu" / "results.jsonl").records
+    # The MLP's are in summary.csv: so small a model is bound by its number of kernels.
     found = [r for r in found if r["model"] != "mlp"]
     order = ("lewm", "lewm:bfloat16", "dinowm")
     records = sorted(
-        found, key=lambda r: (order.index(r["model"]), r["horizon"], r["goals"], r["device"])
-    )
-    header = ["model", "T", "goals", "GPU", "lifted iteration", "forward and VJP", "ratio"]
-    header += ["sync step"]
+        found,
+        key=lambda r: (
+            order.index(r["model"]), r["horizon"], r["goals"], r["device"], r["loops"],
+        ),
+    )  # fmt: skip
+    header = ["model", "T", "goals", "GPU", "per call", "lifted iteration", "forward and VJP"]
+    header += ["ratio", "sync step"]
     lines = [
         [
             r["model"],
             str(r["horizon"]),
             str(r["goals"]),
-            r["device"].split("NVIDIA ")[1].split()[0],
+            short_name(r["device"]),
+            str(r["loops"]),
             f"{r['iteration_ms']:.2f}",
             f"{r['forward_vjp_ms']:.2f}" if "ratio" in r else "",
             f"{r['ratio']:.2f}" if "ratio" in r else "",

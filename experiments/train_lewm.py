@@ -157,7 +157,7 @@ def finish(
         "latents": report.geometry(test),
         "open_loop": errors,
     }
-    checkpoint.write(output, model, model.config.__dict__, half="")
+    checkpoint.write(output, model, model.config.__dict__, half=("",))
     output.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     shown = report.picture(model, tail[:3], imagined[:3])
     Image.fromarray(shown).save(output.with_suffix(".png"))

@@ -3,7 +3,8 @@ r"""Trains a visual world model from frames and actions alone, then measures it.
     python -m experiments.collect_pusht --output=data/pusht
     python -m experiments.train_visual --environment=pusht
 
-What planners try differs from the data's policies: `experiments.collect_plans` executes plans made
+With --sprites_of only the motion is trained, on the latents of that checkpoint's encoder. What
+planners try differs from the data's policies: `experiments.collect_plans` executes plans made
 through a trained model, and --plans adds them to the data of the next one.
 
 Stages, each kept in --work, so that the same command continues after a kill: sprites from a few
@@ -27,7 +28,6 @@ from experiments.arguments import refuse_arguments
 from experiments.collect_plans import read_plans
 from experiments.pixels import encoder as encoders
 from experiments.pixels import training
-from experiments.pixels.checkpoint import locate
 from experiments.pixels.discover import discover
 from experiments.pixels.dynamics import Dynamics, fit_coasting, fit_drive
 from experiments.pixels.encoder import Encoder
@@ -55,10 +55,10 @@ from experiments.training_runs import (
 
 DISCOVERY_FRAMES = 192
 SHARD = 100  # trajectories encoded between two writes
-# Trajectories and frames encoded side by side: a core gains nothing from more, an accelerator
+# Trajectories drawn and frames encoded side by side: a core gains nothing from more, an accelerator
 # takes as long for a thousand frames as for one.
-_SIDE_BY_SIDE = {"cpu": (1, 16)}
-_ON_ACCELERATORS = (50, 1024)
+_ON_A_CPU = (1, 16)
+_ON_AN_ACCELERATOR = (50, 1024)
 SNAPSHOT_CHUNKS = 20
 
 
@@ -80,7 +80,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "sprites_of",
         None,
-        "Checkpoint whose sprites and encoder to keep: only the motion is trained.",
+        "Checkpoint to take sprites and encoder from: only the motion is trained.",
     )
     flags.DEFINE_string("work", None, "Folder of snapshots; data/<environment>_pixels by default.")
     flags.DEFINE_string("output", None, "Checkpoint to write; the shipped one by default.")
@@ -132,16 +132,19 @@ def learn_encoder(scene: Scene, updates: int, seed: int, path: pathlib.Path) -> 
 
 
 def learn_appearance(
-    source: Source, states: np.ndarray, work: pathlib.Path
+    source: Source,
+    states: np.ndarray,
+    sprites_of: str | None,
+    updates: int,
+    seed: int,
+    work: pathlib.Path,
 ) -> tuple[Scene, Encoder]:
-    """Sprites and encoder as the flags say, the encoder as it will be stored."""
-    values = flags.FLAGS
-    if values.sprites_of:
-        scene, encoder = known_sprites(values.sprites_of, source)
+    """Sprites and encoder, learned or those of a checkpoint; the encoder as it will be stored."""
+    if sprites_of:
+        scene, encoder = known_sprites(sprites_of, source)
     else:
-        scene = learn_scene(source, states, values.seed, work / "scene.safetensors")
-        path = work / "encoder.safetensors"
-        encoder = learn_encoder(scene, values.encoder_updates, values.seed, path)
+        scene = learn_scene(source, states, seed, work / "scene.safetensors")
+        encoder = learn_encoder(scene, updates, seed, work / "encoder.safetensors")
     return scene, jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), encoder)
 
 
@@ -150,7 +153,7 @@ def encode_all(
 ) -> np.ndarray:
     """Latents [n, T + 1, L] of the frames of states [n, T + 1, S], written shard by shard."""
     encode = jax.jit(VisualModel.encode, static_argnames="batch")
-    together, batch = _SIDE_BY_SIDE.get(jax.default_backend(), _ON_ACCELERATORS)
+    together, batch = _ON_A_CPU if jax.default_backend() == "cpu" else _ON_AN_ACCELERATOR
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     with tqdm(total=len(states) * states.shape[1], desc="latents", unit="frame") as bar:
@@ -235,6 +238,7 @@ def command_line() -> str:
         f" --stages={','.join(values.stages)}"
         + (f" --sprites_of={values.sprites_of}" if values.sprites_of else "")
         + (f" --plans={','.join(values.plans)}" if values.plans else "")
+        + (f" --output={values.output}" if values.output else "")
     )
 
 
@@ -249,12 +253,20 @@ def main(argv: list[str]) -> None:
     states, actions = source.trajectories(values.trajectories, values.seed)
     settings = {name: values[name].value for name in names}
     settings["content"] = fingerprint(states, actions)
-    settings["sprites_of"] = fingerprint(locate(values.sprites_of)) if values.sprites_of else None
     check_settings(work, settings, results="*.safetensors", flag="--work")
     stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     held_out = max(4, len(states) // 20)
 
-    scene, encoder = learn_appearance(source, states[:-held_out], work)
+    scene, encoder = learn_appearance(
+        source,
+        states[:-held_out],
+        values.sprites_of,
+        values.encoder_updates,
+        values.seed,
+        work,
+    )
+    # Latents and motion are those of one pair of sprites and encoder.
+    work = work / fingerprint(*map(np.asarray, jax.tree.leaves((scene, encoder))))
     std = float(np.std(actions))
     measured = source.measured(states[:1]).shape[-1]
     size = scene.size

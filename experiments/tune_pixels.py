@@ -155,31 +155,7 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
             for rate in (0.03, 0.1, 0.3)
             for start in (0.3, 0.5, 1.0, 2.0)
         },
-        # On as many goals as GRASP's: fewer elites, a cold temperature, more and shorter descents.
-        "baselines": {
-            **{
-                f"iCEM, 5 elites, beta={beta} std={std}": ICEM(
-                    100, 5, 3, 15, std=std, noise=Colored(beta, stacked=STACKED)
-                )
-                for beta in (1.0, 2.0)
-                for std in (0.5, 1.0, 1.5)
-            },
-            **{
-                f"CEM, 5 elites, {shape} std={std}": CEM(100, 5, 15, std=std, noise=noise)
-                for shape, noise in _SHAPES.items()
-                for std in (0.5, 1.0, 1.5)
-            },
-            **{
-                f"MPPI, std={std} temperature=0.01": MPPI(
-                    100, 15, std=std, temperature=0.01, noise=SMOOTH
-                )
-                for std in (0.5, 1.0)
-            },
-            **{
-                f"GD-Adam-16x50, start={start}": MultiStart(GD(0.1, 50), 16, start, SMOOTH)
-                for start in (0.5, 1.0, 2.0)
-            },
-        },
+        "baselines": maze_baselines(),
         "LatCo": {
             f"rate={rate} multiplier={multiplier}": LatCo(rate, 400, multiplier=multiplier)
             for rate in (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -240,6 +216,34 @@ def maze_candidates() -> dict[str, dict[str, Any]]:
             "sync rate=0.3, start noise=1.5, sync noise=0.6": grasp(
                 sync_rate=0.3, start_noise=1.5, sync_noise=0.6
             ),
+        },
+    }
+
+
+def maze_baselines() -> dict[str, Any]:
+    """On as many goals as GRASP's: fewer elites, a cold temperature, more and shorter descents."""
+    return {
+        **{
+            f"iCEM, 5 elites, beta={beta} std={std}": ICEM(
+                100, 5, 3, 15, std=std, noise=Colored(beta, stacked=STACKED)
+            )
+            for beta in (1.0, 2.0)
+            for std in (0.5, 1.0, 1.5)
+        },
+        **{
+            f"CEM, 5 elites, {shape} std={std}": CEM(100, 5, 15, std=std, noise=noise)
+            for shape, noise in _SHAPES.items()
+            for std in (0.5, 1.0, 1.5)
+        },
+        **{
+            f"MPPI, std={std} temperature=0.01": MPPI(
+                100, 15, std=std, temperature=0.01, noise=SMOOTH
+            )
+            for std in (0.5, 1.0)
+        },
+        **{
+            f"GD-Adam-16x50, start={start}": MultiStart(GD(0.1, 50), 16, start, SMOOTH)
+            for start in (0.5, 1.0, 2.0)
         },
     }
 

@@ -192,12 +192,16 @@ def main(argv: list[str]) -> None:
     task = tasks.TASKS[flags.FLAGS.environment]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     folder.mkdir(parents=True, exist_ok=True)
+    if flags.FLAGS.checkpoint and not flags.FLAGS.output:
+        raise app.UsageError("--checkpoint: pass an --output, too; the default is the task's own.")
     model = runner.model_of(flags.FLAGS.checkpoint or task.checkpoint)
-    assert isinstance(model, VisualModel)
+    if not isinstance(model, VisualModel):
+        raise app.UsageError("--checkpoint: only models of sprites can be drawn and probed so.")
     segments = Segments(task, model, flags.FLAGS.goals, flags.FLAGS.horizon)
     seen = np.asarray(model.measure(jnp.asarray(segments.imagined[:, -1])))
     figures = {
         "environment": task.name,
+        "checkpoint": flags.FLAGS.checkpoint or task.checkpoint,
         "segments": flags.FLAGS.goals,
         "horizon": flags.FLAGS.horizon,
         **open_loop_errors(task, model, segments, folder),

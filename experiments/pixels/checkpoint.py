@@ -35,7 +35,7 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
 
 
 def write(
-    path: pathlib.Path | str, model: Any, config: dict[str, Any], half: str | None = None
+    path: pathlib.Path | str, model: Any, config: dict[str, Any], half: tuple[str, ...] = ()
 ) -> None:
     """Writes a model's arrays and its config; a kill during the write leaves the previous file.
 
@@ -43,11 +43,11 @@ def write(
         path: The file.
         model: Any pytree of arrays.
         config: Plain data, for the metadata.
-        half: Arrays whose names begin so are stored in float16; "" means all, None none.
+        half: Beginnings of the names of arrays that are stored in float16; `("",)` for all.
     """
     path = pathlib.Path(path)
     arrays = {
-        name: value.astype(np.float16) if half is not None and name.startswith(half) else value
+        name: value.astype(np.float16) if name.startswith(half) else value
         for name, value in _named(model).items()
     }
     temporary = path.with_suffix(".tmp")

@@ -141,7 +141,7 @@ def save_model(model: VisualModel, path: pathlib.Path | str) -> None:
 
     The encoder, nearly all of the file, makes a first guess that is then refined in the picture.
     """
-    write(path, model, dataclasses.asdict(model.config), half="encoder.")
+    write(path, model, dataclasses.asdict(model.config), half=("encoder.",))
 
 
 Model = VisualModel | SmallLeWM

@@ -166,7 +166,9 @@ def first_guesses() -> dict[str, Any]:
 
 
 def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
-    """More planners, run where they are named: GRASP without one of its parts, short searches."""
+    """More planners, run where they are named: GRASP without one of its parts, short searches,
+    other budgets, baselines that were tuned later.
+    """
     # The same random numbers in the same places as GRASP: what differs is the part left out.
     known, author = table(task, checkpoint), GRASP.author()
     full = known["GRASP"]
@@ -183,14 +185,12 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
         less = grasp(starts=16, cycles=4, sync_steps=10, exchange=1)
         double = dataclasses.replace(wall()["iCEM"], samples=200, elites=20)
         more = {"GRASP-iCEM": sampled_maze_grasp(), "GRASP-x2/3": less, "iCEM-x2": double}
-        return {**found, **more, **fewer_elites(cem_std=1.0)}
+        return {**found, **more, **tuned_later(checkpoint, cem_std=1.0)}
     if task == "pointmaze":
         return {
             **found,
             **lifted_alone(),
-            **fewer_elites(cem_std=1.5),
-            "MPPI-cold": MPPI(100, 15, std=1.0, temperature=0.01, noise=SMOOTH),
-            "GD-Adam-16x50": MultiStart(GD(0.1, 50), 16, 0.5, SMOOTH),
+            **tuned_later(checkpoint, cem_std=1.5),
         }
     more = {
         "CEM-15": CEM(300, 15, std=1.5),
@@ -203,11 +203,15 @@ def extra(task: str, checkpoint: str = "") -> dict[str, Any]:
     return {**found, **more, **short_searches()}
 
 
-def fewer_elites(cem_std: float) -> dict[str, Any]:
-    """A maze's samplers as they were tuned later, on as many goals as GRASP."""
+def tuned_later(checkpoint: str, cem_std: float) -> dict[str, Any]:
+    """The baselines of a maze's sprite model, as a sweep on as many goals as GRASP's chose them."""
+    if not pathlib.Path(checkpoint).stem.endswith("_pixels"):
+        return {}
     return {
         "CEM-5": CEM(100, 5, 15, std=cem_std, noise=SMOOTH),
         "iCEM-5": ICEM(100, 5, 3, 15, std=1.0, noise=Colored(2.0, stacked=STACKED)),
+        "MPPI-cold": MPPI(100, 15, std=1.0, temperature=0.01, noise=SMOOTH),
+        "GD-Adam-16x50": MultiStart(GD(0.1, 50), 16, 0.5, SMOOTH),
     }
 
 

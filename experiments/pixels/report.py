@@ -83,7 +83,7 @@ def write_report(
         "command": command,
         "data": f"{len(states) - held_out} trajectories for training, {held_out} held out",
         "device": jax.devices()[0].device_kind,
-        "seconds_of_motion": losses[-1]["seconds"],
+        "training_seconds": losses[-1]["seconds"],
         "probe": {
             "median": np.round(np.median(errors, axis=0), 4).tolist(),
             "p99": np.round(np.quantile(errors, 0.99, axis=0), 4).tolist(),

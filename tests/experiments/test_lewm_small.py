@@ -244,7 +244,7 @@ def test_heads_are_fitted_to_frozen_latents() -> None:
 
 def test_a_checkpoint_is_loaded_again_and_bad_ones_are_refused(tmp_path: pathlib.Path) -> None:
     model, path = small_model(), tmp_path / "m.safetensors"
-    checkpoint.write(path, model, dataclasses.asdict(CONFIG), half="")
+    checkpoint.write(path, model, dataclasses.asdict(CONFIG), half=("",))
     loaded = models.load_model(path)
     assert isinstance(loaded, SmallLeWM) and loaded.config == CONFIG
     for a, b in zip(jax.tree.leaves(model), jax.tree.leaves(loaded), strict=True):

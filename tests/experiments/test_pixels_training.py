@@ -128,8 +128,7 @@ def test_latents_do_not_depend_on_how_many_frames_are_encoded_side_by_side(
     states = np.asarray(random_latents(model.scene, jax.random.key(0), 15)).reshape(5, 3, -1)
     monkeypatch.setattr(train_visual, "SHARD", 3)
     one_by_one = train_visual.encode_all(source, model, states, tmp_path / "one")
-    monkeypatch.setattr(train_visual, "_SIDE_BY_SIDE", {})
-    monkeypatch.setattr(train_visual, "_ON_ACCELERATORS", (2, 4))
+    monkeypatch.setattr(train_visual, "_ON_A_CPU", (2, 4))
     together = train_visual.encode_all(source, model, states, tmp_path / "many")
     assert one_by_one.shape == states.shape
     np.testing.assert_allclose(together, one_by_one, atol=1e-4)

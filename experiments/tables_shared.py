@@ -1,11 +1,26 @@
-"""What the tables of success share: rates with intervals, goals that one planner alone solves."""
+"""What the tables share: rates with intervals, goals that one planner alone solves."""
 
+import csv
 import functools
+import pathlib
 
 from scipy.stats import binomtest
 
 from experiments.reporting import read_results
-from experiments.tables_speed import RESULTS, markdown, read_summary
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def read_summary(name: str) -> list[dict[str, str]]:
+    """The rows of `experiments/results/<name>/summary.csv`."""
+    with (RESULTS / name / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    first, *rest = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    return "\n".join([first, "|" + "---|" * len(header), *rest])
 
 
 def success_table(name: str, goals: int | None = None, timed: int | None = None) -> str:
@@ -26,7 +41,7 @@ def success_table(name: str, goals: int | None = None, timed: int | None = None)
     for planner in names:
         shown = [rate(cells.get((planner, h))) for h in horizons]
         row = cells.get((planner, timed), {})
-        times = [three_digits(row.get("median_seconds")), three_digits(row.get("plan_seconds"))]
+        times = [in_seconds(row.get("median_seconds")), in_seconds(row.get("plan_seconds"))]
         lines.append([planner.replace("_", " "), *shown, *times])
     return markdown(header, lines)
 
@@ -76,10 +91,10 @@ def rate(row: dict[str, str] | None) -> str:
     """Success in % with its interval; empty for a cell that was not planned."""
     if row is None:
         return ""
-    rate, low, high = (100 * float(row[k]) for k in ("success", "success_low", "success_high"))
-    return f"{rate:.1f} [{low:.0f}–{high:.0f}]"
+    middle, low, high = (100 * float(row[k]) for k in ("success", "success_low", "success_high"))
+    return f"{middle:.1f} [{low:.0f}–{high:.0f}]"
 
 
-def three_digits(value: str | None) -> str:
+def in_seconds(value: str | None) -> str:
     """Seconds, or nothing where there are none."""
     return f"{float(value):.3f}" if value else ""
