@@ -36,6 +36,14 @@ def tables_shown() -> list[tuple[str, str, str]]:
     return [(f.parent.name, *found) for f in files for found in marked.findall(f.read_text())]
 
 
+def test_the_command_prints_every_table_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    from experiments import tables
+
+    tables.main()
+    printed = set(re.findall(r"<!-- table (\w+) -->", capsys.readouterr().out))
+    assert {name for _, name, _ in tables_shown()} <= printed
+
+
 @pytest.mark.parametrize(("file", "name", "text"), tables_shown(), ids=lambda x: x[:25])
 def test_the_tables_are_those_of_the_recorded_results(file: str, name: str, text: str) -> None:
     from experiments import tables

@@ -18,6 +18,7 @@ from experiments import (
     benchmark,
     benchmark_models,
     benchmark_parallel,
+    benchmark_pictures,
     benchmark_sync,
     benchmark_timing,
 )
@@ -60,12 +61,21 @@ def test_the_roofline_calls_the_model_once_per_term() -> None:
 def test_a_model_in_bfloat16_costs_nearly_the_same_plan() -> None:
     exact, rounded = (benchmark_models.make_setting(name, 1) for name in ("lewm", "lewm:bfloat16"))
     assert isinstance(rounded.model, grasp_jax.world_models.LowPrecision)
-    assert rounded.state_size == 192 and rounded.context is not None
+    assert rounded.state_size == 192
+    with pytest.raises(ValueError, match="only `lewm` and `lewm:bfloat16`"):
+        benchmark_models.make_setting("lewm:bf16", 1)
     actions = jax.random.normal(jax.random.key(0), (1, 10))
     costs = [
         float(jax.jit(rollout_cost)(setting.problem(1), actions)) for setting in (exact, rounded)
     ]
     assert 0 < abs(costs[1] / costs[0] - 1) < 0.02
+
+
+def test_pictures_name_devices_where_there_are_several() -> None:
+    one, other = {"device": "gpu: NVIDIA H200"}, {"device": "cpu: Intel(R) Xeon(R) Processor"}
+    assert benchmark_pictures._devices([one, one]) == {one["device"]: ""}
+    labels = benchmark_pictures._devices([one, other])
+    assert labels == {one["device"]: ", H200", other["device"]: ", Intel(R)"}
 
 
 def test_medians_alternate_and_take_the_middle() -> None:

@@ -17,7 +17,7 @@ from experiments.pixels import training
 from experiments.pixels.dynamics import fit_drive
 from experiments.pixels.encoder import random_latents, split_over_devices
 from experiments.pixels.models import VisualModel, load_model
-from experiments.pixels.sources import SOURCES
+from experiments.pixels.sources import SOURCES, Source
 from experiments.pixels.training import TrainState
 from experiments.training_runs import Stage, TrainingRun, make_optimizer
 from tests.experiments.test_pixels_model import EVERY, latent, small_model
@@ -113,9 +113,8 @@ def _dying(write):
     return once
 
 
-def test_latents_do_not_depend_on_how_many_frames_are_encoded_side_by_side(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _drawn_source() -> Source:
+    """Push-T's source, whose frames show the small model's scene in poses, its "states"."""
     model = small_model()
     draw = jax.jit(jax.vmap(model.scene.render))
 
@@ -124,7 +123,33 @@ def test_latents_do_not_depend_on_how_many_frames_are_encoded_side_by_side(
         frames = np.round(255 * np.clip(np.asarray(draw(flat)), 0, 1)).astype(np.uint8)
         return frames.reshape(*states.shape[:-1], 32, 32, 3)
 
-    source = dataclasses.replace(SOURCES["pusht"], render=render)
+    return dataclasses.replace(SOURCES["pusht"], render=render)
+
+
+def test_executed_plans_of_several_folders_are_joined(tmp_path: pathlib.Path) -> None:
+    model, source = small_model(), _drawn_source()
+    poses = np.asarray(random_latents(model.scene, jax.random.key(0), 13), np.float32)
+    parts = {"short": poses[:8].reshape(2, 4, -1), "long": poses[8:].reshape(1, 5, -1)}
+    for name, states in parts.items():
+        (tmp_path / name).mkdir()
+        actions = np.full((len(states), states.shape[1] - 1, 2), len(name), np.float32)
+        np.savez(tmp_path / name / "plans_000000.npz", states=states, actions=actions)
+        about = {"task": "pusht", "goals": len(states)}
+        (tmp_path / name / "settings.json").write_text(json.dumps(about))
+    folders = [str(tmp_path / name) for name in parts]
+    found = train_visual.executed_plans(source, model, folders, tmp_path / "work")
+    assert [part.latents.shape for part in found] == [(2, 4, 6), (1, 5, 6)]
+    joined = training.join(found)
+    assert joined.lengths is not None and list(joined.lengths) == [3, 3, 4]
+    np.testing.assert_array_equal(np.asarray(joined.actions)[:, 0, 0], [5, 5, 4])
+    with pytest.raises(ValueError, match="holds results with content="):
+        train_visual.executed_plans(source, model, folders[:1], tmp_path / "work")
+
+
+def test_latents_do_not_depend_on_how_many_frames_are_encoded_side_by_side(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, source = small_model(), _drawn_source()
     states = np.asarray(random_latents(model.scene, jax.random.key(0), 15)).reshape(5, 3, -1)
     monkeypatch.setattr(train_visual, "SHARD", 3)
     one_by_one = train_visual.encode_all(source, model, states, tmp_path / "one")

@@ -38,3 +38,18 @@ def test_the_commit_and_whether_its_code_was_changed(root):
 def test_code_outside_git_is_unknown(root, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(root.parent))
     assert version.code_version() == "unknown"
+
+
+def test_outside_git_the_environment_names_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_git(*_: str) -> str:
+        raise OSError
+
+    monkeypatch.setattr(version, "_git", no_git)
+    for held, expected in ((None, "unknown"), ("abc123", "abc123")):
+        version.code_version.cache_clear()
+        if held:
+            monkeypatch.setenv("CODE_VERSION", held)
+        else:
+            monkeypatch.delenv("CODE_VERSION", raising=False)
+        assert version.code_version() == expected
+    version.code_version.cache_clear()
