@@ -61,8 +61,7 @@ MAZE_PAIRS = (
     ("GRASP", "GD-Adam-x8"),
 )
 
-POINTMAZE_PAIRS = (
-    *MAZE_PAIRS,
+TUNED_LATER = (
     ("GRASP", "CEM-5"),
     ("GRASP", "iCEM-5"),
     ("GRASP", "MPPI-cold"),
@@ -71,8 +70,7 @@ POINTMAZE_PAIRS = (
 
 WALL_PAIRS = (
     *MAZE_PAIRS,
-    ("GRASP", "CEM-5"),
-    ("GRASP", "iCEM-5"),
+    *TUNED_LATER,
     ("GRASP", "iCEM-x2"),
     ("GRASP-x2/3", "iCEM"),
     ("GRASP", "GRASP-iCEM"),
@@ -212,7 +210,7 @@ def wall_pixels_pairs() -> str:
 
 def pointmaze_pixels_pairs() -> str:
     """The same, for PointMaze."""
-    return pair_table("pointmaze_pixels", POINTMAZE_PAIRS)
+    return pair_table("pointmaze_pixels", (*MAZE_PAIRS, *TUNED_LATER))
 
 
 def wall_lewm_pairs() -> str:
