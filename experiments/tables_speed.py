@@ -94,9 +94,9 @@ def pusht_pixels_alone() -> str:
     for name in ("iCEM", "GRASP", "GRASP-wide"):
         row = [name]
         for rows in found:
-            for one in (r for r in rows if r["planner"] == name):
-                row.append(f"{100 * float(one['success']):.0f}")
-                row += [f"{float(one[k]):.3f}" for k in ("median_seconds", "plan_seconds")]
+            (one,) = (r for r in rows if r["planner"] == name)
+            row.append(f"{100 * float(one['success']):.0f}")
+            row += [f"{float(one[k]):.3f}" for k in ("median_seconds", "plan_seconds")]
         lines.append(row)
     return markdown(header, lines)
 
