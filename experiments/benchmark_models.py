@@ -85,7 +85,7 @@ def make_model(name: str, seed: int = 0) -> Any:
     key = jax.random.key(seed)
     if kind == "mlp":
         return MLP.random(key, int(size or 32))
-    if size and kind != "mlp":
+    if size and kind in NAMES:
         raise ValueError(f"no model {name!r}: only `{kind}` and `{kind}{_ROUNDED}`.")
     if kind == "lewm":
         return world_models.LeWM.random(key)

@@ -18,7 +18,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from PIL import Image
@@ -139,8 +138,7 @@ def finish(
     measured = source.measured(states)
     seen = report.sample(model, frames[:-held_out], measured[:-held_out], 12000, 0)
     model = report.with_heads(model, seen, head_updates)
-    # Storage is in half precision: what is measured is what is stored.
-    model = jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), model)
+    model = checkpoint.rounded(model)
     seen = report.Sample(seen.frames, seen.measured, report.encode_frames(model, seen.frames))
     test = report.sample(model, frames[-held_out:], measured[-held_out:], 3000, 1)
     tail = np.ascontiguousarray(frames[-held_out:, :: model.frameskip])

@@ -28,6 +28,7 @@ from experiments.arguments import refuse_arguments
 from experiments.collect_plans import read_plans
 from experiments.pixels import encoder as encoders
 from experiments.pixels import training
+from experiments.pixels.checkpoint import rounded
 from experiments.pixels.discover import discover
 from experiments.pixels.dynamics import Dynamics, fit_coasting, fit_drive
 from experiments.pixels.encoder import Encoder
@@ -145,7 +146,7 @@ def learn_appearance(
     else:
         scene = learn_scene(source, states, seed, work / "scene.safetensors")
         encoder = learn_encoder(scene, updates, seed, work / "encoder.safetensors")
-    return scene, jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), encoder)
+    return scene, rounded(encoder)
 
 
 def encode_all(

@@ -55,6 +55,13 @@ def write(
     temporary.replace(path)
 
 
+def rounded(tree: T) -> T:
+    """The arrays of a pytree as they are after storage in float16, so that what is measured is what
+    is stored.
+    """
+    return jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), tree)
+
+
 def read(name: str | pathlib.Path) -> tuple[pathlib.Path, dict[str, np.ndarray], dict[str, Any]]:
     """Path, arrays and config of a file: the name of a shipped checkpoint, or a path.
 
