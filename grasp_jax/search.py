@@ -84,7 +84,8 @@ class Metrics:
     """One row per iteration, each `[iterations]`.
 
     Attributes:
-      cost: Rollout cost of that iteration's proposal; `inf` where none was evaluated.
+      cost: Rollout cost of that iteration's proposal; the best so far where none was evaluated.
+      evaluated: bool, whether that iteration evaluated a rollout whose cost was finite.
       best_cost: Best rollout cost up to and including that iteration.
       loss: What the planner itself minimizes.
       dynamics_residual: `Σ_t ||F_t - s_{t+1}||²` of lifted planners, 0 for the others.
@@ -94,6 +95,7 @@ class Metrics:
     """
 
     cost: jax.Array
+    evaluated: jax.Array
     best_cost: jax.Array
     loss: jax.Array
     dynamics_residual: jax.Array
@@ -105,7 +107,7 @@ class Metrics:
         """No rows yet, in the dtypes of later ones."""
         costs = jnp.zeros((0,), cost_dtype(problem.init_actions.dtype))
         counts = jnp.zeros((0,), jnp.float32)
-        return Metrics(costs, costs, costs, costs, counts, counts)
+        return Metrics(costs, jnp.zeros((0,), bool), costs, costs, costs, counts, counts)
 
 
 @jax.tree_util.register_dataclass
@@ -230,8 +232,10 @@ def advance(
 
     def body(search: SearchState, iteration: jax.Array) -> tuple[SearchState, Metrics]:
         search, found = one_step(problem, planner, search, iteration)
+        evaluated = jnp.isfinite(found.cost)
         row = Metrics(
-            cost=jnp.where(jnp.isfinite(found.cost), found.cost, jnp.inf),
+            cost=jnp.where(evaluated, found.cost, search.best_cost),
+            evaluated=evaluated,
             best_cost=search.best_cost,
             loss=found.loss,
             dynamics_residual=found.dynamics_residual,
