@@ -106,6 +106,11 @@ class Colored(Record):
         return _restack(colored.astype(like.dtype), like)
 
 
+def split_key(key: jax.Array, count: int) -> list[jax.Array]:
+    """The keys of `jax.random.split`, by a kernel that the program has anyway."""
+    return [jax.random.fold_in(key, i) for i in range(count)]
+
+
 def add_noise(values: PyTree, std: Scalar | PyTree, noise: Noise, key: jax.Array) -> PyTree:
     """`values + std · noise`, leaf by leaf in their dtypes; `values` alone where std is None.
 
