@@ -23,7 +23,7 @@ from grasp_jax._fields import (
     require,
 )
 from grasp_jax._tree import PyTree, Record
-from grasp_jax.noise import Noise, White, add_noise, noise_like, scale_like
+from grasp_jax.noise import Noise, White, add_noise, noise_like, scale_like, spanning
 from grasp_jax.planner import states_alike
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
@@ -138,7 +138,8 @@ class Rollout(_Checked):
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         rollout = _tree.take(trajectory(problem, problem.init_actions), slice(1, -1))
-        return add_noise(rollout, self.std, self.noise, key)
+        steps = None if problem.given_horizon is None else problem.given_horizon - 1
+        return add_noise(rollout, self.std, spanning(self.noise, steps), key)
 
 
 def evals(init_states: InitStates, problem: Problem) -> int:
