@@ -12,7 +12,8 @@ from grasp_jax._settings import Scalar
 from grasp_jax._tree import PyTree
 from grasp_jax.objectives import Objective, QuadraticActionCost, squares
 from grasp_jax.world_models import DinoWM, LeWM, load_dinowm, load_lewm
-from grasp_jax.world_models.weights import canonical, find_weights, read
+from grasp_jax.world_models._files import find_weights, read
+from grasp_jax.world_models.weights import canonical
 
 Model = LeWM | DinoWM
 

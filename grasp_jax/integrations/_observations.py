@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._tree import PyTree, take
+from grasp_jax._tree import PyTree, cost_dtype, take
 from grasp_jax.integrations._convert import Model
 from grasp_jax.integrations._torch import Tensor, as_tensor, floating
 from grasp_jax.problem import Context
@@ -46,8 +46,12 @@ def read(
         found["past"] = _past(info, problems, seen, model.config.action_size)[:, 1 - frames :]
     found = {k: x[:, -1] if k.startswith("goal") else x for k, x in found.items()}
     kept = {k: x[:, -frames:] if k in ("pixels", "proprio") else x for k, x in found.items()}
-    dtype = next(iter(model.weights.values())).dtype
-    return {k: floating(x, dtype) for k, x in kept.items()}
+    return {k: floating(x, plan_dtype(model)) for k, x in kept.items()}
+
+
+def plan_dtype(model: Model) -> Any:
+    """The dtype of frames, latents and actions: that of the weights, float32 at least."""
+    return cost_dtype(next(iter(model.weights.values())).dtype)
 
 
 def _reads_proprio(model: Model) -> bool:
@@ -165,5 +169,5 @@ def _encode(
     drawn = frames.shape[-3] != 3
     if drawn and normalisation is not None:
         frames = normalisation.pixels(frames)
-    frames = frames.astype(next(iter(model.weights.values())).dtype)
+    frames = frames.astype(plan_dtype(model))
     return model.encode(frames, proprio) if isinstance(model, DinoWM) else model.encode(frames)

@@ -18,7 +18,7 @@ import numpy as np
 
 from grasp_jax.driver import Plan
 from grasp_jax.integrations._convert import Model, as_model, as_objective
-from grasp_jax.integrations._observations import pad_frames, read, states
+from grasp_jax.integrations._observations import pad_frames, plan_dtype, read, states
 from grasp_jax.integrations._torch import Tensor, as_tensor, floating, pad_rows, to_jax, to_torch
 from grasp_jax.objectives import Objective
 from grasp_jax.planners.base import Planner, require_planner
@@ -85,7 +85,7 @@ class GraspSolver:
         if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
             raise ValueError(f"GraspSolver: batch_size must be a positive int, got {batch_size}.")
         weight = jnp.asarray(next(iter(self.model.weights.values())))
-        self._dtype, self._sharding = weight.dtype, weight.sharding
+        self._dtype, self._sharding = plan_dtype(self.model), weight.sharding
         self._key, self._calls = jax.random.key(seed), 0
         self._n_envs = self._config = None
 

@@ -4,10 +4,13 @@ A model's weights are one flat dict, `{"predictor.transformer.norm.weight": arra
 PyTorch's layouts, so that importing a checkpoint is a check of names and shapes.
 """
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Weights = Mapping[str, jax.Array]
 
@@ -118,3 +121,80 @@ def projection(weights: Weights, name: str, x: jax.Array) -> jax.Array:
     """Two layers with batch normalisation and GELU between: `[..., in]` to `[..., out]`."""
     hidden = batch_norm(weights, f"{name}.net.1", linear(weights, f"{name}.net.0", x))
     return linear(weights, f"{name}.net.3", gelu(hidden))
+
+
+def block_shapes(
+    width: int, heads: int, hidden: int, attn: str, mlp: str
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of a transformer block with heads of 64; `attn` and `mlp` are its parts' names."""
+    inner = 64 * heads
+    return {
+        f"{attn}.norm.weight": (width,),
+        f"{attn}.norm.bias": (width,),
+        f"{attn}.to_qkv.weight": (3 * inner, width),
+        f"{attn}.to_out.0.weight": (width, inner),
+        f"{attn}.to_out.0.bias": (width,),
+        f"{mlp}.net.0.weight": (width,),
+        f"{mlp}.net.0.bias": (width,),
+        f"{mlp}.net.1.weight": (hidden, width),
+        f"{mlp}.net.1.bias": (hidden,),
+        f"{mlp}.net.4.weight": (width, hidden),
+        f"{mlp}.net.4.bias": (width,),
+    }
+
+
+def random_weights(key: jax.Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, jax.Array]:
+    """Random weights of given shapes: matrices scaled by their fan-in, norms near identity."""
+    found = {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        noise = jax.random.normal(jax.random.fold_in(key, i), shape)
+        if name.endswith("running_var"):
+            found[name] = 1 + 0.2 * jnp.abs(noise)
+        elif len(shape) == 1:
+            centre = 1.0 if name.endswith("weight") or name.endswith("lambda1") else 0.0
+            found[name] = centre + 0.1 * noise
+        else:
+            fan_in = max(int(jnp.prod(jnp.asarray(shape[1:]))), 1)
+            found[name] = noise * (0.02 if "embedding" in name or "token" in name else fan_in**-0.5)
+    return found
+
+
+def check_pixels(pixels: jax.Array, image: int, name: str) -> None:
+    """Raises ValueError unless frames are `[..., 3, image, image]`; `name` is of the caller.
+
+    Channels that come last would be cut into patches all the same.
+    """
+    if pixels.shape[-3:] != (3, image, image):
+        raise ValueError(
+            f"{name}: pixels must be [..., 3, {image}, {image}], got "
+            f"{list(pixels.shape)}. Normalisation.pixels makes them of frames "
+            "[..., height, width, 3]; resize frames before."
+        )
+
+
+def check_window(frames: int, most: int, name: str) -> None:
+    """Raises ValueError for a window longer than the model's table of positions."""
+    if frames > most:
+        raise ValueError(
+            f"{name} reads windows of at most {most} frames, got {frames}: pass a context of at "
+            f"most {most - 1}."
+        )
+
+
+def check_sizes(config: Any, may_be_zero: tuple[str, ...] = ()) -> None:
+    """Raises TypeError or ValueError unless the sizes of a record are sizes, and keeps them as int.
+
+    Args:
+      config: A frozen dataclass of sizes, `int` fields, beside others of any type.
+      may_be_zero: Which of them may be 0.
+    """
+    for field in dataclasses.fields(config):
+        if field.type not in (int, "int"):
+            continue
+        name, value = f"{type(config).__name__}.{field.name}", getattr(config, field.name)
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name} must be an int, got {type(value).__name__}: {value!r:.40}.")
+        least = 0 if field.name in may_be_zero else 1
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
+        object.__setattr__(config, field.name, int(value))

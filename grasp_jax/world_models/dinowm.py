@@ -11,25 +11,22 @@ import jax.numpy as jnp
 
 from grasp_jax._promotion import usual_promotion
 from grasp_jax._settings import Scalar
-from grasp_jax._tree import PyTree
+from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.objectives import Objective, squares
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
     Weights,
     attention,
+    block_shapes,
+    check_pixels,
+    check_sizes,
+    check_window,
     feed_forward,
     layer_norm,
     pointwise_conv,
+    random_weights,
 )
-from grasp_jax.world_models.lewm import block_shapes, random_weights
-from grasp_jax.world_models.vit import (
-    DINOV2_SMALL,
-    ViTConfig,
-    check_pixels,
-    check_window,
-    vit,
-    vit_shapes,
-)
+from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig, check_encoder, vit, vit_shapes
 
 State = dict[str, jax.Array]
 
@@ -57,6 +54,10 @@ class DinoWMConfig:
     heads: int = 16
     hidden: int = 2048
     encoder: ViTConfig = DINOV2_SMALL
+
+    def __post_init__(self) -> None:
+        check_sizes(self, may_be_zero=("proprio_size",))
+        check_encoder(self)
 
     @property
     def patches(self) -> int:
@@ -142,7 +143,7 @@ class DinoWM:
         Raises:
           ValueError: frames of another shape; proprioception missing, or given to a model without.
         """
-        check_pixels(pixels, self.config.encoder, "DinoWM.encode")
+        check_pixels(pixels, self.config.encoder.image, "DinoWM.encode")
         lead, config = pixels.shape[:-3], self.config
         if (proprio is not None) != bool(config.proprio_size):
             raise ValueError(
@@ -161,7 +162,7 @@ class DinoWM:
     def no_context(self, frames: int | None = None) -> Context:
         """A context for an episode's first moment: no frames before now; see `LeWM.no_context`."""
         frames = self.config.frames - 1 if frames is None else frames
-        dtype = self.weights["predictor.pos_embedding"].dtype
+        dtype = cost_dtype(self.weights["predictor.pos_embedding"].dtype)
         sizes = {"patches": self.config.encoder.width}
         if self.config.proprio_size:
             sizes["proprio"] = self.config.embedding

@@ -11,11 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._promotion import usual_promotion
+from grasp_jax._tree import cost_dtype
 from grasp_jax.objectives import Objective, squared_distance
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
     Weights,
     attention,
+    block_shapes,
+    check_pixels,
+    check_sizes,
+    check_window,
     feed_forward,
     layer_norm,
     linear,
@@ -23,8 +28,9 @@ from grasp_jax.world_models._layers import (
     part,
     pointwise_conv,
     projection,
+    random_weights,
 )
-from grasp_jax.world_models.vit import ViTConfig, check_pixels, check_window, vit, vit_shapes
+from grasp_jax.world_models.vit import ViTConfig, check_encoder, vit, vit_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,8 @@ class LeWMConfig:
     encoder: ViTConfig = ViTConfig()
 
     def __post_init__(self) -> None:
+        check_sizes(self)
+        check_encoder(self)
         if self.encoder.width != self.latent:
             raise ValueError(
                 f"LeWMConfig: latent={self.latent} must be the encoder's width, "
@@ -85,26 +93,6 @@ class LeWMConfig:
             widths |= dict.fromkeys(per_unit, (hidden,))
             found |= {f"{name}.{k}": s for k, s in widths.items()}
         return found
-
-
-def block_shapes(
-    width: int, heads: int, hidden: int, attn: str, mlp: str
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of a transformer block with heads of 64; `attn` and `mlp` are its parts' names."""
-    inner = 64 * heads
-    return {
-        f"{attn}.norm.weight": (width,),
-        f"{attn}.norm.bias": (width,),
-        f"{attn}.to_qkv.weight": (3 * inner, width),
-        f"{attn}.to_out.0.weight": (width, inner),
-        f"{attn}.to_out.0.bias": (width,),
-        f"{mlp}.net.0.weight": (width,),
-        f"{mlp}.net.0.bias": (width,),
-        f"{mlp}.net.1.weight": (hidden, width),
-        f"{mlp}.net.1.bias": (hidden,),
-        f"{mlp}.net.4.weight": (width, hidden),
-        f"{mlp}.net.4.bias": (width,),
-    }
 
 
 @jax.tree_util.register_dataclass
@@ -146,7 +134,7 @@ class LeWM:
         Raises:
           ValueError: frames of another shape.
         """
-        check_pixels(pixels, self.config.encoder, "LeWM.encode")
+        check_pixels(pixels, self.config.encoder.image, "LeWM.encode")
         frames = pixels.reshape(-1, *pixels.shape[-3:])
         tokens = jax.vmap(lambda x: vit(self.weights, "encoder", self.config.encoder, x))(frames)
         latents = projection(self.weights, "projector", tokens[:, 0])
@@ -159,7 +147,7 @@ class LeWM:
         the authors' rollout.
         """
         frames = self.config.frames - 1 if frames is None else frames
-        dtype = self.weights["predictor.pos_embedding"].dtype
+        dtype = cost_dtype(self.weights["predictor.pos_embedding"].dtype)
         latents = jnp.full((frames, self.config.latent), jnp.nan, dtype)
         return Context(latents, jnp.zeros((frames, self.config.action_size), dtype))
 
@@ -221,19 +209,3 @@ def _block(
     x = x[rows] + gate[rows] * mixed
     steered = normalise(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
     return x + gate_2[rows] * feed_forward(weights, "mlp", steered)
-
-
-def random_weights(key: jax.Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, jax.Array]:
-    """Random weights of given shapes: matrices scaled by their fan-in, norms near identity."""
-    found = {}
-    for i, (name, shape) in enumerate(shapes.items()):
-        noise = jax.random.normal(jax.random.fold_in(key, i), shape)
-        if name.endswith("running_var"):
-            found[name] = 1 + 0.2 * jnp.abs(noise)
-        elif len(shape) == 1:
-            centre = 1.0 if name.endswith("weight") or name.endswith("lambda1") else 0.0
-            found[name] = centre + 0.1 * noise
-        else:
-            fan_in = max(int(jnp.prod(jnp.asarray(shape[1:]))), 1)
-            found[name] = noise * (0.02 if "embedding" in name or "token" in name else fan_in**-0.5)
-    return found

@@ -1,12 +1,20 @@
 """Vision transformers as image encoders: ViT (LeWM) and DINOv2 (DINO-WM), one frame at a time."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grasp_jax.world_models._layers import Weights, attend, gelu, layer_norm, linear
+from grasp_jax.world_models._layers import (
+    Weights,
+    attend,
+    check_sizes,
+    gelu,
+    layer_norm,
+    linear,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +45,11 @@ class ViTConfig:
     dinov2: bool = False
 
     def __post_init__(self) -> None:
+        check_sizes(self)
+        if not (isinstance(self.eps, float) and 0 < self.eps < 1):
+            raise ValueError(f"ViTConfig.eps must be a float in (0, 1), got {self.eps!r:.40}.")
+        if not isinstance(self.dinov2, bool):
+            raise TypeError(f"ViTConfig.dinov2 must be True or False, got {self.dinov2!r:.40}.")
         if self.image % self.patch or self.width % self.heads:
             raise ValueError(
                 "ViTConfig: image must be a multiple of patch, and width of heads, got "
@@ -53,6 +66,15 @@ class ViTConfig:
 
 DINOV2_SMALL = ViTConfig(384, 12, 6, 1536, table=37, eps=1e-6, dinov2=True)
 """DINOv2-S/14, whose positions were learned at 518 pixels."""
+
+
+def check_encoder(config: Any) -> None:
+    """Raises TypeError unless the field `encoder` of a model's sizes holds those of an encoder."""
+    if not isinstance(config.encoder, ViTConfig):
+        raise TypeError(
+            f"{type(config).__name__}.encoder must be a ViTConfig, got "
+            f"{type(config.encoder).__name__}: {config.encoder!r:.40}."
+        )
 
 
 def vit_shapes(config: ViTConfig, name: str) -> dict[str, tuple[int, ...]]:
@@ -81,28 +103,6 @@ def vit_shapes(config: ViTConfig, name: str) -> dict[str, tuple[int, ...]]:
             block |= {"layer_scale1.lambda1": (w,), "layer_scale2.lambda1": (w,)}
         found |= {f"{names['layer']}.{i}.{k}": s for k, s in block.items()}
     return {f"{name}.{k}": s for k, s in found.items()}
-
-
-def check_pixels(pixels: jax.Array, config: ViTConfig, name: str) -> None:
-    """Raises ValueError unless frames are `[..., 3, image, image]`; `name` is of the caller.
-
-    Channels that come last would be cut into patches all the same.
-    """
-    if pixels.shape[-3:] != (3, config.image, config.image):
-        raise ValueError(
-            f"{name}: pixels must be [..., 3, {config.image}, {config.image}], got "
-            f"{list(pixels.shape)}. Normalisation.pixels makes them of frames "
-            "[..., height, width, 3]; resize frames before."
-        )
-
-
-def check_window(frames: int, most: int, name: str) -> None:
-    """Raises ValueError for a window longer than the model's table of positions."""
-    if frames > most:
-        raise ValueError(
-            f"{name} reads windows of at most {most} frames, got {frames}: pass a context of at "
-            f"most {most - 1}."
-        )
 
 
 def vit(weights: Weights, name: str, config: ViTConfig, pixels: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """Our planners as a solver of stable-worldmodel: its protocol, its costs, its habits."""
 
 import inspect
+import pathlib
 import types
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
+from safetensors.numpy import save_file
 
 from grasp_jax import CEM, GD, GRASP, Objective, Status, plan_batch, world_models
 from grasp_jax.integrations import _convert
@@ -229,6 +231,32 @@ def test_no_memory_is_shared_with_the_caller(lewm: LeWM):
     info["pixels"].zero_()
     again = configured(lewm).solve(kept, torch.zeros(ENVS, HORIZON, A))
     np.testing.assert_array_equal(again["actions"], first)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_files_of_every_kind_cost_the_same(
+    lewm: LeWM, dtype: str, tmp_path: pathlib.Path
+):
+    tensors = {
+        k: torch.tensor(np.asarray(x)).to(getattr(torch, dtype)) for k, x in lewm.weights.items()
+    }
+    torch.save(tensors, tmp_path / "half.pt")
+    arrays = {k: np.asarray(x).astype(jnp.dtype(dtype)) for k, x in lewm.weights.items()}
+    save_file(arrays, str(tmp_path / "half.safetensors"))
+    module = types.SimpleNamespace(state_dict=lambda: tensors, encoder=None)
+    given = [tmp_path / "half.pt", tmp_path / "half.safetensors", tensors, module]
+    found = [configured(x).solve(observed(ENVS)) for x in given]
+    for other in found[1:]:
+        assert other["costs"] == found[0]["costs"]
+        np.testing.assert_array_equal(other["actions"], found[0]["actions"])
+
+
+def test_half_precision_weights_at_hand_plan_in_float32(lewm: LeWM):
+    half = LeWM({k: x.astype(jnp.bfloat16) for k, x in lewm.weights.items()}, lewm.config)
+    found = configured(half).solve(observed(ENVS, 1))
+    assert found["actions"].dtype == torch.float32 and found["status"] == [Status.OK] * ENVS
+    whole = configured(lewm).solve(observed(ENVS, 1))
+    np.testing.assert_allclose(found["costs"], whole["costs"], rtol=0.05)
 
 
 @needs_models
