@@ -106,6 +106,12 @@ def _check_context(problem: Problem) -> None:
             f"actions of {problem.actions.dtype}. Cast one of them with .astype."
         )
     frames = context.actions.shape[0]
+    present = context.present
+    if present is not None and (present.shape != (frames,) or present.dtype != bool):
+        raise ValueError(
+            f"context.present must be bool [{frames}], one per row of context.actions, got "
+            f"{describe(present)}. Leave it out if every frame is there."
+        )
     expected = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((frames, *x.shape), x.dtype), problem.start
     )
@@ -126,6 +132,9 @@ def _check_dynamics(problem: Problem) -> None:
         window = jax.tree.map(lambda x: jax.ShapeDtypeStruct((h, *x.shape), x.dtype), state)
         arguments = (window, jax.ShapeDtypeStruct((h, *action.shape), action.dtype))
         call = f"dynamics({describe(window)}, {describe(arguments[1])}) with a context window {h}"
+        if problem.context.present is not None:
+            arguments += (jax.ShapeDtypeStruct((h,), bool),)
+            call += " and context.present, passed as a third argument [h] bool"
     try:
         following = jax.eval_shape(problem.dynamics, *arguments)
     except Exception as error:

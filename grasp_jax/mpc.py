@@ -68,7 +68,11 @@ def push(context: Context, state: PyTree, action: jax.Array) -> Context:
     def append(past: jax.Array, new: jax.Array) -> jax.Array:
         return jnp.concatenate([past[1:], new[None].astype(past.dtype)]) if len(past) else past
 
-    return Context(jax.tree.map(append, context.states, state), append(context.actions, action))
+    states = jax.tree.map(append, context.states, state)
+    present = context.present
+    if present is not None:
+        present = append(present, jnp.asarray(True))
+    return Context(states, append(context.actions, action), present)
 
 
 @jax.tree_util.register_dataclass

@@ -26,10 +26,14 @@ class Context:
     Attributes:
       states: Leaves `[h-1, ...]`, the frames before now, oldest first.
       actions: `[h-1, A]`, the actions taken in those frames.
+      present: `[h-1]` bool, which of those frames are there, for the first moments of an episode;
+        None: all. With it the dynamics takes a third argument, `F(states, actions, present [h])`;
+        what it says is not there may hold any finite numbers.
     """
 
     states: PyTree
     actions: jax.Array
+    present: jax.Array | None = None
 
     @staticmethod
     def repeat(state: PyTree, frames: int, action_size: int) -> "Context":
@@ -145,6 +149,8 @@ class Problem:
         if self.context is None:
             return self._prepare(actions)
         known = self._prepare(jnp.concatenate([self.context.actions, actions]))
+        if (present := self.context.present) is not None:
+            known = known, jnp.concatenate([present, jnp.ones(self.horizon, bool)])
         times = jnp.arange(self.horizon)[:, None] + jnp.arange(self.window)
         return _tree.take(known, times)
 
@@ -155,7 +161,10 @@ class Problem:
     def step(self, states: PyTree, window: PyTree) -> PyTree:
         """One prediction from a state, or a window of them, and one row of `windows`."""
         model = self.dynamics.thaw()
-        return (model.step_prepared if prepares(model) else model)(states, window)
+        present = ()
+        if self.context is not None and self.context.present is not None:
+            window, *present = window
+        return (model.step_prepared if prepares(model) else model)(states, window, *present)
 
     def split(self, tree: PyTree, axis: str) -> PyTree:
         """`tree` with its leading axis split over the mesh axis of that name, if there is one."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from grasp_jax._promotion import usual_promotion
 from grasp_jax._tree import cost_dtype
 from grasp_jax.objectives import Objective, squared_distance
+from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
     Weights,
@@ -24,16 +25,18 @@ from grasp_jax.world_models._layers import (
     feed_forward,
     layer_norm,
     linear,
-    normalise,
+    normalize,
+    only_present,
     part,
     pointwise_conv,
     projection,
     random_weights,
+    window_mask,
 )
 from grasp_jax.world_models.vit import ViTConfig, check_encoder, vit, vit_shapes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LeWMConfig:
     """Sizes of a LeWM; the defaults are those of the public checkpoints.
 
@@ -97,11 +100,12 @@ class LeWMConfig:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class LeWM:
+class LeWM(PreparedModel):
     """A frozen LeWM; itself the dynamics that `plan` takes.
 
-    Plan with `context=model.no_context()` (or with real frames) to let the predictor read a window,
-    without one to show it the present frame alone.
+    Plan with `context=model.empty_context()` (or with real frames) to let the predictor read a
+    window, without one to show it the present frame alone. It is called on windows `[h, D]` of
+    latents and `[h, A]` of actions, or on one of each, and returns the next latent `[D]`.
 
     Attributes:
       weights: `{name: array}`, as in the PyTorch checkpoint.
@@ -126,7 +130,7 @@ class LeWM:
         """Latents of frames.
 
         Args:
-          pixels: `[..., 3, height, width]`, normalised as in training.
+          pixels: `[..., 3, height, width]`, normalized as in training.
 
         Returns:
           `[..., D]`.
@@ -140,22 +144,22 @@ class LeWM:
         latents = projection(self.weights, "projector", tokens[:, 0])
         return latents.reshape(*pixels.shape[:-3], -1)
 
-    def no_context(self, frames: int | None = None) -> Context:
+    def empty_context(self, frames: int | None = None) -> Context:
         """A context for an episode's first moment: no frames before now.
 
-        Frames that are NaN are not there: windows start short and grow as the plan goes on, as in
-        the authors' rollout.
+        Windows start short and grow as the plan goes on, as in the authors' rollout.
+
+        Args:
+          frames: How many frames before now the plan's windows have room for, at most (and by
+            default) `config.frames - 1`.
         """
         frames = self.config.frames - 1 if frames is None else frames
         dtype = cost_dtype(self.weights["predictor.pos_embedding"].dtype)
-        latents = jnp.full((frames, self.config.latent), jnp.nan, dtype)
-        return Context(latents, jnp.zeros((frames, self.config.action_size), dtype))
+        latents = jnp.zeros((frames, self.config.latent), dtype)
+        actions = jnp.zeros((frames, self.config.action_size), dtype)
+        return Context(latents, actions, jnp.zeros(frames, bool))
 
     @usual_promotion
-    def __call__(self, states: jax.Array, actions: jax.Array) -> jax.Array:
-        """The next latent `[D]`, from windows `[h, D]` and `[h, A]`, or from `[D]` and `[A]`."""
-        return self.step_prepared(states, self.prepare_actions(actions))
-
     def prepare_actions(self, actions: jax.Array) -> list[jax.Array]:
         """All that the predictor reads of actions: `[..., A]` to one `[..., 6, D]` per block."""
         w, config = self.weights, self.config
@@ -170,23 +174,26 @@ class LeWM:
         ]
         return [block.reshape(*block.shape[:-1], 6, config.latent) for block in blocks]
 
-    def step_prepared(self, states: jax.Array, conditions: list[jax.Array]) -> jax.Array:
-        """The next latent `[D]` from latents `[h, D]` and prepared actions `depth x [h, 6, D]`."""
+    @usual_promotion
+    def step_prepared(
+        self, states: jax.Array, prepared: list[jax.Array], present: jax.Array | None = None
+    ) -> jax.Array:
+        """The next latent `[D]`.
+
+        Args:
+          states: Latents `[h, D]` or `[D]`.
+          prepared: Prepared actions, `depth x [h, 6, D]` or `[6, D]`.
+          present: `[h]` bool, which frames of the window are there; None: all.
+
+        Raises:
+          ValueError: The window is longer than `config.frames`.
+        """
         if states.ndim == 1:
-            states, conditions = states[None], [block[None] for block in conditions]
+            states, prepared = states[None], [block[None] for block in prepared]
         check_window(len(states), self.config.frames, "LeWM")
-        # The present frame is always there: broken numbers in it must not look like a plan.
-        there = jnp.all(jnp.isfinite(states), axis=-1).at[-1].set(True)
-        # Positions count the frames that are there, the oldest of them first.
-        position = jnp.maximum(jnp.cumsum(there) - 1, 0)
-        x = (
-            jnp.where(there[:, None], states, 0)
-            + self.weights["predictor.pos_embedding"][0, position]
-        )
-        if len(states) > 1:
-            conditions = [jnp.where(there[:, None, None], c, 0) for c in conditions]
-        order = jnp.arange(len(x))
-        mask = (order[:, None] >= order) & there | (order[:, None] == order)
+        mask, places = window_mask(len(states), present)
+        x = only_present(present, states) + self.weights["predictor.pos_embedding"][0, places]
+        conditions = [only_present(present, c) for c in prepared]
         for i in range(self.config.depth):
             block = part(self.weights, f"predictor.transformer.layers.{i}")
             # Nobody reads the other rows after the last block.
@@ -204,8 +211,8 @@ def _block(
     """One AdaLN-zero block on `[h, D]`; `condition` `[h, 6, D]`; of the last only the last row."""
     rows = slice(-1, None) if last else slice(None)
     shift, scale, gate, shift_2, scale_2, gate_2 = jnp.moveaxis(condition, 1, 0)
-    steered = normalise(x, 1e-6) * (1 + scale) + shift
+    steered = normalize(x, 1e-6) * (1 + scale) + shift
     mixed = attention(weights, "attn", steered, mask, heads, rows)
     x = x[rows] + gate[rows] * mixed
-    steered = normalise(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
+    steered = normalize(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
     return x + gate_2[rows] * feed_forward(weights, "mlp", steered)

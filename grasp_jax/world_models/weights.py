@@ -44,7 +44,7 @@ def load_lewm(
     """A LeWM or PLDM from a checkpoint.
 
     Weights stored in shorter floats are widened to float32, exactly, whatever the kind of file, so
-    that latents, costs and plans are float32. `LowPrecision.of(model)` computes in shorter floats.
+    that latents, costs and plans are float32. `mixed_precision(model)` computes in shorter floats.
 
     Args:
       path: A file or a run folder, see the module; or a `state_dict` at hand, which is copied.
@@ -162,8 +162,10 @@ def _saved_config(path: pathlib.Path, kind: type[_Config]) -> _Config | None:
             "load_lewm or load_dinowm, whichever it was saved from."
         )
     try:
-        return kind(**{**sizes, "encoder": ViTConfig(**sizes["encoder"])})
-    except (TypeError, ValueError) as error:
+        # Versions before 0.2 wrote `table`.
+        renamed = {"pos_grid" if k == "table" else k: v for k, v in sizes["encoder"].items()}
+        return kind(**{**sizes, "encoder": ViTConfig(**renamed)})
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"{beside.name} beside {path.name} does not hold sizes as `save` writes them: {error} "
             "Mend it, or remove it: sizes are then read off the weights."
@@ -215,7 +217,7 @@ def _count(weights: Mapping[str, np.ndarray], prefix: str) -> int:
 def _encoder_sizes(weights: Mapping[str, np.ndarray], name: str, default: ViTConfig) -> ViTConfig:
     layer = f"{name}.{default.names['layer']}"
     width, _, patch, _ = _shape(weights, f"{name}.embeddings.patch_embeddings.projection.weight", 4)
-    table = round((_shape(weights, f"{name}.embeddings.position_embeddings", 3)[1] - 1) ** 0.5)
+    pos_grid = round((_shape(weights, f"{name}.embeddings.position_embeddings", 3)[1] - 1) ** 0.5)
     return dataclasses.replace(
         default,
         width=width,
@@ -223,8 +225,8 @@ def _encoder_sizes(weights: Mapping[str, np.ndarray], name: str, default: ViTCon
         heads=max(1, width // 64),
         hidden=_shape(weights, f"{layer}.0.mlp.fc1.weight", 2)[0],
         patch=patch,
-        table=table,
-        image=default.image if default.dinov2 else patch * table,
+        pos_grid=pos_grid,
+        image=default.image if default.dinov2 else patch * pos_grid,
     )
 
 

@@ -42,7 +42,7 @@ def recipe(model: LeWM, context: bool = True) -> grasp_jax.Plan:
         jax.random.key(0),
         planner=grasp_jax.GD(0.1, 3),
         objective=model.objective,
-        context=model.no_context() if context else None,
+        context=model.empty_context() if context else None,
     )
 
 
@@ -170,8 +170,8 @@ WRONG_SIZES: dict[str, tuple[Callable[[dict], Any], str]] = {
     "negative": (lambda s: {**s, "heads": -1}, "heads must be at least 1, got -1"),
     "no encoder": (lambda s: {**s, "encoder": None}, "does not hold sizes as `save`"),
     "a field too many": (
-        lambda s: {**s, "encoder": {**s["encoder"], "colour": 1}},
-        "does not hold sizes as `save`.*colour",
+        lambda s: {**s, "encoder": {**s["encoder"], "color": 1}},
+        "does not hold sizes as `save`.*color",
     ),
     "eps": (lambda s: {**s, "encoder": {**s["encoder"], "eps": "small"}}, "eps must be a float"),
     "other sizes": (lambda s: {**s, "depth": 1}, r"Sizes are from mine\.json; pass config="),
@@ -185,6 +185,13 @@ def test_wrong_sizes_beside_a_file(case: str, tmp_path: pathlib.Path):
     path.with_suffix(".json").write_text(json.dumps(change(sizes)))
     with pytest.raises(ValueError, match=rf"(?s)mine.*{message}"):
         weights.load_lewm(path)
+
+
+def test_sizes_that_an_older_version_wrote(tmp_path: pathlib.Path):
+    path, sizes = saved(tmp_path)
+    sizes["encoder"]["table"] = sizes["encoder"].pop("pos_grid")
+    path.with_suffix(".json").write_text(json.dumps(sizes))
+    assert weights.load_lewm(path).config == golden.LEWM
 
 
 @pytest.mark.parametrize("name", ["mine.json", "config.json"])
