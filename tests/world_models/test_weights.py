@@ -263,7 +263,7 @@ def test_an_empty_context_plans_under_debug_nans_and_infs(kind: str):
             goal,
             jnp.zeros((3, 4)),
             jax.random.key(0),
-            planner=grasp_jax.GRASP(iterations=2, sync=grasp_jax.GD(0.05, 1), sync_every=2),
+            planner=grasp_jax.GD(0.05, 1),
             bounds=(-1.0, 1.0),
             objective=model.objective,
             context=context,
