@@ -1,4 +1,4 @@
-"""The lifted objective against independent restatements of METHOD §2 and its derived identities."""
+"""The lifted objective against independent restatements of the paper's, and its identities."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import grasp_jax
-from grasp_jax import GRASP, Context, Objective, QuadraticControlCost, lifted
-from grasp_jax.problem import Problem, make_problem
+from grasp_jax import GRASP, Context, Objective, Problem, QuadraticControlCost, lifted, make_problem
 from grasp_jax.rollout import rollout_cost, trajectory
+from tests.jaxprs import count_primitive
 from tests.matrix import assert_close
 
 T, D, A = 5, 3, 2
@@ -50,9 +50,7 @@ def problem(h: int = 1, **changes: Any) -> Problem:
         "dynamics": step if h == 1 else windowed,
         "state": START,
         "goal": GOAL,
-        "actions": ACTIONS,
-        "bounds": None,
-        "objective": None,
+        "init_actions": ACTIONS,
         "context": past(h),
     }
     return make_problem(**(arguments | changes))
@@ -103,7 +101,7 @@ def test_gradients_equal_autodiff_of_a_restated_loss(h: int, stop: bool):
     assert_close(found.loss, value)
     assert_close(found.states, states, 1e-4)
     assert_close(found.actions, actions, 1e-4)
-    assert_close(found.residual, restated(h, 0.0, STATES, ACTIONS))
+    assert_close(found.dynamics_residual, restated(h, 0.0, STATES, ACTIONS))
     assert found.finite
 
 
@@ -118,7 +116,7 @@ def test_the_state_gradient_is_the_closed_form(h: int):
 @pytest.mark.parametrize("chunk", [1, 2, 5, 9])
 def test_time_chunks_change_nothing(h: int, stop: bool, chunk: int):
     whole = lifted_gradient(problem(h), STATES, ACTIONS, 0.3, stop)
-    pieces = lifted_gradient(problem(h), STATES, ACTIONS, 0.3, stop, time_chunk=chunk)
+    pieces = lifted_gradient(problem(h), STATES, ACTIONS, 0.3, stop, time_batch_size=chunk)
     assert_close(pieces, whole, 1e-5)
 
 
@@ -146,7 +144,7 @@ def test_the_last_step_has_weight_one_plus_gamma_on_the_goal():
 
 def test_a_horizon_of_one_is_the_last_step_alone():
     gamma = 0.8
-    alone = problem(actions=ACTIONS[:1])
+    alone = problem(init_actions=ACTIONS[:1])
     found = lifted_gradient(alone, STATES[:0], ACTIONS[:1], gamma)
     slope = jax.grad(lambda a: jnp.sum((step(START, a) - GOAL) ** 2))(ACTIONS[0])
     assert_close(found.actions[0], (1 + gamma) * slope)
@@ -226,9 +224,6 @@ def test_lifted_smoothness_of_linear_models_does_not_grow_with_the_horizon(horiz
         START,
         GOAL,
         jnp.zeros((horizon, A)),
-        None,
-        None,
-        None,
     )
     point, unravel = ravel_pytree((jnp.zeros((horizon - 1, D)), jnp.zeros((horizon, A))))
 
@@ -277,6 +272,6 @@ def test_one_forward_of_the_model_and_no_derivative_in_its_state(chunk: int | No
 
     jaxpr = jax.make_jaxpr(gradient)(STATES, ACTIONS)
     bodies = 1 if chunk is None else 2  # 5 terms by 2: the loop's body and the remainder's
-    assert str(jaxpr).count("erf_inv") == bodies
+    assert count_primitive(jaxpr, "erf_inv") == bodies
     with pytest.raises(AssertionError, match="differentiated in its state"):
         jax.make_jaxpr(lambda s, a: gradient(s, a, False))(STATES, ACTIONS)

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCState, Status, mpc
+from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCInfo, MPCState, Status, mpc
+from tests.jaxprs import count_primitive
+from tests.matrix import assert_close, stacked
 
 GUESS, GOAL, KEY = jnp.zeros((6, 2)), jnp.array([1.0, -0.5]), jax.random.key(0)
 START = jnp.zeros(2)
@@ -27,20 +29,25 @@ def world(state: jax.Array, action: jax.Array) -> jax.Array:
     return model(state, action) + jnp.array([-0.05, 0.05])
 
 
-def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[Any, Any, MPCState]:
-    """States `[steps+1, 2]`, predicted costs `[steps]`, and the controller's last memory."""
-    state, observation = controller.init(GUESS, KEY), START
+def problem(**changes: Any) -> grasp_jax.Problem:
+    arguments = {"dynamics": model, "state": START, "goal": GOAL, "init_actions": GUESS}
+    return grasp_jax.make_problem(**(arguments | {"bounds": (-2.0, 2.0)} | changes))
+
+
+def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[jax.Array, MPCInfo, MPCState]:
+    """States `[steps+1, 2]`, what every step said `[steps]`, and the last memory."""
+    memory, observation = controller.init(KEY), START
     step = jax.jit(controller.step)
-    states, costs = [observation], []
+    states, infos = [observation], []
     for _ in range(steps):
-        action, state, cost = step(state, observation, GOAL)
+        action, memory, info = step(memory, observation, GOAL)
         observation = truth(observation, action)
         states.append(observation)
-        costs.append(cost)
-    return jnp.stack(states), jnp.stack(costs), state
+        infos.append(info)
+    return jnp.stack(states), stacked(*infos), memory
 
 
-CONTROLLER = MPC(model, GD(learning_rate=0.3, iterations=40), bounds=(-2.0, 2.0))
+CONTROLLER = MPC(problem(), GD(learning_rate=0.3, iterations=40))
 
 
 def test_shift_drops_the_first_actions():
@@ -52,7 +59,7 @@ def test_shift_drops_the_first_actions():
 
 def test_feedback_beats_a_plan_followed_blindly():
     blind, _, _ = episode(dataclasses.replace(CONTROLLER, replan_every=6), 6)
-    closed, _, _ = episode(dataclasses.replace(CONTROLLER, shrink=True), 6)
+    closed, _, _ = episode(dataclasses.replace(CONTROLLER, shrinking_horizon=True), 6)
     assert jnp.linalg.norm(blind[-1] - GOAL) > 0.3
     assert jnp.linalg.norm(closed[-1] - GOAL) < 0.1
 
@@ -68,66 +75,71 @@ def test_a_plan_followed_to_its_end_is_the_plan():
         planner=CONTROLLER.planner,
         bounds=(-2.0, 2.0),
     )
-    states, costs, _ = episode(controller, 6, truth=model)
+    states, info, _ = episode(controller, 6, truth=model)
     assert jnp.allclose(states, found.states, atol=1e-5)
-    assert jnp.allclose(costs[0], found.cost, atol=1e-5)
+    # What the plan cost when it was made, at every step that follows it.
+    assert jnp.allclose(info.cost, found.cost, atol=1e-5)
 
 
 @pytest.mark.parametrize("every", [1, 2, 4])
 def test_plans_are_made_when_they_are_due(every: int):
-    _, costs, state = episode(dataclasses.replace(CONTROLLER, replan_every=every), 6)
-    assert (jnp.isfinite(costs) == (jnp.arange(6) % every == 0)).all()
-    assert state.taken == 6
+    _, info, memory = episode(dataclasses.replace(CONTROLLER, replan_every=every), 6)
+    assert (info.planned == (jnp.arange(6) % every == 0)).all()
+    assert jnp.isfinite(info.cost).all() and (info.status == Status.OK).all()
+    # A cost stands until the next plan.
+    changes = jnp.flatnonzero(jnp.diff(info.cost) != 0) + 1
+    assert set(changes.tolist()) <= set(range(every, 6, every)) and memory.step == 6
 
 
 @pytest.mark.parametrize("shrink", [True, False])
 def test_a_shrinking_horizon_arrives_in_time(shrink: bool):
     """With a fixed horizon there is always time left, so that a plan may dawdle."""
     objective = grasp_jax.Objective(control_cost=grasp_jax.QuadraticControlCost(1e-3))
-    controller = dataclasses.replace(
-        CONTROLLER, planner=GD(learning_rate=0.1, iterations=150), shrink=shrink, objective=objective
-    )
+    planner = GD(learning_rate=0.1, iterations=150)
+    controller = MPC(problem(objective=objective), planner, shrinking_horizon=shrink)
     states, _, _ = episode(controller, 6, truth=model)
     assert (jnp.linalg.norm(states[-1] - GOAL) < 0.05) == shrink
 
 
 def test_a_whole_episode_is_one_scan_and_equals_the_loop():
-    controller = MPC(model, CEM(num_samples=32, num_elites=4, iterations=5), bounds=(-2.0, 2.0))
+    controller = MPC(problem(), CEM(num_samples=32, num_elites=4, iterations=5))
 
     def body(carry: Any, _: None) -> Any:
-        state, observation = carry
-        action, state, cost = controller.step(state, observation, GOAL)
+        memory, observation = carry
+        action, memory, info = controller.step(memory, observation, GOAL)
         observation = world(observation, action)
-        return (state, observation), (observation, cost)
+        return (memory, observation), (observation, info)
 
-    first = (controller.init(GUESS, KEY), START)
-    _, (states, costs) = jax.jit(lambda c: jax.lax.scan(body, c, length=5))(first)
-    expected, expected_costs, _ = episode(controller, 5)
+    first = (controller.init(KEY), START)
+    _, (states, info) = jax.jit(lambda c: jax.lax.scan(body, c, length=5))(first)
+    expected, expected_info, _ = episode(controller, 5)
     assert jnp.allclose(states, expected[1:], atol=1e-5)
-    assert jnp.allclose(costs, expected_costs, atol=1e-5)
+    assert_close(info, expected_info)
 
 
 def test_episodes_side_by_side_plan_only_when_due():
     controller = dataclasses.replace(CONTROLLER, replan_every=3)
-    axes = MPCState(0, 0, None, 0, 0)
-    goals = jnp.stack([GOAL, -GOAL, 0.5 * GOAL])
-    states = jax.vmap(controller.init, (None, 0), axes)(GUESS, jax.random.split(KEY, 3))
-    step = jax.vmap(controller.step, (axes, None, 0), (0, axes, 0))
-    assert "cond[" in str(jax.make_jaxpr(step)(states, START, goals))
-    actions, states, costs = step(states, START, goals)
-    alone, _, cost = controller.step(
-        controller.init(GUESS, jax.random.split(KEY, 3)[1]), START, goals[1]
-    )
-    assert jnp.allclose(actions[1], alone, atol=1e-6) and jnp.allclose(costs[1], cost, atol=1e-6)
-    assert jnp.isnan(step(states, START, goals)[2]).all()
+    goals, starts = jnp.stack([GOAL, -GOAL, 0.5 * GOAL]), jnp.tile(START, (3, 1))
+    keys = jax.random.split(KEY, 3)
+    memory, step = controller.init_batch(keys), jax.jit(controller.step_batch)
+    jaxpr = jax.make_jaxpr(controller.step_batch)(memory, starts, goals)
+    assert count_primitive(jaxpr, "cond") == 1
+    actions, memory, info = step(memory, starts, goals)
+    alone, _, one = controller.step(controller.init(keys[1]), START, goals[1])
+    assert jnp.allclose(actions[1], alone, atol=1e-6)
+    assert_close(jax.tree.map(lambda x: x[1], info), one, 1e-6)
+    _, memory, following = step(memory, starts, goals)
+    assert not following.planned.any() and memory.step == 2
+    assert_close(following.cost, info.cost, 0)
 
 
 def test_the_context_is_filled_from_real_frames():
     def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
         return model(states[-1], actions.mean(0))
 
-    controller = MPC(windowed, GRASP(iterations=4, sync=None), bounds=(-2.0, 2.0))
-    state = controller.init(GUESS, KEY, Context.repeat(START, history_len=2, action_size=2))
+    context = Context.repeat(START, history_len=2, action_size=2)
+    controller = MPC(problem(dynamics=windowed, context=context), GRASP(iterations=4, sync=None))
+    state = controller.init(KEY)
     observations, actions = [START], []
     for _ in range(3):
         action, state, _ = controller.step(state, observations[-1], GOAL)
@@ -138,16 +150,19 @@ def test_the_context_is_filled_from_real_frames():
     assert (state.context.actions == jnp.stack(actions[1:3])).all()
 
 
-@pytest.mark.parametrize("name", ["replan_every", "shortest"])
-@pytest.mark.parametrize("value", [0, 7, 1.5])
-def test_counts_that_do_not_fit_the_horizon(name: str, value: int):
-    with pytest.raises(ValueError, match=rf"MPC.{name} is {value}.*choose 1..6"):
-        dataclasses.replace(CONTROLLER, **{name: value}).init(GUESS, KEY)
+@pytest.mark.parametrize("name", ["replan_every", "min_horizon"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "at least 1, got 0"), (7, "is 7, but .*choose 1..6"), (1.5, "an int")],
+)
+def test_counts_that_do_not_fit_the_horizon(name: str, value: Any, words: str):
+    with pytest.raises((TypeError, ValueError), match=rf"MPC.{name} .*{words}"):
+        dataclasses.replace(CONTROLLER, **{name: value})
 
 
 def test_a_step_outside_jit_compiles_nothing_the_second_time():
-    controller = dataclasses.replace(CONTROLLER, replan_every=2, shrink=True)
-    state, other = controller.init(GUESS, KEY), -GOAL
+    controller = dataclasses.replace(CONTROLLER, replan_every=2, shrinking_horizon=True)
+    state, other = controller.init(KEY), -GOAL
     for _ in range(2):
         _, state, _ = controller.step(state, START, GOAL)
     with jax.log_compiles(), warnings.catch_warnings(), capture_compiles() as compiled:
@@ -173,30 +188,51 @@ def capture_compiles() -> Iterator[list[str]]:
     logger.removeHandler(handler)
 
 
-def test_the_memory_tells_a_failed_plan_from_a_followed_one():
+def test_a_failed_plan_keeps_the_last_finite_cost():
     controller = dataclasses.replace(CONTROLLER, replan_every=2)
+    memory = controller.init(KEY)
+    for _ in range(2):
+        _, memory, good = controller.step(memory, START, GOAL)
+        assert good.status == memory.status == Status.OK
     for broken in (jnp.nan, jnp.inf):
-        _, memory, cost = controller.step(controller.init(GUESS, KEY), START, GOAL * broken)
-        assert jnp.isnan(cost) and memory.status == Status.FAILED
-    memory = controller.init(GUESS, KEY)
-    for planned in (True, False):
-        _, memory, cost = controller.step(memory, START, GOAL)
-        assert jnp.isnan(cost) != planned and memory.status == Status.OK
+        _, after, info = controller.step(memory, START, GOAL * broken)
+        assert info.planned and info.status == after.status == Status.FAILED
+        assert info.cost == good.cost and jnp.isfinite(after.actions).all()
 
 
-def test_a_guess_without_a_time_axis():
-    with pytest.raises(ValueError, match=r"MPC.init: actions must have shape \[T, A\], got \[6\]"):
-        CONTROLLER.init(jnp.zeros(6), KEY)
+def test_problems_that_are_no_episode_are_refused():
+    rows = {"state": START[None], "goal": GOAL[None]}
+    with pytest.raises(ValueError, match=r"MPC\.problem must be of one episode, got a batched"):
+        MPC(problem(batched=True, **rows), CONTROLLER.planner)
+    with pytest.raises(ValueError, match=r"MPC\.problem has a horizon of its own"):
+        MPC(problem(horizon=3), CONTROLLER.planner)
+    with pytest.raises(TypeError, match=r"MPC\.problem must be a grasp_jax\.Problem"):
+        MPC(model, CONTROLLER.planner)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_memory_can_be_donated(every: int):
+    """Bug: two leaves shared a buffer, "donate the same buffer twice"."""
+    controller = dataclasses.replace(CONTROLLER, replan_every=every)
+    step = jax.jit(controller.step, donate_argnums=0)
+    expected, _, _ = episode(controller, 3)
+    memory, observation = controller.init(KEY), START
+    for wanted in expected[1:]:
+        action, memory, _ = step(memory, observation, GOAL)
+        observation = world(observation, action)
+        assert jnp.allclose(observation, wanted, atol=1e-6)
 
 
 def test_a_seed_is_no_key():
     with pytest.raises(TypeError, match=r"key must be a JAX random key, got int"):
-        CONTROLLER.init(GUESS, 0)  # pyright: ignore[reportArgumentType]
+        CONTROLLER.init(0)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_shrinking_plan_is_never_shorter_than_it_is_followed():
-    controller = dataclasses.replace(CONTROLLER, replan_every=3, shrink=True, bounds=(0.2, 2.0))
-    memory, observation = controller.init(GUESS, KEY), START
+    controller = dataclasses.replace(
+        CONTROLLER, replan_every=3, problem=problem(bounds=(0.2, 2.0)), shrinking_horizon=True
+    )
+    memory, observation = controller.init(KEY), START
     step = jax.jit(controller.step)
     for taken in range(12):
         action, memory, _ = step(memory, observation, jnp.full(2, 9.0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import Colored, AR1, White
+from grasp_jax import AR1, Colored, White
 from grasp_jax.noise import noise_like
 
 KEY = jax.random.key(0)
@@ -40,9 +40,9 @@ def test_colored_noise_has_unit_variance_on_average(exponent: float, horizon: in
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
 def test_colored_noise_falls_as_a_power_of_the_frequency(exponent: float):
     horizon = 64
-    power = (np.abs(np.fft.rfft(draws(Colored(exponent=exponent), (horizon, 1))[..., 0], axis=1)) ** 2).mean(
-        0
-    )
+    power = (
+        np.abs(np.fft.rfft(draws(Colored(exponent=exponent), (horizon, 1))[..., 0], axis=1)) ** 2
+    ).mean(0)
     frequency = np.fft.rfftfreq(horizon)
     slope = np.polyfit(np.log(frequency[1:-1]), np.log(power[1:-1]), 1)[0]
     assert abs(slope + exponent) < 0.1

@@ -1,4 +1,4 @@
-"""One of several processes that plan one batch together; run by `tests/test_processes.py`."""
+"""One of several processes that plan one batch together; run by `test_processes.py`."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ def main(index: int, count: int, port: int, output: pathlib.Path) -> None:
         planner=matrix.PLANNERS["GRASP"],
         bounds=matrix.BOUNDS,
         objective=matrix.OBJECTIVE,
-        horizon=sharding.split_goals(mesh, matrix.LENGTHS),
+        horizon=sharding.split_goals(mesh, matrix.HORIZONS),
         mesh=mesh,
     )
     shards = [(s.index, np.asarray(s.data)) for s in plan.actions.addressable_shards]
