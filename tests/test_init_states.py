@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import BrownianBridge, Objective, Problem, Rollout, StraightLine, ViaPoints
+from grasp_jax import (
+    AR1,
+    CEM,
+    GRASP,
+    BrownianBridge,
+    Colored,
+    Objective,
+    Problem,
+    Rollout,
+    StraightLine,
+    ViaPoints,
+    White,
+)
 from grasp_jax.init_states import with_end
 from tests import matrix
 from tests.matrix import ACTIONS, GOAL, START, WORLD, assert_close
@@ -120,3 +132,40 @@ def test_a_goal_of_another_structure_keeps_paths_at_the_start(init_states: Any):
     if init_states == StraightLine():
         still = jax.tree.map(lambda x: jnp.broadcast_to(x, (7, *x.shape)), START)
         assert_close(states, still, 1e-7)
+
+
+NOISES = [White(), AR1(), Colored(), AR1(action_block=2), Colored(action_block=2)]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("noise", NOISES, ids=repr)
+def test_every_noise_and_start_and_restart_works_at_short_horizons(noise: Any, steps: int):
+    """Bug: a rollout with 1/f noise divided by zero rows at a horizon of one."""
+    mine = problem(steps)
+    # Blocks are of action dimensions; the matrix world's state has no such axis in every leaf.
+    of_states = noise if getattr(noise, "action_block", 1) == 1 else White()
+    around = Rollout(std=0.1, noise=of_states)
+    for start in (*PATHS, around):
+        found = jax.eval_shape(lambda s=start: with_end(s, mine, KEY))
+        assert {x.shape[0] for x in jax.tree.leaves(found)} == {steps}
+    planner = GRASP(
+        iterations=1,
+        state_std=0.1,
+        noise=of_states,
+        init_states=around,
+        sync=CEM(num_samples=2, num_elites=1, iterations=1, noise=noise),
+        sync_every=1,
+        sync_std=0.1,
+        sync_noise=noise,
+        restart_states=around,
+    )
+    found = jax.eval_shape(lambda: grasp_jax.solve(mine, KEY, planner=planner))
+    assert found.actions.shape == (steps, 2)
+
+
+def test_a_plan_of_one_step_from_rollouts_with_colored_noise():
+    around = Rollout(std=0.1, noise=Colored())
+    planner = GRASP(
+        iterations=2, sync_every=1, init_states=around, restart_states=around, sync_noise=Colored()
+    )
+    assert grasp_jax.solve(problem(1), KEY, planner=planner).status == grasp_jax.Status.OK

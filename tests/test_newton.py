@@ -53,15 +53,25 @@ def moved(seed: int = 1) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), (T, 2))
 
 
+@jax.jit
 def following(one: Problem, actions: jax.Array) -> Any:
     return _tree.take(trajectory(one, actions), slice(1, None))
+
+
+@jax.jit
+def serial(one: Problem, actions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Cost and gradient, one step after the other."""
+    return jax.value_and_grad(rollout_cost, argnums=1)(one, actions)
+
+
+parallel = jax.jit(parallel_gradient)
 
 
 @pytest.mark.parametrize("horizon", [None, 20])
 def test_cost_gradient_and_states_are_the_serial_ones(horizon: int | None):
     one, actions = pendulums(horizon=horizon), moved()
-    cost, gradient = jax.value_and_grad(lambda a: rollout_cost(one, a))(actions)
-    found = jax.jit(parallel_gradient)(one, actions, following(one, actions + 0.05))
+    cost, gradient = serial(one, actions)
+    found = parallel(one, actions, following(one, actions + 0.05))
     assert jnp.abs(gradient).max() > 0.1
     assert_close(found.found.cost, cost, 1e-5)
     assert_close(found.found.gradient, gradient, 1e-5)
@@ -71,29 +81,29 @@ def test_cost_gradient_and_states_are_the_serial_ones(horizon: int | None):
 def test_in_double_precision_the_numbers_agree_to_twelve_digits():
     with jax.enable_x64(True):
         one, actions = pendulums(jnp.float64), moved().astype(jnp.float64)
-        gradient = jax.grad(lambda a: rollout_cost(one, a))(actions)
-        found = parallel_gradient(one, actions, following(one, actions + 0.05))
+        _, gradient = serial(one, actions)
+        found = parallel(one, actions, following(one, actions + 0.05))
         assert found.found.gradient.dtype == jnp.float64
         assert_close(found.found.gradient, gradient, 1e-12)
 
 
 def test_from_a_neighbours_rollout_a_few_sweeps_do():
     one, actions = pendulums(), moved()
-    near = parallel_gradient(one, actions, following(one, actions + 0.05))
+    near = parallel(one, actions, following(one, actions + 0.05))
     sweeps = near.model_evals // T - 2
     assert 1 <= sweeps <= 4
     assert near.model_vjps == T * (4 * (sweeps + 1) + 1)
     # A wrong guess costs sweeps, no accuracy.
-    far = parallel_gradient(one, actions, following(one, -3 * actions))
+    far = parallel(one, actions, following(one, -3 * actions))
     assert_close(far.found.gradient, near.found.gradient, 1e-5)
 
 
 def test_what_does_not_converge_is_rolled_out():
     one, actions = problem(chaos, jnp.full(2, 0.2)), moved()
-    found = jax.jit(parallel_gradient)(one, actions, jnp.zeros((T, 2)))
+    found = parallel(one, actions, jnp.zeros((T, 2)))
     assert found.model_evals == T * (MAX_SWEEPS + 2) + T
     assert found.model_vjps == T * (2 * (MAX_SWEEPS + 1) + 1) + T
-    cost, gradient = jax.jit(jax.value_and_grad(lambda a: rollout_cost(one, a)))(actions)
+    cost, gradient = serial(one, actions)
     assert_close(found.states, following(one, actions), 0.0)
     assert_close((found.found.cost, found.found.gradient), (cost, gradient), 1e-4)
 
@@ -105,8 +115,8 @@ def test_a_large_coordinate_does_not_excuse_a_small_one():
     start = {"angle": jnp.array([0.3, -0.1]), "speed": jnp.zeros((1, 2)), "clock": jnp.array(1e5)}
     one, actions = problem(timed, start), moved()
     one = dataclasses.replace(one, goal={**one.goal, "clock": start["clock"] + T})
-    cost, gradient = jax.value_and_grad(lambda a: rollout_cost(one, a))(actions)
-    found = parallel_gradient(one, actions, following(one, -3 * actions))
+    cost, gradient = serial(one, actions)
+    found = parallel(one, actions, following(one, -3 * actions))
     assert_close(found.found.cost, cost, 1e-5)
     assert_close(found.found.gradient, gradient, 1e-4)
 
@@ -116,8 +126,8 @@ def test_jacobians_that_overflow_leave_the_serial_gradient():
         return jnp.stack([0.9 * state[0] + 0.1 * jnp.tanh(action[0]), 8 * state[1]])
 
     one, actions = problem(steep, jnp.array([0.5, 0.0]), steps=160), jnp.full((160, 2), 0.1)
-    gradient = jax.grad(lambda a: rollout_cost(one, a))(actions)
-    found = parallel_gradient(one, actions, following(one, actions))
+    _, gradient = serial(one, actions)
+    found = parallel(one, actions, following(one, actions))
     assert jnp.all(jnp.isfinite(gradient)) and jnp.abs(gradient).max() > 1e-3
     assert_close(found.found.gradient, gradient, 1e-6)
 
@@ -130,8 +140,8 @@ def test_a_goal_that_does_not_converge_leaves_its_neighbours_alone():
     tame, wild = (problem(model, jnp.array([0.2, 0.1, wild])) for wild in (-1.0, 1.0))
     both = jax.tree.map(lambda *x: jnp.stack(x), tame, wild)
     guess = jnp.stack([following(tame, moved()), jnp.zeros((T, 3))])
-    found = jax.vmap(parallel_gradient, (0, None, 0))(both, moved(), guess)
-    alone = parallel_gradient(tame, moved(), guess[0])
+    found = jax.jit(jax.vmap(parallel_gradient, (0, None, 0)))(both, moved(), guess)
+    alone = parallel(tame, moved(), guess[0])
     assert (
         found.model_evals[1] == T * (MAX_SWEEPS + 3)
         and found.model_evals[0] == alone.model_evals <= 4 * T
@@ -140,23 +150,23 @@ def test_a_goal_that_does_not_converge_leaves_its_neighbours_alone():
 
 
 @pytest.mark.parametrize(
-    "serial",
+    "planner",
     [
         GD(learning_rate=0.1, iterations=30),
         GRASP(iterations=30, sync=GD(learning_rate=0.1, iterations=5), sync_every=10),
     ],
 )
-def test_plans_are_those_of_the_serial_planner(serial: Any):
-    if isinstance(serial, GD):
-        parallel: Any = dataclasses.replace(serial, parallel_in_time=True)
+def test_plans_are_those_of_the_serial_planner(planner: Any):
+    if isinstance(planner, GD):
+        other: Any = dataclasses.replace(planner, parallel_in_time=True)
     else:
-        sync = dataclasses.replace(serial.sync, parallel_in_time=True)
-        parallel = dataclasses.replace(serial, sync=sync)
+        sync = dataclasses.replace(planner.sync, parallel_in_time=True)
+        other = dataclasses.replace(planner, sync=sync)
     start = {"angle": jnp.array([0.3, -0.1]), "speed": jnp.zeros((1, 2))}
     goal = jax.tree.map(jnp.ones_like, start)
     one, two = (
         grasp_jax.plan(pendulum, start, goal, jnp.zeros((T, 2)), key(), planner=p)
-        for p in (serial, parallel)
+        for p in (planner, other)
     )
     assert jnp.abs(one.actions).max() > 0.1
     assert_close(two.actions, one.actions, 1e-3)

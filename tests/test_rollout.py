@@ -111,11 +111,10 @@ def test_a_model_without_slopes_is_said_to_be_stuck(planner: grasp_jax.Planner):
 
 
 def test_nothing_to_gain_is_not_stuck():
-    still = grasp_jax.plan(
-        rounding, *[jnp.ones(2)] * 2, jnp.zeros((4, 2)), jax.random.key(0), planner=matrix.PLANNERS["GD"]
-    )  # fmt: skip
+    there, planner = (rounding, jnp.ones(2), jnp.ones(2), jnp.zeros((4, 2))), PLANNERS["GD"]
+    still = grasp_jax.plan(*there, jax.random.key(0), planner=planner)
     assert still.cost == 0 and still.status == Status.OK
-    sampled = matrix.PLANNERS["ICEM"]
+    sampled = PLANNERS["ICEM"]
     moved = grasp_jax.plan(*FLAT, jnp.zeros((4, 2)), jax.random.key(0), planner=sampled)
     assert moved.status == Status.OK and moved.cost < 2
     assert {Status(s).message for s in Status} and len({s.message for s in Status}) == len(Status)

@@ -6,6 +6,8 @@ import functools
 import re
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -226,3 +228,26 @@ def test_a_restored_search_is_split_again():
     assert len(found.state.best_cost.sharding.device_set) == 8
     assert len(grasp_jax.read(restored).cost.sharding.device_set) == 8
     matrix.assert_close(found.state.best_actions, grasp_jax.advance(search, 2).state.best_actions)
+
+
+@hypothesis.given(st.integers(1, 9), st.integers(1, 8), st.booleans(), st.integers(1, 9))
+def test_cutting_undoes_padding(steps: int, devices: int, batched: bool, given: int):
+    rows = (3,) if batched else ()
+    actions = np.arange(np.prod((*rows, steps, 2)), dtype=np.float32).reshape(*rows, steps, 2)
+    horizon = None if given > steps else np.full(rows, given, np.int32)
+    one = grasp_jax.Problem(
+        jnp.add, None, None, actions, None, None, None,  # pyright: ignore[reportArgumentType]
+        given_horizon=horizon, mesh=sharding.make_mesh(time=devices), batched=batched,
+    )  # fmt: skip
+    padded = sharding.pad_time(one)
+    missing = -steps % devices
+    assert padded.max_horizon == steps + missing
+    # Padding never moves the goal's step.
+    expected = steps if horizon is None else given
+    assert np.all(np.asarray(padded.horizon) == expected)
+    states = np.zeros((*rows, padded.max_horizon + 1, 4))
+    plan = grasp_jax.Plan(padded.init_actions, states, 0, states[..., 2:, :], 0, None)  # pyright: ignore
+    cut = sharding.cut_time(plan, steps, int(batched))
+    np.testing.assert_array_equal(cut.actions, actions)
+    assert cut.states.shape == (*rows, steps + 1, 4)
+    assert cut.virtual_states.shape == (*rows, steps - 1, 4)
