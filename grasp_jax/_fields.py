@@ -20,7 +20,7 @@ import numpy as np
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree, is_number
 
-Schedule = Callable[[jax.Array], jax.Array]
+Schedule = Callable[[jax.Array], Any]
 Scalar = jax.Array | float
 Scale = Scalar | PyTree
 """A number, or a pytree of numbers like the state."""

@@ -96,13 +96,24 @@ NAMES = list(PLANNERS)
 LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
 VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
+KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "MPPI"]
+KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
+"""One of each kind of step, and of each way to compose them."""
 DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
-# For tests that compile a program of their own: variants only with `-m slow`.
-every_program = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in VARIANTS else n for n in NAMES]
-)
+
+
+def _others_slow(names: list[str]) -> Any:
+    """All planners, but those that are not named only with `-m slow`."""
+    rows = [n if n in names else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+    return pytest.mark.parametrize("name", rows)
+
+
+# For tests that compile a program of their own.
+every_program = _others_slow([n for n in NAMES if n not in VARIANTS])
+# For tests of a transformation around the planners, or of one part of them.
+every_kind = _others_slow(KINDS)
 
 traces: list[int] = []
 """Grows whenever the world is traced."""
@@ -142,7 +153,7 @@ HORIZONS = np.array([4, 2, 3, 4], np.int32)
 
 def problem(**changes: Any) -> Problem:
     """The small world; `changes` replace arguments of `make_problem`."""
-    arguments = {
+    arguments: dict[str, Any] = {
         "dynamics": WORLD,
         "state": START,
         "goal": GOAL,

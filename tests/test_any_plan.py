@@ -70,7 +70,8 @@ def effort(actions: jax.Array) -> jax.Array:
 
 def on_the_way(state: Any, goal: Any) -> jax.Array:
     del goal
-    return 0.1 * sum(jnp.sum(x.astype(jnp.float32) ** 2) for x in jax.tree.leaves(state))
+    squares = [jnp.sum(x.astype(jnp.float32) ** 2) for x in jax.tree.leaves(state)]
+    return 0.1 * jnp.sum(jnp.stack(squares))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Case:
         if self.window > 1:
             repeat = [start] * (self.window - 1)
             frames = jax.tree.map(lambda *x: np.stack(x), *repeat)
-            past = grasp_jax.Context(frames, np.full((self.window - 1, 2), 0.1, self.dtype))
+            past = grasp_jax.Context(frames, jnp.full((self.window - 1, 2), 0.1, self.dtype))
         if goals is not None:
             many = jax.tree.map(lambda x: np.stack([x] * goals), (start, goal, past))
             rows, past = {"state": many[0], "goal": many[1]}, many[2]

@@ -179,7 +179,7 @@ def test_numpy_buffers_are_copied_at_the_door():
     values = 0.1 * np.eye(2), np.zeros(2), np.ones(2), np.full((3, 2), 0.1)
     buffers = {n: aligned(v.astype(np.float32)) for n, v in zip(names, values, strict=True)}
     model = jax.tree_util.Partial(linear, buffers["weights"])
-    rows = [buffers[n] for n in names[1:]]
+    rows: Any = [buffers[n] for n in names[1:]]
     planner = GD(learning_rate=0.1, iterations=2)
     problem = grasp_jax.make_problem(model, *rows)
     compiled = grasp_jax.compile_plan(problem, KEY, planner=planner)

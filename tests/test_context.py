@@ -36,7 +36,7 @@ def present_only(states: jax.Array, actions: jax.Array) -> jax.Array:
 
 
 def solve(planner: Any, dynamics: Any = windowed, **changes: Any) -> Plan:
-    arguments = {
+    arguments: dict[str, Any] = {
         "state": START,
         "goal": GOAL,
         "init_actions": GUESS,

@@ -23,7 +23,7 @@ traces: list[int] = []
 
 
 def solve(dynamics: Any, **changes: Any) -> Plan:
-    arguments = {
+    arguments: dict[str, Any] = {
         "state": START,
         "goal": GOAL,
         "init_actions": GUESS,
@@ -242,4 +242,4 @@ def test_a_goal_of_integers_where_the_distance_reads_them():
 
     objective = grasp_jax.Objective(terminal_cost=to_class)
     found = solve(EquinoxModel(key()), goal=jnp.asarray(2), objective=objective)
-    assert jnp.isclose(found.cost, to_class(found.states[-1], 2), rtol=1e-5)
+    assert jnp.isclose(found.cost, to_class(found.states[-1], jnp.asarray(2)), rtol=1e-5)

@@ -38,7 +38,7 @@ PATHS = [
 
 
 def problem(horizon: int = 8, **changes: Any) -> Problem:
-    arguments = {
+    arguments: dict[str, Any] = {
         "dynamics": WORLD,
         "state": START,
         "goal": GOAL,

@@ -49,7 +49,7 @@ def optimum() -> tuple[np.ndarray, float]:
 
 
 def solve(planner: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "init_actions": jnp.zeros((T, A))}
+    arguments: dict[str, Any] = {"state": START, "goal": GOAL, "init_actions": jnp.zeros((T, A))}
     return grasp_jax.plan(
         step, **(arguments | changes), key=jax.random.key(0), planner=planner, objective=OBJECTIVE
     )

@@ -33,7 +33,12 @@ def world(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def problem(**changes: Any) -> grasp_jax.Problem:
-    arguments = {"dynamics": model, "state": START, "goal": GOAL, "init_actions": GUESS}
+    arguments: dict[str, Any] = {
+        "dynamics": model,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
     return grasp_jax.make_problem(**(arguments | {"bounds": (-2.0, 2.0)} | changes))
 
 
@@ -65,7 +70,7 @@ ROWS = st.lists(st.integers(-9, 9), min_size=1, max_size=6)
 
 @hypothesis.given(ROWS, st.integers(0, 7), st.integers(0, 7))
 def test_shifting_twice_is_shifting_by_the_sum(rows: list[int], one: int, two: int):
-    actions = np.asarray(rows, np.float32)[:, None]
+    actions = jnp.asarray(rows, jnp.float32)[:, None]
     twice = mpc.shift(mpc.shift(actions, min(one, len(rows))), min(two, len(rows)))
     expected = np.concatenate([actions, np.zeros((20, 1))])[
         min(one, len(rows)) + min(two, len(rows)) :
@@ -75,8 +80,8 @@ def test_shifting_twice_is_shifting_by_the_sum(rows: list[int], one: int, two: i
 
 @hypothesis.given(st.integers(0, 4), st.integers(1, 6), st.booleans())
 def test_a_context_holds_the_last_frames_that_were_pushed(past: int, steps: int, masked: bool):
-    frames, actions = np.zeros((past, 2), np.float32), np.zeros((past, 1), np.float32)
-    present = np.zeros(past, bool) if masked else None
+    frames, actions = jnp.zeros((past, 2)), jnp.zeros((past, 1))
+    present = jnp.zeros(past, bool) if masked else None
     context = Context({"x": frames}, actions, present)
     for i in range(1, steps + 1):
         context = mpc.push(context, {"x": jnp.full(2, i)}, jnp.full(1, -i))
@@ -268,3 +273,20 @@ def test_a_shrinking_plan_is_never_shorter_than_it_is_followed():
         action, memory, _ = step(memory, observation, jnp.full(2, 9.0))
         # Rows behind a plan's length would be the bound.
         assert jnp.all(action > 0.3), taken
+
+
+@pytest.mark.parametrize("observation", [0.5, {"x": 0.5}], ids=str)
+def test_observations_of_python_numbers_are_frames_too(observation: Any):
+    """Bug: with a context, "'float' object is not subscriptable"."""
+
+    def windowed(states: Any, actions: jax.Array) -> Any:
+        return jax.tree.map(lambda x: x[-1] + 0.1 * actions.sum(), states)
+
+    context = Context.repeat(observation, history_len=2, action_size=2)
+    goal = jax.tree.map(lambda x: 2 * x, observation)
+    one = problem(dynamics=windowed, state=observation, goal=goal, context=context)
+    controller = MPC(one, GD(learning_rate=0.1, iterations=1))
+    action, memory, info = controller.step(controller.init(KEY), observation, goal)
+    assert action.shape == (2,) and info.status == Status.OK
+    assert memory.context is not None
+    assert jax.tree.leaves(memory.context.states)[0].tolist() == [0.5, 0.5]

@@ -178,10 +178,10 @@ def test_what_cannot_be_parallel_is_refused():
         return states[-1] + actions.mean(0)
 
     context = grasp_jax.Context.repeat(jnp.zeros(2), 1, 2)
-    arguments = (jnp.zeros(2), jnp.ones(2), jnp.zeros((4, 2)), key())
+    arguments: Any = (jnp.zeros(2), jnp.ones(2), jnp.zeros((4, 2)), key())
     with pytest.raises(ValueError, match=r"GD\.parallel_in_time is for models of one frame"):
         grasp_jax.plan(windowed, *arguments, planner=GD(parallel_in_time=True), context=context)
-    half = tuple(x.astype(jnp.bfloat16) for x in arguments[:2])
+    half: Any = [x.astype(jnp.bfloat16) for x in arguments[:2]]
 
     def narrow(state: jax.Array, action: jax.Array) -> jax.Array:
         return chaos(state, action).astype(jnp.bfloat16)

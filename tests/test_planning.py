@@ -28,6 +28,7 @@ from tests.matrix import (
     WEIGHTS,
     assert_close,
     assert_same,
+    every_kind,
     every_planner,
     every_program,
     key,
@@ -168,7 +169,7 @@ def test_one_key_of_another_kind_is_folded_as_the_caller_would(kind: str):
         assert_close(found.actions[b], own.actions)
 
 
-@every_program
+@every_kind
 def test_plan_inside_jit_of_scan_of_vmap_equals_a_loop(name: str):
     @jax.jit
     def many(starts: Any, goals: Any, keys: jax.Array) -> Plan:
@@ -195,17 +196,23 @@ def test_a_horizon_of_one(name: str):
     assert_close(found.states, matrix.rollout(WEIGHTS, START, found.actions), 1e-6)
 
 
-@every_planner
-@pytest.mark.parametrize(
-    "states, actions", [("float64",) * 2, ("float32",) * 2, ("float32", "float64")]
-)
+def dtypes(one: str, *mixed: tuple[str, str]) -> Any:
+    """All planners with states and actions of `one` dtype; kinds of planners with `mixed` ones."""
+    rows = [(name, one, one) for name in NAMES]
+    for pair in mixed:
+        rows += [
+            pytest.param(name, *pair, marks=[] if name in matrix.KINDS else SLOW) for name in NAMES
+        ]
+    return pytest.mark.parametrize("name, states, actions", rows)
+
+
+@dtypes("float64", ("float32", "float32"), ("float32", "float64"))
 def test_dtypes_are_kept_with_64_bits_enabled(name: str, states: str, actions: str):
     with jax.enable_x64():
         _keeps_dtypes(name, states, actions)
 
 
-@every_planner
-@pytest.mark.parametrize("states, actions", [("bfloat16",) * 2, ("bfloat16", "float32")])
+@dtypes("bfloat16", ("bfloat16", "float32"))
 def test_dtypes_are_kept_in_half_precision(name: str, states: str, actions: str):
     _keeps_dtypes(name, states, actions)
 

@@ -43,7 +43,12 @@ ALONG = Objective(running_cost=near)
 
 
 def problem(objective: Objective = ALONG, **changes: Any) -> Problem:
-    arguments = {"dynamics": move, "state": START, "goal": GOAL, "init_actions": GUESS}
+    arguments: dict[str, Any] = {
+        "dynamics": move,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
     return grasp_jax.make_problem(**(arguments | changes), objective=objective)
 
 
@@ -144,8 +149,7 @@ def test_planners_go_around_what_is_dear(planner: Any):
         return jnp.linalg.norm(found.states - MIDDLE * GOAL, axis=-1).min()
 
     heavy = Objective(running_cost=lambda s, g: 3 * near(s, g))
-    assert nearest(heavy) > 0.3
-    assert nearest(heavy) > nearest(Objective()) + 0.1
+    assert nearest(heavy) > max(0.3, nearest(Objective()) + 0.1)
 
 
 def test_a_broken_cost_along_the_way_is_a_broken_plan():

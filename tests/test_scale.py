@@ -1,5 +1,6 @@
 """One program whatever the horizon and the iterations; memory linear in time, or bounded."""
 
+import functools
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ def lowered(horizon: int, iterations: int = 10, **settings: Any) -> Any:
     return programs.solve.lower(problem, frozen, key, batch_size=None)
 
 
+@functools.cache
 def temporary(horizon: int, **settings: Any) -> int:
     return lowered(horizon, **settings).compile().memory_analysis().temp_size_in_bytes
 
@@ -46,7 +48,11 @@ def test_the_program_does_not_grow_with_horizon_or_iterations():
     assert operations(8) == operations(128) == operations(8, 1000)
 
 
-@pytest.mark.parametrize("settings", [{}, {"sync": None}, {"time_batch_size": 4}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"sync": None}, pytest.param({"time_batch_size": 4}, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_memory_grows_linearly_with_the_horizon(settings: dict[str, Any]):
     first, second, third = (temporary(horizon, **settings) for horizon in (32, 64, 128))
     assert third - second <= 2.2 * (second - first) + 4096

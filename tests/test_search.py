@@ -14,7 +14,7 @@ import pytest
 
 import grasp_jax
 from tests import matrix
-from tests.matrix import ITERATIONS, PLANNERS, assert_close, assert_same, every_program, key, solved
+from tests.matrix import ITERATIONS, PLANNERS, assert_close, assert_same, every_kind, key, solved
 
 
 def assert_same_program(a: Any, b: Any) -> None:
@@ -38,12 +38,12 @@ def arrays(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-@every_program
+@every_kind
 def test_advancing_in_pieces_equals_one_plan(name: str, tmp_path: Path):
     """Also from a file: all there is to a search are the arrays of its state."""
     pieces = grasp_jax.advance(begin(name), ITERATIONS // 3)
     file = tmp_path / "search.npz"
-    np.savez(file, **arrays(pieces.state))
+    np.savez(file, **arrays(pieces.state))  # pyright: ignore[reportArgumentType]
     with np.load(file) as saved:
         leaves = [jnp.asarray(saved[path]) for path in arrays(pieces.state)]
     state = jax.tree.unflatten(jax.tree.structure(pieces.state), leaves)

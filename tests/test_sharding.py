@@ -33,7 +33,11 @@ def first(tree: Any, count: int) -> Any:
 
 
 def problem(mesh: Mesh | None, goals: int = COUNT, **changes: Any) -> grasp_jax.Problem:
-    arguments = {"state": first(START, goals), "goal": first(GOAL, goals), "batched": True}
+    arguments: dict[str, Any] = {
+        "state": first(START, goals),
+        "goal": first(GOAL, goals),
+        "batched": True,
+    }
     return matrix.problem(mesh=mesh, **(arguments | changes))
 
 
@@ -62,9 +66,14 @@ def results(plan: grasp_jax.Plan) -> Any:
     return dataclasses.replace(plan, metrics=plan.metrics.best_cost)
 
 
+def compiled(search: grasp_jax.Search, iterations: int = 4) -> str:
+    """The program that advances a search."""
+    return str(programs.advance.lower(search, iterations=iterations).compile().as_text())
+
+
 def collectives(search: grasp_jax.Search) -> dict[str, int]:
     """How often each collective stands in the program that advances a search, by kind."""
-    program = programs.advance.lower(search, iterations=4).compile().as_text()
+    program = compiled(search)
     return dict(collections.Counter(re.findall(COLLECTIVES, program)))
 
 
@@ -123,7 +132,7 @@ def test_the_bytes_sent_along_time_are_one_state_row(devices: int, horizon: int,
         matrix.key(),
         planner=matrix.PLANNERS["GRASP sync=None"],
     )
-    program = programs.advance.lower(search, iterations=4).compile().as_text()
+    program = compiled(search)
     sent = re.findall(r"= f32\[([\d,]+)\]\S* collective-permute", program)
     assert [np.prod([int(n) for n in shape.split(",")]) for shape in sent] == [size]
 
@@ -139,7 +148,7 @@ def test_time_is_padded_and_cut_for_one_plan_and_for_searches():
 
 def test_samples_are_split():
     search = begin("CEM", sharding.make_mesh(samples=8))
-    program = programs.advance.lower(search, iterations=1).compile().as_text()
+    program = compiled(search, 1)
     horizon, size = ACTIONS.shape
     assert f"f32[{COUNT},1,{horizon},{size}]" in program  # one of 8 samples on each device
 
@@ -234,7 +243,7 @@ def test_a_restored_search_is_split_again():
 def test_cutting_undoes_padding(steps: int, devices: int, batched: bool, given: int):
     rows = (3,) if batched else ()
     actions = np.arange(np.prod((*rows, steps, 2)), dtype=np.float32).reshape(*rows, steps, 2)
-    horizon = None if given > steps else np.full(rows, given, np.int32)
+    horizon: Any = None if given > steps else np.full(rows, given, np.int32)
     one = grasp_jax.Problem(
         jnp.add, None, None, actions, None, None, None,  # pyright: ignore[reportArgumentType]
         given_horizon=horizon, mesh=sharding.make_mesh(time=devices), batched=batched,
@@ -247,7 +256,7 @@ def test_cutting_undoes_padding(steps: int, devices: int, batched: bool, given: 
     assert np.all(np.asarray(padded.horizon) == expected)
     states = np.zeros((*rows, padded.max_horizon + 1, 4))
     plan = grasp_jax.Plan(padded.init_actions, states, 0, states[..., 2:, :], 0, None)  # pyright: ignore
-    cut = sharding.cut_time(plan, steps, int(batched))
+    cut: Any = sharding.cut_time(plan, steps, int(batched))
     np.testing.assert_array_equal(cut.actions, actions)
     assert cut.states.shape == (*rows, steps + 1, 4)
     assert cut.virtual_states.shape == (*rows, steps - 1, 4)

@@ -44,7 +44,7 @@ def broken(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def call(function: Any = grasp_jax.plan, **changes: Any) -> Any:
-    arguments = {
+    arguments: dict[str, Any] = {
         "dynamics": step,
         "state": START,
         "goal": GOAL,
@@ -57,7 +57,12 @@ def call(function: Any = grasp_jax.plan, **changes: Any) -> Any:
 
 def make(**changes: Any) -> grasp_jax.Problem:
     """The problem of `call`."""
-    arguments = {"dynamics": step, "state": START, "goal": GOAL, "init_actions": GUESS}
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
     return grasp_jax.make_problem(**(arguments | changes))
 
 
@@ -313,9 +318,14 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["objective.running_cost must return one floating number", "float32[3]"],
     ),
     "state cost of the state alone": (
-        {"objective": Objective(running_cost=lambda s: jnp.sum(s))},
+        {"objective": Objective(running_cost=lambda s: jnp.sum(s))},  # pyright: ignore
         ValueError,
         ["objective.running_cost failed", "running_cost(state, goal)", "positional argument"],
+    ),
+    "a list of numbers as the state": (
+        {"state": [0.0, 0.0, 0.0], "goal": [1.0, 1.0, 1.0]},
+        ValueError,
+        ["failed", "state is a list of 3 numbers", "jnp.asarray(state)"],
     ),
     # context
     "context not a Context": (

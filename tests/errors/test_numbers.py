@@ -31,7 +31,7 @@ from grasp_jax import (
 )
 from grasp_jax.rollout import rollout_cost
 from tests import matrix
-from tests.matrix import PLANNERS, assert_same, every_program, key
+from tests.matrix import PLANNERS, assert_same, every_kind, every_program, key
 
 T, A = 4, 2
 BOUNDS = (-0.7, 0.6)
@@ -57,7 +57,7 @@ def model(poison: float = np.nan, time: float = np.inf, limit: float = np.inf) -
 
 
 def solve(name: str, dynamics: Any, **changes: Any) -> Plan:
-    arguments = {
+    arguments: dict[str, Any] = {
         "state": START,
         "goal": GOAL,
         "init_actions": GUESS,
@@ -124,7 +124,7 @@ def test_a_broken_guess_is_left_behind_once_a_finite_plan_is_found(name: str):
         assert_same(found.actions, guess)
 
 
-@every_program
+@every_kind
 def test_one_broken_goal_leaves_the_others_bitwise_unchanged(name: str):
     times = jnp.array([0.0, 1.0, 0.0, 0.0])
     starts = jnp.concatenate([jnp.tile(START[:2], (4, 1)), times[:, None]], axis=1)
@@ -169,7 +169,7 @@ def test_steps_before_the_broken_one_move_as_ever(name: str):
     assert_same(broken.actions[3], GUESS[3])
 
 
-@every_program
+@every_kind
 def test_a_nan_gradient_at_a_finite_cost_does_not_spread(name: str):
     # d/dx sqrt(x²) is NaN at 0: where the rollout meets its goal exactly in one number.
     def distance(state: jax.Array, goal: jax.Array) -> jax.Array:

@@ -41,7 +41,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["planner must be a grasp_jax planner", "str", "derives from grasp_jax.Planner"],
     ),
     "float iterations": (
-        {"planner": lambda: GD(learning_rate=0.1, iterations=2.0)},
+        {"planner": lambda: GD(learning_rate=0.1, iterations=2.0)},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GD.iterations must be an int", "float: 2.0"],
     ),
@@ -114,17 +114,17 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["CEM.num_elites is 5", "3"],
     ),
     "a sync that is no planner": (
-        {"planner": lambda: GRASP(sync="gd")},
+        {"planner": lambda: GRASP(sync="gd")},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GRASP.sync must be a grasp_jax planner", "str"],
     ),
     "a sync that is a class": (
-        {"planner": lambda: GRASP(sync=GD)},
+        {"planner": lambda: GRASP(sync=GD)},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GRASP.sync must be an instance", "class GD"],
     ),
     "a restart that is no path": (
-        {"planner": lambda: GRASP(restart_states=True)},
+        {"planner": lambda: GRASP(restart_states=True)},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GRASP.restart_states must be", "init_states(problem, key)", "bool"],
     ),
@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["Chain", "at least one planner", "none"],
     ),
     "chain of a list": (
-        {"planner": lambda: Chain([GD(), GD()])},
+        {"planner": lambda: Chain([GD(), GD()])},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["Chain.planners[0] must be a grasp_jax planner", "list"],
     ),
@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["MultiStart.num_starts", "at least 1, got 0"],
     ),
     "MultiStart of nothing": (
-        {"planner": lambda: MultiStart(None)},
+        {"planner": lambda: MultiStart(None)},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["MultiStart.planner must be a grasp_jax planner", "NoneType"],
     ),
@@ -177,17 +177,17 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["planner", "hashable", "GRASP", "tuples"],
     ),
     "an optimiser instead of a factory": (
-        {"planner": lambda: GD(optimizer=optax.adam(0.1))},
+        {"planner": lambda: GD(optimizer=optax.adam(0.1))},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GD.optimizer must be a factory", "optax.adam"],
     ),
     "no noise": (
-        {"planner": lambda: GRASP(noise=None, iterations=50)},
+        {"planner": lambda: GRASP(noise=None, iterations=50)},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GRASP.noise must be callable", "deviation to 0", "None"],
     ),
     "the class of a noise instead of a noise": (
-        {"planner": lambda: GRASP(noise=AR1, iterations=50)},
+        {"planner": lambda: GRASP(noise=AR1, iterations=50)},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GRASP.noise must be callable", "the class AR1 itself", "AR1(...)"],
     ),

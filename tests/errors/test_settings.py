@@ -44,7 +44,7 @@ SETTINGS: dict[str, tuple[Any, list[str]]] = {
         ["CEM.num_samples must be at least 2", "got 1"],
     ),
     "no path": (
-        lambda: LatCo(init_states=None),
+        lambda: LatCo(init_states=None),  # pyright: ignore[reportArgumentType]
         ["LatCo.init_states", "init_states(problem, key)", "NoneType"],
     ),  # pyright: ignore[reportArgumentType]
     "a path of another shape": (
@@ -59,7 +59,7 @@ SETTINGS: dict[str, tuple[Any, list[str]]] = {
         ["CEM.noise", "return arrays like", "float32[4, 2]", "float32[7, 9]"],
     ),
     "a noise that is one number": (
-        lambda: GRASP(noise=lambda key, like: 1.0),
+        lambda: GRASP(noise=lambda key, like: 1.0),  # pyright: ignore[reportArgumentType]
         ["GRASP.noise", "[4, 3]"],
     ),  # pyright: ignore[reportArgumentType]
     "an optimiser that wants more": (
@@ -90,6 +90,13 @@ def test_wrong_settings_are_told(case: str):
         assert word in str(caught.value)
 
 
+def test_paths_are_checked_like_planners():
+    """Bug: a pytree that lacks a leaf failed with a raw tree error."""
+    start = grasp_jax.BrownianBridge(std={"x": 0.1})
+    with pytest.raises(TypeError, match=r"GRASP\.init_states\.std must be a number .*got dict"):
+        call(planner=GRASP(init_states=start))
+
+
 RANGES: dict[str, Any] = {
     "CEM.std must be at least 0, got -1": lambda: CEM(std=-1.0),
     "ICEM.momentum must be at least 0 and below 1, got 1": lambda: ICEM(momentum=1.0),
@@ -102,6 +109,8 @@ RANGES: dict[str, Any] = {
     "GD.learning_rate must be at least 0, got -0.1": lambda: GD(learning_rate=-0.1),
     "GD.learning_rate must be at least 0, got nan": lambda: GD(learning_rate=float("nan")),
     "GRASP.state_std must be at least 0, got {'x': -1": lambda: GRASP(state_std={"x": -1.0}),
+    "StraightLine.std must be at least 0, got -1": lambda: grasp_jax.StraightLine(std=-1.0),
+    "Rollout.std must be at least 0, got -1": lambda: grasp_jax.Rollout(std=-1.0),
     "GRASP.goal_weight must be at least 0, got -1": lambda: GRASP(goal_weight=-1.0),
     "LatCo.multiplier must be at least 0, got -1": lambda: LatCo(multiplier=-1.0),
     "MultiStart.start_std must be at least 0, got -1": lambda: grasp_jax.MultiStart(

@@ -29,12 +29,22 @@ def bumpy(state: jax.Array, goal: jax.Array) -> jax.Array:
 
 
 def solve(planner: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "init_actions": GUESS, "key": key()}
-    return grasp_jax.plan(step, **(arguments | changes), planner=planner)
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
+    return grasp_jax.plan(**({"key": key()} | arguments | changes), planner=planner)
 
 
 def problem(**changes: Any) -> grasp_jax.Problem:
-    arguments = {"dynamics": step, "state": START, "goal": GOAL, "init_actions": GUESS}
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
     return grasp_jax.make_problem(**(arguments | changes))
 
 
@@ -309,3 +319,19 @@ def test_hops_need_a_planner_that_is_one():
         solve(Hops(planner=GD))  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"CEM\.num_elites is 9"):
         solve(Hops(planner=CEM(num_samples=4, num_elites=9)))
+
+
+def test_hops_of_a_sampler_take_no_derivative():
+    """Bug: restarts with a sync by CEM failed on models that have none, though CEM works."""
+
+    def looping(state: jax.Array, action: jax.Array) -> jax.Array:
+        def body(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            return carry[0] + 1, step(carry[1], action / 2)
+
+        return jax.lax.while_loop(lambda c: c[0] < 2, body, (jnp.asarray(0), state))[1]
+
+    cem = CEM(num_samples=8, num_elites=3, iterations=2)
+    planner = MultiStart(Hops(planner=cem, iterations=2), num_starts=2, resample_every=1)
+    found = solve(planner, dynamics=looping)
+    assert found.status == grasp_jax.Status.OK and found.cost < found.metrics.best_cost[0] + 1e-6
+    assert found.metrics.model_vjps.sum() == 0

@@ -25,7 +25,12 @@ def step(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def problem(**changes: Any) -> grasp_jax.Problem:
-    arguments = {"dynamics": step, "state": START, "goal": GOAL, "init_actions": GUESS}
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
     return grasp_jax.make_problem(**(arguments | changes))
 
 

@@ -36,13 +36,23 @@ def distance(actions: jax.Array) -> jax.Array:
 
 
 def solve(planner: Any, dynamics: Any = step, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "init_actions": ACTIONS, "key": key()}
+    arguments: dict[str, Any] = {
+        "state": START,
+        "goal": GOAL,
+        "init_actions": ACTIONS,
+        "key": key(),
+    }
     return grasp_jax.plan(dynamics, **(arguments | changes), planner=planner)
 
 
 def last(planner: Any, **changes: Any) -> Any:
     """The planner's own state after its last iteration."""
-    arguments = {"dynamics": step, "state": START, "goal": GOAL, "init_actions": ACTIONS}
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": ACTIONS,
+    }
     problem = grasp_jax.make_problem(**(arguments | changes))
     return matrix.searched(planner, problem)[1].inner
 
@@ -162,7 +172,7 @@ def test_presets_are_what_their_sources_say():
     assert (author.state_std, author.sync_every) == (0.005, 50)
     assert author.sync == GD(learning_rate=0.05, iterations=10)
     assert paper.optimizer is optax.sgd and paper.sync_every == 100
-    assert isinstance(paper.init_states, StraightLine) and paper.init_states.std > 0
+    assert paper.init_states == StraightLine(std=0.01)
 
 
 @pytest.mark.parametrize("stop", [True, False])

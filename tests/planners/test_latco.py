@@ -23,7 +23,7 @@ def step(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def solve(planner: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "init_actions": GUESS, "key": key()}
+    arguments: dict[str, Any] = {"state": START, "goal": GOAL, "init_actions": GUESS, "key": key()}
     return grasp_jax.plan(step, **(arguments | changes), planner=planner)
 
 

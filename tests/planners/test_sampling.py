@@ -25,13 +25,18 @@ def step(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def solve(planner: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "init_actions": GUESS, "key": key()}
+    arguments: dict[str, Any] = {"state": START, "goal": GOAL, "init_actions": GUESS, "key": key()}
     return grasp_jax.plan(step, **(arguments | changes), planner=planner)
 
 
 def last(planner: Any, **changes: Any) -> Any:
     """The planner's own state after its last iteration."""
-    arguments = {"dynamics": step, "state": START, "goal": GOAL, "init_actions": GUESS}
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
     problem = grasp_jax.make_problem(**(arguments | changes))
     return matrix.searched(planner, problem)[1].inner
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+from typing import Any
 
 
 def main(index: int, count: int, port: int, output: pathlib.Path) -> None:
@@ -33,7 +34,8 @@ def main(index: int, count: int, port: int, output: pathlib.Path) -> None:
     )
     shards = [(s.index, np.asarray(s.data)) for s in plan.actions.addressable_shards]
     goals, steps = [np.array([[i[d].start, i[d].stop] for i, _ in shards]) for d in (0, 1)]
-    np.savez(output, goals=goals, steps=steps, **{f"rows{n}": x for n, (_, x) in enumerate(shards)})
+    rows: dict[str, Any] = {f"rows{n}": x for n, (_, x) in enumerate(shards)}
+    np.savez(output, goals=goals, steps=steps, **rows)
 
 
 if __name__ == "__main__":
