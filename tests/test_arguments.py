@@ -183,7 +183,10 @@ def test_numpy_buffers_are_copied_at_the_door():
     problem = grasp_jax.make_problem(model, *rows)
     compiled = grasp_jax.compile_plan(problem, KEY, planner=planner)
     expected = jax.device_get(grasp_jax.solve(problem, KEY, planner=planner))
-    early = grasp_jax.plan(model, *rows, KEY, planner=planner), compiled(*rows, KEY)
+    early = (
+        grasp_jax.plan(model, rows[0], rows[1], rows[2], KEY, planner=planner),
+        compiled(rows[0], rows[1], rows[2], KEY),
+    )
     for buffer in buffers.values():
         buffer[...] = np.nan
     late = grasp_jax.solve(problem, KEY, planner=planner)
