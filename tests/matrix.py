@@ -22,9 +22,9 @@ from grasp_jax import (
     ICEM,
     MPPI,
     Chain,
-    Correlated,
+    AR1,
     LatCo,
-    LatCoGN,
+    LatCoGaussNewton,
     MultiStart,
     Plan,
     Rollout,
@@ -43,37 +43,37 @@ def on_the_way(state: Any, goal: Any) -> jax.Array:
 
 
 OBJECTIVE = grasp_jax.Objective(
-    action_cost=grasp_jax.QuadraticActionCost(0.01), state_cost=on_the_way
+    control_cost=grasp_jax.QuadraticControlCost(0.01), running_cost=on_the_way
 )
 
-_gd = GD(0.1, iterations=2)
-_cem = CEM(samples=8, elites=3, iterations=2, std=0.5)
-_grasp = GRASP(iterations=ITERATIONS, action_rate=0.05, state_noise=0.05, sync=_gd, sync_every=3)
+_gd = GD(learning_rate=0.1, iterations=2)
+_cem = CEM(num_samples=8, num_elites=3, iterations=2, std=0.5)
+_grasp = GRASP(iterations=ITERATIONS, action_rate=0.05, state_std=0.05, sync=_gd, sync_every=3)
 
 PLANNERS: dict[str, Any] = {
-    "GD": GD(0.1, ITERATIONS),
-    "GD sgd": GD(0.1, ITERATIONS, optax.sgd),
+    "GD": GD(learning_rate=0.1, iterations=ITERATIONS),
+    "GD sgd": GD(learning_rate=0.1, iterations=ITERATIONS, optimizer=optax.sgd),
     "GD dino_wm": dataclasses.replace(GD.dino_wm(), iterations=ITERATIONS),
-    "GD parallel": GD(0.1, ITERATIONS, parallel=True),
+    "GD parallel": GD(learning_rate=0.1, iterations=ITERATIONS, parallel_in_time=True),
     "GRASP": _grasp,
     "GRASP paper": dataclasses.replace(
-        GRASP.paper(), iterations=ITERATIONS, sync=GD(0.01, 2, optax.sgd), sync_every=3
+        GRASP.paper(), iterations=ITERATIONS, sync=GD(learning_rate=0.01, iterations=2, optimizer=optax.sgd), sync_every=3
     ),
     "GRASP sync=CEM": dataclasses.replace(_grasp, sync=_cem),
     "GRASP sync=None": dataclasses.replace(_grasp, sync=None),
-    "GRASP hops": dataclasses.replace(_grasp, sync_from_best=True, sync_noise=0.3),
+    "GRASP hops": dataclasses.replace(_grasp, sync_from_best=True, sync_std=0.3),
     "GRASP restart": dataclasses.replace(
-        _grasp, restart=Rollout(0.2, Correlated(0.8)), sync_noise=0.1
+        _grasp, restart_states=Rollout(std=0.2, noise=AR1(rho=0.8)), sync_std=0.1
     ),
-    "GRASP restarted": restarted_grasp(3, 2, lifted=3, start_noise=0.3, sync=_gd, exchange=1),
+    "GRASP restarted": restarted_grasp(num_starts=3, num_cycles=2, num_lifted=3, start_std=0.3, sync=_gd, resample_every=1),
     "CEM": dataclasses.replace(_cem, iterations=ITERATIONS),
-    "ICEM": ICEM(samples=8, elites=3, kept=2, iterations=ITERATIONS, std=0.5),
-    "MPPI": MPPI(samples=8, iterations=ITERATIONS),
-    "LatCo": LatCo(iterations=ITERATIONS, multiplier_every=2, evaluate_every=3),
-    "LatCoGN": LatCoGN(iterations=ITERATIONS),
-    "MultiStart GRASP": MultiStart(_grasp, starts=3),
-    "MultiStart GD": MultiStart(GD(0.1, ITERATIONS), starts=3, start_noise=0.3),
-    "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(0.1, iterations=2)),
+    "ICEM": ICEM(num_samples=8, num_elites=3, num_kept=2, iterations=ITERATIONS, std=0.5),
+    "MPPI": MPPI(num_samples=8, iterations=ITERATIONS),
+    "LatCo": LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3),
+    "LatCoGN": LatCoGaussNewton(iterations=ITERATIONS),
+    "MultiStart GRASP": MultiStart(_grasp, num_starts=3),
+    "MultiStart GD": MultiStart(GD(learning_rate=0.1, iterations=ITERATIONS), num_starts=3, start_std=0.3),
+    "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
 }
 NAMES = list(PLANNERS)
 LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]

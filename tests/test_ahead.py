@@ -10,17 +10,7 @@ from tests.matrix import ACTIONS, GOAL, GOALS, START, STARTS
 
 
 def compiled(name: str = "GRASP", **changes: object) -> grasp_jax.CompiledPlan:
-    return grasp_jax.compile_plan(
-        matrix.WORLD,
-        START,
-        GOAL,
-        ACTIONS,
-        matrix.key(),
-        planner=matrix.PLANNERS[name],
-        bounds=matrix.BOUNDS,
-        objective=matrix.OBJECTIVE,
-        **changes,
-    )
+    return grasp_jax.compile_plan(grasp_jax.make_problem(matrix.WORLD, START, GOAL, ACTIONS, bounds=matrix.BOUNDS, objective=matrix.OBJECTIVE), matrix.key(), planner=matrix.PLANNERS[name], None=changes)
 
 
 @pytest.mark.parametrize("name", ["GRASP", "CEM"])

@@ -91,9 +91,9 @@ def ours(iterations: int, sync_every: int, sync_steps: int) -> grasp_jax.Plan:
     planner = dataclasses.replace(
         GRASP.author(),
         iterations=iterations,
-        state_noise=None,
+        state_std=None,
         sync_every=sync_every,
-        sync=GD(0.05, sync_steps),
+        sync=GD(learning_rate=0.05, iterations=sync_steps),
     )
     arguments = (jnp.asarray(START), jnp.asarray(GOAL), jnp.asarray(GUESS), jax.random.key(0))
     return grasp_jax.plan(dynamics, *arguments, planner=planner)

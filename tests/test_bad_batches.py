@@ -75,9 +75,9 @@ def test_wrong_batches_are_told_too(case: str):
 
 
 RESUMED = {
-    "another planner": {"planner": CEM(8, 3, 2)},
+    "another planner": {"planner": CEM(num_samples=8, num_elites=3, iterations=2)},
     "another horizon": {"actions": jnp.zeros((5, 2))},
-    "another optimiser": {"planner": GD(0.1, 2, optax.sgd)},
+    "another optimiser": {"planner": GD(learning_rate=0.1, iterations=2, optimizer=optax.sgd)},
 }
 
 

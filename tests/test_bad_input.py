@@ -17,7 +17,7 @@ from grasp_jax import (
 
 START, GOAL, GUESS = jnp.zeros(3), jnp.ones(3), jnp.zeros((4, 2))
 KEY = jax.random.key(0)
-PLANNER = GD(0.1, 2)
+PLANNER = GD(learning_rate=0.1, iterations=2)
 
 
 def step(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -263,37 +263,37 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["objective must be a grasp_jax.Objective", "function", "Objective(distance="],
     ),
     "objective of a vector": (
-        {"objective": Objective(distance=lambda s, g: s - g)},
+        {"objective": Objective(terminal_cost=lambda s, g: s - g)},
         ValueError,
         ["objective.distance must return one floating number", "float32[3]"],
     ),
     "objective of an integer": (
-        {"objective": Objective(distance=lambda s, g: jnp.argmax(s))},
+        {"objective": Objective(terminal_cost=lambda s, g: jnp.argmax(s))},
         ValueError,
         ["objective.distance must return one floating number", "int32[]"],
     ),
     "objective that raises": (
-        {"objective": Objective(distance=lambda s, g: s["x"])},
+        {"objective": Objective(terminal_cost=lambda s, g: s["x"])},
         ValueError,
         ["objective.distance failed", "distance(state, goal)", "float32[3]"],
     ),
     "action cost of an integer": (
-        {"objective": Objective(action_cost=lambda a: jnp.sum(jnp.abs(a) > 0.5))},
+        {"objective": Objective(control_cost=lambda a: jnp.sum(jnp.abs(a) > 0.5))},
         ValueError,
         ["objective.action_cost must return one floating number", "int32[]"],
     ),
     "action cost of a vector": (
-        {"objective": Objective(action_cost=lambda a: a.sum(0))},
+        {"objective": Objective(control_cost=lambda a: a.sum(0))},
         ValueError,
         ["objective.action_cost must return one floating number", "float32[2]"],
     ),
     "state cost of a vector": (
-        {"objective": Objective(state_cost=lambda s, g: jnp.abs(s - g))},
+        {"objective": Objective(running_cost=lambda s, g: jnp.abs(s - g))},
         ValueError,
         ["objective.state_cost must return one floating number", "float32[3]"],
     ),
     "state cost of the state alone": (
-        {"objective": Objective(state_cost=lambda s: jnp.sum(s))},
+        {"objective": Objective(running_cost=lambda s: jnp.sum(s))},
         ValueError,
         ["objective.state_cost failed", "state_cost(state, goal)", "positional argument"],
     ),

@@ -11,7 +11,7 @@ import pytest
 
 import grasp_jax
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, MultiStart, Plan, Status, White
-from grasp_jax.planners.base import Progress, proposal
+from grasp_jax.planner import StepContext, proposal
 from grasp_jax.problem import Problem, make_problem
 from grasp_jax.rollout import rollout_cost
 from tests.matrix import PLANNERS, assert_same, every_program, key
@@ -84,9 +84,7 @@ def test_actions_that_break_the_model_are_reported_and_never_returned(name: str)
     assert jnp.isfinite(found.cost) and jnp.all(jnp.isfinite(found.states))
     assert found.status == Status.NON_FINITE
     assert jnp.all(found.actions[:, 0] <= 0.02) and is_inside(found.actions)
-    start = grasp_jax.start(
-        model(limit=0.02), START, GOAL, guess, key(), planner=PLANNERS[name], bounds=BOUNDS
-    )
+    start = grasp_jax.start(grasp_jax.make_problem(model(limit=0.02), START, GOAL, guess, bounds=BOUNDS), key(), planner=PLANNERS[name])
     assert found.cost <= start.state.best_cost
 
 
@@ -135,7 +133,7 @@ def test_one_broken_step_of_the_lifted_phase_is_reported(name: str):
 @pytest.mark.parametrize("name", ["GRASP sync=None", "GRASP"])
 def test_steps_before_the_broken_one_move_as_ever(name: str):
     goal = GOAL.at[2].set(1.0)
-    planner = grasp_jax.GRASP(1, state_noise=0.0, action_rate=0.1, sync=None)
+    planner = grasp_jax.GRASP(iterations=1, state_std=0.0, action_rate=0.1, sync=None)
 
     def moved(time: float) -> Any:
         found = grasp_jax.plan(model(time=time), START, goal, GUESS, key(), planner=planner)
@@ -154,7 +152,7 @@ def test_a_nan_gradient_at_a_finite_cost_does_not_spread(name: str):
     def distance(state: jax.Array, goal: jax.Array) -> jax.Array:
         return jnp.sum(jnp.sqrt((state - goal) ** 2))
 
-    objective = grasp_jax.Objective(distance=distance)
+    objective = grasp_jax.Objective(terminal_cost=distance)
     found = solve(name, model(), objective=objective)
     assert jnp.isfinite(found.cost) and jnp.all(jnp.isfinite(found.actions))
     assert all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(found.virtual_states))
@@ -164,7 +162,7 @@ def test_a_nan_gradient_at_a_finite_cost_does_not_spread(name: str):
 
 @pytest.mark.parametrize(
     "planner",
-    [CEM(40, 40, 1, std=0.3), ICEM(40, 40, 2, 1, std=0.3), MPPI(40, 1, std=0.3)],
+    [CEM(num_samples=40, num_elites=40, iterations=1, std=0.3), ICEM(num_samples=40, num_elites=40, num_kept=2, iterations=1, std=0.3), MPPI(num_samples=40, iterations=1, std=0.3)],
     ids=lambda p: type(p).__name__,
 )
 def test_broken_samples_weigh_nothing(planner: Any):
@@ -179,12 +177,12 @@ def test_broken_samples_weigh_nothing(planner: Any):
 
 @pytest.mark.parametrize(
     "planner",
-    [GD(1e3, 5), GRASP(6, 1e3, 1e3, sync_every=3), LatCo(1e3, 5)],
+    [GD(learning_rate=1e3, iterations=5), GRASP(iterations=6, state_rate=1e3, action_rate=1e3, sync_every=3), LatCo(learning_rate=1e3, iterations=5)],
     ids=lambda p: type(p).__name__,
 )
 def test_steps_that_explode_stay_inside_the_bounds_and_never_worsen_the_plan(planner: Any):
     found = grasp_jax.plan(model(), START, GOAL, GUESS, key(), planner=planner, bounds=BOUNDS)
-    start = grasp_jax.start(model(), START, GOAL, GUESS, key(), planner=planner, bounds=BOUNDS)
+    start = grasp_jax.start(grasp_jax.make_problem(model(), START, GOAL, GUESS, bounds=BOUNDS), key(), planner=planner)
     assert is_inside(found.actions) and found.cost <= start.state.best_cost
 
 
@@ -200,10 +198,10 @@ def test_gradients_too_large_to_square_need_an_optimiser_that_clips():
         return state + 0.1 * action.sum() + (cliff - jax.lax.stop_gradient(cliff))
 
     guess = jnp.full((T, A), 0.55)
-    planner = GD(0.1, 40, clipped_adam)
+    planner = GD(learning_rate=0.1, iterations=40, optimizer=clipped_adam)
     found = grasp_jax.plan(steep, START, START, guess, key(), planner=planner)
     assert jnp.all(found.actions[:, 0] < 0.5)
-    stuck = grasp_jax.plan(steep, START, START, guess, key(), planner=GD(0.1, 40))
+    stuck = grasp_jax.plan(steep, START, START, guess, key(), planner=GD(learning_rate=0.1, iterations=40))
     assert_same(stuck.actions[:, 0], guess[:, 0])
 
 
@@ -216,7 +214,7 @@ def test_adam_in_half_precision_does_not_break_on_a_gradient_of_zero():
         jnp.ones(1, half),
         jnp.zeros((3, 2), half),
         jax.random.key(0),
-        planner=grasp_jax.GD(0.1, 10),
+        planner=grasp_jax.GD(learning_rate=0.1, iterations=10),
     )
     assert jnp.isfinite(found.actions).all() and found.cost < 0.5
 
@@ -254,7 +252,7 @@ class Leap:
     def init(self, problem: Problem, key: jax.Array) -> jax.Array:
         return jnp.zeros(())
 
-    def step(self, problem: Problem, state: jax.Array, progress: Progress) -> Any:
+    def step(self, problem: Problem, state: jax.Array, progress: StepContext) -> Any:
         still = jnp.zeros_like(problem.actions)
         return state, proposal(still, rollout_cost(problem, still), jnp.asarray(True), 4)
 
@@ -265,10 +263,10 @@ class Leap:
 @pytest.mark.parametrize(
     ("planner", "status"),
     [
-        (MultiStart(Leap(), 4, 3.0, White()), Status.NON_FINITE),
-        (MultiStart(Leap(), 4, 3.0, White(), exchange_every=1), Status.NON_FINITE),
+        (MultiStart(Leap(), num_starts=4, start_std=3.0, noise=White()), Status.NON_FINITE),
+        (MultiStart(Leap(), num_starts=4, start_std=3.0, noise=White(), resample_every=1), Status.NON_FINITE),
         (Chain(Leap(0.9), Leap()), Status.NON_FINITE),
-        (MultiStart(Leap(), 4, 0.01, White()), Status.OK),
+        (MultiStart(Leap(), num_starts=4, start_std=0.01, noise=White()), Status.OK),
         (Chain(Leap(0.3), Leap()), Status.OK),
     ],
 )
@@ -283,7 +281,7 @@ def test_a_broken_rollout_of_latco_is_reported(rate: float, fits: bool):
         return jnp.where(state > 1.2, jnp.nan, state + action)
 
     arguments = step, jnp.zeros(1), jnp.ones(1), jnp.zeros((4, 1)), None, None, None
-    problem, planner = make_problem(*arguments), LatCo(rate, evaluate_every=1)
-    progress = Progress(key(), jnp.asarray(0), problem.actions, jnp.asarray(jnp.inf))
+    problem, planner = make_problem(*arguments), LatCo(learning_rate=rate, evaluate_every=1)
+    progress = StepContext(key(), jnp.asarray(0), problem.actions, jnp.asarray(jnp.inf))
     _, found = planner.step(problem, planner.init(problem, key()), progress)
     assert bool(jnp.isfinite(found.cost)) == bool(found.finite) == fits

@@ -16,9 +16,9 @@ from grasp_jax import (
     ICEM,
     MPPI,
     Chain,
-    Correlated,
+    AR1,
     LatCo,
-    LatCoGN,
+    LatCoGaussNewton,
     MultiStart,
 )
 from tests.test_bad_input import (
@@ -40,13 +40,13 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["planner must be a grasp_jax planner", "str", "init, step, actions, iterations"],
     ),
     "float iterations": (
-        {"planner": GD(0.1, 2.0)},
+        {"planner": GD(learning_rate=0.1, iterations=2.0)},
         TypeError,
         ["GD.iterations must be a Python int", "float: 2.0"],
     ),
     "no iterations": ({"planner": CEM(iterations=0)}, ValueError, ["CEM.iterations", "at least 1"]),
     "boolean count": (
-        {"planner": CEM(samples=True)},
+        {"planner": CEM(num_samples=True)},
         TypeError,
         ["CEM.samples must be a Python int", "bool"],
     ),
@@ -56,28 +56,28 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["GRASP.iterations must be a Python int", "Array(10"],
     ),
     "elites > samples": (
-        {"planner": CEM(samples=10, elites=30)},
+        {"planner": CEM(num_samples=10, num_elites=30)},
         ValueError,
         ["CEM.elites is 30", "10", "lower elites"],
     ),
     "iCEM elites > samples": (
-        {"planner": ICEM(samples=10, elites=30)},
+        {"planner": ICEM(num_samples=10, num_elites=30)},
         ValueError,
         ["ICEM.elites is 30", "10"],
     ),
     "kept > elites": (
-        {"planner": ICEM(samples=10, elites=3, kept=4)},
+        {"planner": ICEM(num_samples=10, num_elites=3, num_kept=4)},
         ValueError,
         ["ICEM.kept is 4", "ICEM.elites=3"],
     ),
-    "no samples": ({"planner": MPPI(samples=0)}, ValueError, ["MPPI.samples", "at least 2, got 0"]),
+    "no samples": ({"planner": MPPI(num_samples=0)}, ValueError, ["MPPI.samples", "at least 2, got 0"]),
     "settings of a sync that is not there": (
-        {"planner": GRASP(10, sync=None, sync_noise=0.1, sync_from_best=True)},
+        {"planner": GRASP(iterations=10, sync=None, sync_std=0.1, sync_from_best=True)},
         ValueError,
         ["GRASP.sync_noise, sync_from_best would do nothing", "Pass a sync"],
     ),
     "a turn that never comes": (
-        {"planner": Chain(GD(0.1, 2), GD(0.1, 0))},
+        {"planner": Chain(GD(learning_rate=0.1, iterations=2), GD(learning_rate=0.1, iterations=0))},
         ValueError,
         ["Chain.planners[1] has 0 iterations", "Drop it"],
     ),
@@ -92,12 +92,12 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["GRASP.sync_every", "at least 1, got 0"],
     ),
     "time_chunk 0": (
-        {"planner": GRASP(time_chunk=0)},
+        {"planner": GRASP(time_batch_size=0)},
         ValueError,
         ["GRASP.time_chunk", "at least 1, got 0"],
     ),
     "wrong planner inside the sync": (
-        {"planner": GRASP(sync=CEM(samples=3, elites=5))},
+        {"planner": GRASP(sync=CEM(num_samples=3, num_elites=5))},
         ValueError,
         ["CEM.elites is 5", "3"],
     ),
@@ -112,7 +112,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["GRASP.sync must be an instance", "class GD"],
     ),
     "a restart that is no path": (
-        {"planner": GRASP(restart=True)},
+        {"planner": GRASP(restart_states=True)},
         TypeError,
         ["GRASP.restart must be", "path(problem, key)", "bool"],
     ),
@@ -136,7 +136,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["Chain.planners[0] must be a grasp_jax planner", "list"],
     ),
     "no starts": (
-        {"planner": MultiStart(GD(), starts=0)},
+        {"planner": MultiStart(GD(), num_starts=0)},
         ValueError,
         ["MultiStart.starts", "at least 1, got 0"],
     ),
@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     ),
     "LatCo counts": ({"planner": LatCo(evaluate_every=0)}, ValueError, ["LatCo.evaluate_every"]),
     "LatCoGN counts": (
-        {"planner": LatCoGN(iterations=-1)},
+        {"planner": LatCoGaussNewton(iterations=-1)},
         ValueError,
         ["LatCoGN.iterations", "-1"],
     ),
@@ -167,12 +167,12 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["GRASP.noise must be callable", "deviation to 0", "None"],
     ),
     "the class of a noise instead of a noise": (
-        {"planner": GRASP(noise=Correlated, iterations=50)},
+        {"planner": GRASP(noise=AR1, iterations=50)},
         TypeError,
         ["GRASP.noise must be callable", "the class Correlated itself", "Correlated(...)"],
     ),
     "stacked noise that does not fit": (
-        {"planner": CEM(noise=Correlated(0.9, stacked=3))},
+        {"planner": CEM(noise=AR1(rho=0.9, action_block=3))},
         ValueError,
         ["stacked=3 must divide the action size", "(4, 2)"],
     ),

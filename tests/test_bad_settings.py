@@ -8,16 +8,16 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Correlated, LatCo
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, AR1, LatCo
 from tests.test_bad_input import GOAL, GUESS, KEY, START, call, step
 
 SETTINGS: dict[str, tuple[Any, list[str]]] = {
     "optimiser as the rate": (
-        GD(optax.adam),  # pyright: ignore[reportArgumentType]
+        GD(learning_rate=optax.adam),  # pyright: ignore[reportArgumentType]
         ["GD.learning_rate", "schedule of the iteration", "function"],
     ),
-    "rates of a wrong size": (GD(jnp.ones(3)), ["GD.learning_rate", "[4, 2]", "shape [3]"]),
-    "no rate": (GD(None), ["GD.learning_rate", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "rates of a wrong size": (GD(learning_rate=jnp.ones(3)), ["GD.learning_rate", "[4, 2]", "shape [3]"]),
+    "no rate": (GD(learning_rate=None), ["GD.learning_rate", "NoneType"]),  # pyright: ignore[reportArgumentType]
     "schedule of a vector": (
         GRASP(state_rate=lambda i: jnp.ones(3) * i),
         ["GRASP.state_rate", "shape [3]"],
@@ -28,16 +28,16 @@ SETTINGS: dict[str, tuple[Any, list[str]]] = {
     ),
     "no goal weight": (GRASP(goal_weight=None), ["GRASP.goal_weight", "NoneType"]),  # pyright: ignore[reportArgumentType]
     "a noise as its size": (
-        GRASP(state_noise=grasp_jax.White()),  # pyright: ignore[reportArgumentType]
+        GRASP(state_std=grasp_jax.White()),  # pyright: ignore[reportArgumentType]
         ["GRASP.state_noise", "a number", "None", "White()"],
     ),
     "text as a size": (CEM(std="1"), ["CEM.std", "str", "'1'"]),  # pyright: ignore[reportArgumentType]
     "deviations of a wrong size": (MPPI(std=jnp.ones(3)), ["MPPI.std", "[4, 2]", "shape [3]"]),
     "no deviation": (ICEM(std=None), ["ICEM.std", "NoneType"]),  # pyright: ignore[reportArgumentType]
-    "one sample": (CEM(1, 1, 2), ["CEM.samples must be at least 2", "got 1"]),
-    "no path": (LatCo(path=None), ["LatCo.path", "path(problem, key)", "NoneType"]),  # pyright: ignore[reportArgumentType]
+    "one sample": (CEM(num_samples=1, num_elites=1, iterations=2), ["CEM.samples must be at least 2", "got 1"]),
+    "no path": (LatCo(init_states=None), ["LatCo.path", "path(problem, key)", "NoneType"]),  # pyright: ignore[reportArgumentType]
     "a path of another shape": (
-        GRASP(path=lambda problem, key: jnp.zeros((4, 3))),
+        GRASP(init_states=lambda problem, key: jnp.zeros((4, 3))),
         ["GRASP.path must return the states s_1..s_(T-1), float32[3, 3]", "got float32[4, 3]"],
     ),
     "a noise of another shape": (
@@ -54,11 +54,11 @@ SETTINGS: dict[str, tuple[Any, list[str]]] = {
         ["LatCo.optimizer", "a factory", "NoneType"],
     ),
     "searches that never exchange": (
-        grasp_jax.MultiStart(GD(0.1, 5), exchange_every=6),
+        grasp_jax.MultiStart(GD(learning_rate=0.1, iterations=5), resample_every=6),
         ["MultiStart.exchange_every is 6", "5 iterations"],
     ),
     "a path that fails": (
-        GRASP(path=grasp_jax.ViaPoints(2, scale=jnp.ones(5))),
+        GRASP(init_states=grasp_jax.ViaPoints(num_points=2, std=jnp.ones(5))),
         ["GRASP.path failed on a state float32[3]"],
     ),
 }
@@ -77,24 +77,24 @@ RANGES: dict[str, Any] = {
     "CEM.std must be at least 0, got -1": lambda: CEM(std=-1.0),
     "ICEM.momentum must be at least 0 and below 1, got 1": lambda: ICEM(momentum=1.0),
     "MPPI.temperature must be at least 0, got -1": lambda: MPPI(temperature=-1.0),
-    "Correlated.correlation must be at least 0 and below 1, got 1.5": lambda: Correlated(1.5),
-    "Correlated.stacked must be at least 1, got 0": lambda: Correlated(stacked=0),
-    "LatCoGN.multiplier_rate must be at least 0 and below 1, got 1.5": lambda: grasp_jax.LatCoGN(
-        multiplier_rate=1.5
+    "Correlated.correlation must be at least 0 and below 1, got 1.5": lambda: AR1(rho=1.5),
+    "Correlated.stacked must be at least 1, got 0": lambda: AR1(action_block=0),
+    "LatCoGN.multiplier_rate must be at least 0 and below 1, got 1.5": lambda: grasp_jax.LatCoGaussNewton(
+        dual_rate=1.5
     ),
-    "GD.learning_rate must be at least 0, got -0.1": lambda: GD(-0.1),
-    "GD.learning_rate must be at least 0, got nan": lambda: GD(float("nan")),
-    "GRASP.state_noise must be at least 0, got {'x': -1": lambda: GRASP(state_noise={"x": -1.0}),
+    "GD.learning_rate must be at least 0, got -0.1": lambda: GD(learning_rate=-0.1),
+    "GD.learning_rate must be at least 0, got nan": lambda: GD(learning_rate=float("nan")),
+    "GRASP.state_noise must be at least 0, got {'x': -1": lambda: GRASP(state_std={"x": -1.0}),
     "GRASP.goal_weight must be at least 0, got -1": lambda: GRASP(goal_weight=-1.0),
     "LatCo.multiplier must be at least 0, got -1": lambda: LatCo(multiplier=-1.0),
     "MultiStart.start_noise must be at least 0, got -1": lambda: grasp_jax.MultiStart(
-        GD(), start_noise=-1.0
+        GD(), start_std=-1.0
     ),
     "Chain: pass planners one by one or as planners=": lambda: grasp_jax.Chain(
         GD(), planners=(GD(),)
     ),
-    "Sawtooth.period must be at least 1, got 0": lambda: grasp_jax.Sawtooth(1.0, 0.0, 0),
-    "ViaPoints.count must be at least 0, got -1": lambda: grasp_jax.ViaPoints(-1),
+    "Sawtooth.period must be at least 1, got 0": lambda: grasp_jax.sawtooth_schedule(init_value=1.0, end_value=0.0, period=0),
+    "ViaPoints.count must be at least 0, got -1": lambda: grasp_jax.ViaPoints(num_points=-1),
 }
 
 

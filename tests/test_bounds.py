@@ -42,7 +42,7 @@ def test_a_planner_that_does_not_clip_stays_inside():
 
 
 def test_a_resumed_search_stays_inside_new_bounds():
-    planner = GD(0.5, iterations=8)
+    planner = GD(learning_rate=0.5, iterations=8)
     wide = grasp_jax.plan(step, *PROBLEM, planner=planner)
     assert jnp.abs(wide.actions).max() > 1
     narrow = {"planner": planner, "bounds": (-0.1, 0.1), "resume": wide.state}
@@ -59,7 +59,7 @@ def test_bounds_are_rounded_inwards(dtype: Any, bound: float):
         goal * jnp.array([1, -1]),
         actions.astype(dtype),
         key,
-        planner=GD(0.5, iterations=4),
+        planner=GD(learning_rate=0.5, iterations=4),
         bounds=(-bound, bound),
     )
     largest = jnp.abs(found.actions.astype(jnp.float32)).max()
@@ -91,4 +91,4 @@ def test_whole_numbers_are_bounds_like_others(dtype: Any, whole: int):
 )
 def test_bounds_that_leave_no_choice_are_told(bounds: Any, message: str):
     with pytest.raises(ValueError, match=message):
-        grasp_jax.plan(step, *PROBLEM, planner=GD(0.1, 2), bounds=bounds)
+        grasp_jax.plan(step, *PROBLEM, planner=GD(learning_rate=0.1, iterations=2), bounds=bounds)

@@ -32,21 +32,21 @@ def solve(planner: Any, **changes: Any) -> Plan:
     return grasp_jax.plan(step, **(arguments | changes), planner=planner)
 
 
-SGD = GD(0.1, 4, optax.sgd)
+SGD = GD(learning_rate=0.1, iterations=4, optimizer=optax.sgd)
 
 
 def test_one_start_is_the_planner_itself():
-    assert_close(solve(MultiStart(SGD, starts=1, start_noise=5.0)).actions, solve(SGD).actions)
+    assert_close(solve(MultiStart(SGD, num_starts=1, start_std=5.0)).actions, solve(SGD).actions)
 
 
 def test_starts_without_noise_are_alike_for_a_deterministic_planner():
-    search = solve(MultiStart(SGD, starts=3)).state.planner
+    search = solve(MultiStart(SGD, num_starts=3)).state.planner
     assert_close(search.best_cost, jnp.broadcast_to(search.best_cost[0], (3,)))
 
 
 def test_the_first_start_is_the_guess_and_the_others_are_noisy():
     search = grasp_jax.start(
-        step, START, GOAL, GUESS, key(), planner=MultiStart(SGD, 4, 0.5, White())
+        step, START, GOAL, GUESS, key(), planner=MultiStart(SGD, num_starts=4, start_std=0.5, noise=White())
     ).state.planner
     assert_same(search.best_actions[0], GUESS)
     noise = search.best_actions[1:] - GUESS
@@ -55,33 +55,33 @@ def test_the_first_start_is_the_guess_and_the_others_are_noisy():
 
 
 def test_the_best_start_wins():
-    objective = grasp_jax.Objective(distance=bumpy)
-    found = solve(MultiStart(GD(0.03, 20), starts=6, start_noise=0.7), objective=objective)
+    objective = grasp_jax.Objective(terminal_cost=bumpy)
+    found = solve(MultiStart(GD(learning_rate=0.03, iterations=20), num_starts=6, start_std=0.7), objective=objective)
     search = found.state.planner
     assert found.cost <= search.best_cost.min() + 1e-6
-    assert found.cost < solve(GD(0.03, 20), objective=objective).cost - 1e-3
-    assert_close(found.metrics.forward, jnp.full(20, 6.0 * T))
+    assert found.cost < solve(GD(learning_rate=0.03, iterations=20), objective=objective).cost - 1e-3
+    assert_close(found.metrics.model_evals, jnp.full(20, 6.0 * T))
 
 
 def test_virtual_states_are_those_of_the_best_start():
-    planner = MultiStart(GRASP(4, sync=SGD, sync_every=2, state_noise=0.5), starts=3)
+    planner = MultiStart(GRASP(iterations=4, sync=SGD, sync_every=2, state_std=0.5), num_starts=3)
     found = solve(planner)
     best = int(jnp.argmin(found.state.planner.best_cost))
     # The stored states end with the pinned s_T.
     assert_same(found.virtual_states, found.state.planner.planner.states[best, :-1])
 
 
-NOISY = GRASP(6, sync=SGD, sync_every=1, sync_noise=0.3, restart=grasp_jax.Rollout(0.2))
+NOISY = GRASP(iterations=6, sync=SGD, sync_every=1, sync_std=0.3, restart_states=grasp_jax.Rollout(std=0.2))
 
 
 def searches(planner: MultiStart, iterations: int) -> Any:
-    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=planner)
+    search = grasp_jax.start(grasp_jax.make_problem(step, START, GOAL, GUESS), key(), planner=planner)
     return grasp_jax.advance(search, iterations).state.planner
 
 
 def test_an_exchange_replaces_the_worse_half_by_the_better_half():
-    apart = searches(MultiStart(NOISY, 5, 0.7), 2)
-    mixed = searches(MultiStart(NOISY, 5, 0.7, exchange_every=2), 2)
+    apart = searches(MultiStart(NOISY, num_starts=5, start_std=0.7), 2)
+    mixed = searches(MultiStart(NOISY, num_starts=5, start_std=0.7, resample_every=2), 2)
     better = jnp.sort(apart.best_cost)[:2]
     assert len(jnp.unique(apart.best_cost)) == 5
     # The middle one of five stays.
@@ -96,38 +96,38 @@ def test_an_exchange_replaces_the_worse_half_by_the_better_half():
 
 
 def test_an_exchange_before_any_evaluation_changes_nothing():
-    grasp = GRASP(6, sync=SGD, sync_every=6, path=grasp_jax.ViaPoints(2, 1.0))
-    apart = searches(MultiStart(grasp, 4), 2)
-    assert_same(searches(MultiStart(grasp, 4, exchange_every=2), 2), apart)
+    grasp = GRASP(iterations=6, sync=SGD, sync_every=6, init_states=grasp_jax.ViaPoints(num_points=2, std=1.0))
+    apart = searches(MultiStart(grasp, num_starts=4), 2)
+    assert_same(searches(MultiStart(grasp, num_starts=4, resample_every=2), 2), apart)
 
 
 def test_exchanges_are_the_same_in_a_batch_and_in_pieces():
-    planner = MultiStart(NOISY, 4, 0.7, exchange_every=2)
+    planner = MultiStart(NOISY, num_starts=4, start_std=0.7, resample_every=2)
     goals = jnp.stack([GOAL, -GOAL])
     arguments = (step, jnp.stack([START, START]), goals, GUESS)
     together = grasp_jax.plan_batch(*arguments, key(), planner=planner)
     for i in range(2):
         alone = solve(planner, goal=goals[i], key=jax.random.fold_in(key(), i))
         assert_close(together.actions[i], alone.actions, 1e-4)
-    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=planner)
+    search = grasp_jax.start(grasp_jax.make_problem(step, START, GOAL, GUESS), key(), planner=planner)
     pieces = grasp_jax.advance(grasp_jax.advance(search, 2), 4)
     assert_close(grasp_jax.read(pieces).cost, solve(planner).cost, 1e-4)
 
 
 def test_copies_part_again_after_an_exchange():
-    after = searches(MultiStart(NOISY, 4, 0.7, exchange_every=3), 4)
+    after = searches(MultiStart(NOISY, num_starts=4, start_std=0.7, resample_every=3), 4)
     assert len(jnp.unique(after.planner.states[:, 0, 0])) == 4
 
 
 def test_copies_of_nested_searches_part_again():
-    inner = MultiStart(NOISY, 2, 0.7)
-    after = searches(MultiStart(inner, 4, exchange_every=2), 3).planner
+    inner = MultiStart(NOISY, num_starts=2, start_std=0.7)
+    after = searches(MultiStart(inner, num_starts=4, resample_every=2), 3).planner
     assert len(jnp.unique(after.planner.states[:, :, 0, 0])) == 8
 
 
 def test_an_exchange_count_must_be_positive():
     with pytest.raises(ValueError, match=r"MultiStart\.exchange_every must be at least 1"):
-        solve(MultiStart(SGD, 3, exchange_every=0))
+        solve(MultiStart(SGD, num_starts=3, resample_every=0))
 
 
 def test_a_chain_of_one_is_the_planner_itself():
@@ -145,35 +145,35 @@ def test_a_chain_hands_the_best_plan_on():
 
 
 def test_each_planner_has_its_turn():
-    chain = Chain(CEM(8, 3, 2), GD(0.1, 3), GRASP(2, sync=None))
+    chain = Chain(CEM(num_samples=8, num_elites=3, iterations=2), GD(learning_rate=0.1, iterations=3), GRASP(iterations=2, sync=None))
     assert chain.iterations == 7
     metrics = solve(chain).metrics
     # A turn that begins rolls out what the planner before left behind.
-    assert metrics.forward.tolist() == [8 * T] * 2 + [2 * T, T, T, 2 * T, T]
-    assert metrics.backward.tolist() == [0] * 2 + [T] * 5
-    assert (metrics.residual > 0).tolist() == [False] * 5 + [True] * 2
+    assert metrics.model_evals.tolist() == [8 * T] * 2 + [2 * T, T, T, 2 * T, T]
+    assert metrics.model_vjps.tolist() == [0] * 2 + [T] * 5
+    assert (metrics.dynamics_residual > 0).tolist() == [False] * 5 + [True] * 2
 
 
 def test_the_last_planner_goes_on_past_its_own_count():
-    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=Chain(CEM(8, 3, 2), SGD))
+    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=Chain(CEM(num_samples=8, num_elites=3, iterations=2), SGD))
     metrics = grasp_jax.read(grasp_jax.advance(search, 9)).metrics
-    assert metrics.backward.tolist() == [0] * 2 + [T] * 7
+    assert metrics.model_vjps.tolist() == [0] * 2 + [T] * 7
 
 
 def test_a_later_grasp_lifts_from_the_plan_it_was_handed():
     # With frozen actions and no sync the second planner shows which actions it starts from.
-    still = GRASP(1, action_rate=0.0, sync=None)
+    still = GRASP(iterations=1, action_rate=0.0, sync=None)
     found = solve(Chain(SGD, still))
     assert_close(found.state.planner.planners[1].actions, found.state.best_actions, 1e-6)
 
 
-UNEVALUATED = GRASP(30, action_rate=0.1, state_noise=None, sync=None)
+UNEVALUATED = GRASP(iterations=30, action_rate=0.1, state_std=None, sync=None)
 """Evaluates no rollout: what it finds is in its present actions alone."""
 
 
 def test_a_chain_hands_on_what_was_never_rolled_out():
-    alone, still = solve(UNEVALUATED), GD(0.0, 2)
-    guess = solve(GD(0.0, 1)).cost
+    alone, still = solve(UNEVALUATED), GD(learning_rate=0.0, iterations=2)
+    guess = solve(GD(learning_rate=0.0, iterations=1)).cost
     assert alone.cost < 0.5 * guess
     chain = solve(Chain(UNEVALUATED, still))
     assert_close(chain.cost, alone.cost, 1e-6)
@@ -181,16 +181,16 @@ def test_a_chain_hands_on_what_was_never_rolled_out():
 
 
 def test_a_chain_is_read_in_the_middle_of_a_turn():
-    planner = Chain(UNEVALUATED, GD(0.1, 5))
+    planner = Chain(UNEVALUATED, GD(learning_rate=0.1, iterations=5))
     search = grasp_jax.advance(
-        grasp_jax.start(step, START, GOAL, GUESS, key(), planner=planner), 30
+        grasp_jax.start(grasp_jax.make_problem(step, START, GOAL, GUESS), key(), planner=planner), 30
     )
     assert_close(grasp_jax.read(search).cost, solve(UNEVALUATED).cost, 1e-6)
 
 
 def test_virtual_states_are_those_of_a_planner_that_has_had_a_turn():
-    first = GRASP(2, sync=None)
-    search = grasp_jax.start(step, START, GOAL, GUESS, key(), planner=Chain(first, first))
+    first = GRASP(iterations=2, sync=None)
+    search = grasp_jax.start(grasp_jax.make_problem(step, START, GOAL, GUESS), key(), planner=Chain(first, first))
     search = grasp_jax.advance(search, 1)
     states = [p.states[:-1] for p in search.state.planner.planners]
     assert jnp.abs(states[0] - states[1]).max() > 1e-3
@@ -202,7 +202,7 @@ def test_virtual_states_are_those_of_a_planner_that_has_had_a_turn():
 
 
 def test_the_best_start_is_found_among_present_actions():
-    planner = MultiStart(dataclasses.replace(UNEVALUATED, iterations=3), 6, 1.5, White())
+    planner = MultiStart(dataclasses.replace(UNEVALUATED, iterations=3), num_starts=6, start_std=1.5, noise=White())
     found = solve(planner)
     present = found.state.planner.planner.actions
     costs = [jnp.sum((rolled(a)[-1] - GOAL) ** 2) for a in present]
@@ -220,11 +220,11 @@ def rolled(actions: jax.Array) -> list[jax.Array]:
 @pytest.mark.parametrize(
     "planner",
     [
-        Chain(MultiStart(SGD, 2, 0.3), Chain(SGD, CEM(8, 3, 2))),
-        MultiStart(Chain(SGD, CEM(8, 3, 2)), 2, 0.3),
-        GRASP(4, sync=MultiStart(SGD, 2, 0.3), sync_every=2),
-        GRASP(4, sync=Chain(CEM(8, 3, 1), SGD), sync_every=2),
-        GRASP(4, sync=GRASP(2, sync=None), sync_every=2),
+        Chain(MultiStart(SGD, num_starts=2, start_std=0.3), Chain(SGD, CEM(num_samples=8, num_elites=3, iterations=2))),
+        MultiStart(Chain(SGD, CEM(num_samples=8, num_elites=3, iterations=2)), num_starts=2, start_std=0.3),
+        GRASP(iterations=4, sync=MultiStart(SGD, num_starts=2, start_std=0.3), sync_every=2),
+        GRASP(iterations=4, sync=Chain(CEM(num_samples=8, num_elites=3, iterations=1), SGD), sync_every=2),
+        GRASP(iterations=4, sync=GRASP(iterations=2, sync=None), sync_every=2),
     ],
     ids=["chain of chain", "starts of chain", "starts in sync", "chain in sync", "grasp in sync"],
 )
@@ -236,7 +236,7 @@ def test_planners_nest(planner: Any):
 
 def test_rates_inside_a_composition_can_be_swept_with_vmap():
     def cost(rate: jax.Array) -> jax.Array:
-        return solve(Chain(MultiStart(GD(rate, 2), 2), GD(0.1, 2))).cost
+        return solve(Chain(MultiStart(GD(learning_rate=rate, iterations=2), num_starts=2), GD(learning_rate=0.1, iterations=2))).cost
 
     costs = jax.jit(jax.vmap(cost))(jnp.array([0.0, 0.2]))
     assert costs[1] < costs[0]

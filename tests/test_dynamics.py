@@ -17,7 +17,7 @@ from tests.matrix import assert_close, key
 
 START, GOAL = jnp.array([0.0, 0.2, -0.1]), jnp.array([0.5, -0.5, 0.3])
 GUESS = jnp.zeros((4, 2))
-PLANNER = GRASP(4, action_rate=0.1, sync=GD(0.1, 2), sync_every=2)
+PLANNER = GRASP(iterations=4, action_rate=0.1, sync=GD(learning_rate=0.1, iterations=2), sync_every=2)
 traces: list[int] = []
 
 
@@ -203,7 +203,7 @@ def test_a_bound_method_sees_new_weights_without_a_retrace():
             traces.append(1)
             return state + self.weights[...] * jnp.sum(action)
 
-    model, still = Model(), GD(0.0, 1)
+    model, still = Model(), GD(learning_rate=0.0, iterations=1)
 
     def last(dynamics: Any) -> jax.Array:
         arguments = (START, GOAL, jnp.ones((4, 2)), key())
@@ -250,7 +250,7 @@ def test_an_objectives_weights_are_seen_or_refused():
     costs = [
         solve(
             EquinoxModel(key()),
-            planner=GD(0.0, 1),
+            planner=GD(learning_rate=0.0, iterations=1),
             objective=grasp_jax.Objective(functools.partial(probe, weight)),
         ).cost
         for weight in (jnp.ones(()), 3 * jnp.ones(()))
@@ -272,7 +272,7 @@ def test_a_method_inside_a_wrapper_sees_new_weights():
     wrapped = grasp_jax.world_models.StackedActions(model.predict, 1)
     for gain in (1.0, 2.0):
         model.weights[...] = gain * jnp.ones(3)
-        found = solve(wrapped, actions=jnp.ones((4, 2)), planner=GD(0.0, 1))
+        found = solve(wrapped, actions=jnp.ones((4, 2)), planner=GD(learning_rate=0.0, iterations=1))
         assert_close(found.states[-1], START + 8 * gain)
 
 
@@ -284,6 +284,6 @@ def test_a_goal_of_integers_where_the_distance_reads_them():
     def to_class(state: jax.Array, goal: jax.Array) -> jax.Array:
         return jax.nn.logsumexp(state) - state[goal]
 
-    objective = grasp_jax.Objective(distance=to_class)
+    objective = grasp_jax.Objective(terminal_cost=to_class)
     found = solve(EquinoxModel(key()), goal=jnp.asarray(2), objective=objective)
     assert jnp.isclose(found.cost, to_class(found.states[-1], 2), rtol=1e-5)

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, Line, Plan, Sawtooth
+from grasp_jax import CEM, GD, GRASP, StraightLine, Plan, sawtooth_schedule
 from tests import matrix
 from tests.matrix import PLANNERS, assert_close, assert_same, key
 
@@ -45,7 +45,7 @@ PLAIN = GRASP(
     state_rate=0.1,
     action_rate=0.2,
     goal_weight=0.5,
-    state_noise=0.0,
+    state_std=0.0,
     optimizer=optax.sgd,
     sync=None,
 )
@@ -72,12 +72,12 @@ def test_the_papers_updates_equal_a_hand_written_loop():
 
 def test_noise_moves_virtual_states_only():
     quiet = solve(dataclasses.replace(PLAIN, iterations=1)).state.planner
-    noisy = solve(dataclasses.replace(PLAIN, iterations=1, state_noise=3.0)).state.planner
+    noisy = solve(dataclasses.replace(PLAIN, iterations=1, state_std=3.0)).state.planner
     assert_close(noisy.actions, quiet.actions, 0)
     difference = noisy.states - quiet.states
     assert 1 < jnp.std(difference) < 6
     # Where nothing moves the actions, no noise reaches them.
-    still = solve(dataclasses.replace(PLAIN, action_rate=0.0, state_noise=3.0))
+    still = solve(dataclasses.replace(PLAIN, action_rate=0.0, state_std=3.0))
     assert_close(still.state.planner.actions, ACTIONS, 0)
 
 
@@ -85,7 +85,7 @@ def test_noise_moves_virtual_states_only():
 def test_a_sync_of_j_gradient_steps_takes_j_gradient_steps(count: int):
     """Bug: the last step of a sync was computed, never evaluated, and thrown away (J=1: all)."""
     planner = dataclasses.replace(
-        PLAIN, iterations=2, action_rate=0.0, sync=GD(0.1, count, optax.sgd), sync_every=2
+        PLAIN, iterations=2, action_rate=0.0, sync=GD(learning_rate=0.1, iterations=count, optimizer=optax.sgd), sync_every=2
     )
     actions = ACTIONS
     for _ in range(count):
@@ -97,7 +97,7 @@ def test_a_sync_of_j_gradient_steps_takes_j_gradient_steps(count: int):
 
 def test_the_sync_comes_every_k_iterations_and_leaves_virtual_states_alone():
     planner = dataclasses.replace(
-        PLAIN, iterations=6, state_noise=0.1, action_rate=0.0, sync=GD(0.1, 2), sync_every=3
+        PLAIN, iterations=6, state_std=0.1, action_rate=0.0, sync=GD(learning_rate=0.1, iterations=2), sync_every=3
     )
     found = solve(planner)
     assert jnp.isfinite(found.metrics.cost).tolist() == [False, False, True] * 2
@@ -108,7 +108,7 @@ def test_the_sync_comes_every_k_iterations_and_leaves_virtual_states_alone():
 
 
 def test_a_sync_starts_both_optimisers_anew():
-    planner = GRASP(iterations=3, sync=GD(0.1, 2), sync_every=3)
+    planner = GRASP(iterations=3, sync=GD(learning_rate=0.1, iterations=2), sync_every=3)
     search = solve(planner).state.planner
     assert all(jnp.all(x == 0) for x in jax.tree.leaves(search.action_optimizer))
     assert all(jnp.all(x == 0) for x in jax.tree.leaves(search.state_optimizer))
@@ -117,7 +117,7 @@ def test_a_sync_starts_both_optimisers_anew():
 def test_sync_from_best_returns_to_the_best_plan():
     # The lifted phase ruins the actions; a sync that does not move shows where it starts from.
     ruin = dataclasses.replace(
-        PLAIN, iterations=2, action_rate=5.0, sync=GD(0.0, 1, optax.sgd), sync_every=2
+        PLAIN, iterations=2, action_rate=5.0, sync=GD(learning_rate=0.0, iterations=1, optimizer=optax.sgd), sync_every=2
     )
     assert_close(
         solve(dataclasses.replace(ruin, sync_from_best=True)).state.planner.actions, ACTIONS, 0
@@ -127,9 +127,9 @@ def test_sync_from_best_returns_to_the_best_plan():
 
 def test_sync_noise_perturbs_the_start_of_the_sync():
     quiet = dataclasses.replace(
-        PLAIN, iterations=1, action_rate=0.0, sync=GD(0.0, 1, optax.sgd), sync_every=1
+        PLAIN, iterations=1, action_rate=0.0, sync=GD(learning_rate=0.0, iterations=1, optimizer=optax.sgd), sync_every=1
     )
-    noisy = solve(dataclasses.replace(quiet, sync_noise=0.5)).state.planner.actions
+    noisy = solve(dataclasses.replace(quiet, sync_std=0.5)).state.planner.actions
     assert 0.05 < jnp.std(noisy - ACTIONS) < 2
     assert_close(solve(quiet).state.planner.actions, ACTIONS, 0)
 
@@ -148,10 +148,10 @@ def test_schedules_are_functions_of_the_iteration():
 
 
 def test_sawtooth_falls_within_each_period():
-    schedule = Sawtooth(1.0, 0.2, 5)
+    schedule = sawtooth_schedule(init_value=1.0, end_value=0.2, period=5)
     values = [float(schedule(jnp.asarray(i))) for i in range(10)]
     np.testing.assert_allclose(values, 2 * [1.0, 0.8, 0.6, 0.4, 0.2], atol=1e-6)
-    assert float(Sawtooth(1.0, 0.0, 1)(jnp.asarray(3))) == 1.0
+    assert float(sawtooth_schedule(init_value=1.0, end_value=0.0, period=1)(jnp.asarray(3))) == 1.0
 
 
 def test_presets_are_what_their_sources_say():
@@ -160,7 +160,7 @@ def test_presets_are_what_their_sources_say():
     assert (author.state_noise, author.sync_every) == (0.005, 50)
     assert (author.sync.iterations, author.sync.learning_rate) == (10, 0.05)
     assert paper.optimizer is optax.sgd and paper.sync_every == 100
-    assert isinstance(paper.path, Line) and paper.path.noise > 0
+    assert isinstance(paper.path, StraightLine) and paper.path.noise > 0
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -174,7 +174,7 @@ def test_the_lifted_phase_never_reads_the_state_derivative(stop: bool):
     def world(state: jax.Array, action: jax.Array) -> jax.Array:
         return step(poisoned(state), action)
 
-    for sync in (None, CEM(8, 3, 2)):
+    for sync in (None, CEM(num_samples=8, num_elites=3, iterations=2)):
         planner = dataclasses.replace(PLAIN, stop_state_gradient=stop, sync=sync, sync_every=2)
         clean, found = solve(planner), solve(planner, world)
         if stop:
@@ -215,7 +215,7 @@ def test_the_sync_stays_a_branch_under_vmap(name: str):
         starts = matrix.stacked(*matrix.STARTS)
         planner = PLANNERS[name]
         return grasp_jax.plan_batch(
-            matrix.WORLD, starts, goals, matrix.ACTIONS, key, planner=planner, chunk_size=2
+            matrix.WORLD, starts, goals, matrix.ACTIONS, key, planner=planner, goal_batch_size=2
         )
 
     expected = branches_that_search(
@@ -229,9 +229,7 @@ def test_the_sync_stays_a_branch_under_vmap(name: str):
 def test_a_batched_iteration_would_turn_the_branch_into_a_select():
     # The detector of the test above can fail.
     planner = matrix.PLANNERS["GRASP"]
-    search = grasp_jax.start(
-        matrix.WORLD, matrix.START, matrix.GOAL, matrix.ACTIONS, key(), planner=planner
-    )
+    search = grasp_jax.start(grasp_jax.make_problem(matrix.WORLD, matrix.START, matrix.GOAL, matrix.ACTIONS), key(), planner=planner)
     states = jax.tree.map(lambda x: jnp.stack([x, x]), search.state)
 
     def resumed(state: Any) -> Plan:
@@ -245,9 +243,9 @@ def test_a_schedule_of_a_rate_follows_the_iteration_across_syncs():
     def fading(iteration: jax.Array) -> jax.Array:
         return jnp.where(iteration < 3, 0.1, 0.0)
 
-    still = GD(0.0, 1)
+    still = GD(learning_rate=0.0, iterations=1)
     planner = GRASP(
-        6, state_rate=fading, action_rate=fading, state_noise=None, sync=still, sync_every=3
+        iterations=6, state_rate=fading, action_rate=fading, state_std=None, sync=still, sync_every=3
     )
     early = solve(dataclasses.replace(planner, iterations=3)).state.planner
     late = solve(planner).state.planner
@@ -261,11 +259,11 @@ def test_rates_and_noises_of_states_may_differ_between_leaves():
     def steps(planner: GRASP) -> Any:
         return matrix.solve(planner).state.planner.states
 
-    still = GRASP(iterations=3, state_rate=0.0, state_noise=None, sync=None)
+    still = GRASP(iterations=3, state_rate=0.0, state_std=None, sync=None)
     both = dataclasses.replace(still, state_rate=0.1)
     one = dataclasses.replace(still, state_rate={"position": 0.1, "memory": 0.0})
     faded = dataclasses.replace(still, state_rate=lambda i: {"position": 0.1, "memory": 0.0 * i})
-    shaken = dataclasses.replace(still, state_noise={"position": 0.0, "memory": 0.2})
+    shaken = dataclasses.replace(still, state_std={"position": 0.0, "memory": 0.2})
     first, frozen = steps(both), steps(still)
     for planner in (one, faded):
         found = steps(planner)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import LatCo, LatCoGN, Plan
+from grasp_jax import LatCo, LatCoGaussNewton, Plan
 from tests.matrix import assert_close, key
 
 T, A = 4, 2
@@ -34,12 +34,12 @@ def violations(states: jax.Array, actions: jax.Array) -> jax.Array:
 def test_the_updates_equal_a_hand_written_loop():
     weight, multiplier = 0.3, 2.0
     planner = LatCo(
-        0.05,
-        5,
+        learning_rate=0.05,
+        iterations=5,
         goal_weight=weight,
         multiplier=multiplier,
-        multiplier_rate=1.5,
-        multiplier_every=2,
+        dual_rate=1.5,
+        dual_every=2,
         optimizer=optax.sgd,
     )
     states = jnp.stack([START + t / T * (GOAL - START) for t in range(1, T + 1)])
@@ -62,11 +62,11 @@ def test_the_updates_equal_a_hand_written_loop():
 
 
 @pytest.mark.parametrize(
-    "planner", [LatCo(0.02, 600, multiplier=5.0), LatCoGN(40, multiplier=5.0)], ids=["first", "gn"]
+    "planner", [LatCo(learning_rate=0.02, iterations=600, multiplier=5.0), LatCoGaussNewton(iterations=40, multiplier=5.0)], ids=["first", "gn"]
 )
 def test_growing_multipliers_close_the_gap_between_states_and_rollout(planner: Any):
     found = solve(planner)
-    assert found.metrics.residual[-1] < 0.02 * found.metrics.residual[0]
+    assert found.metrics.dynamics_residual[-1] < 0.02 * found.metrics.dynamics_residual[0]
     assert found.cost < 0.02
     assert_close(found.virtual_states, found.states[1:-1], 0.1)
 
@@ -74,13 +74,13 @@ def test_growing_multipliers_close_the_gap_between_states_and_rollout(planner: A
 def test_rollouts_are_evaluated_only_now_and_then():
     found = solve(LatCo(iterations=7, evaluate_every=3))
     assert jnp.isfinite(found.metrics.cost).tolist() == [False, False, True] * 2 + [False]
-    assert_close(found.metrics.forward, jnp.array([4.0, 4, 8, 4, 4, 8, 4]))
+    assert_close(found.metrics.model_evals, jnp.array([4.0, 4, 8, 4, 4, 8, 4]))
 
 
 def test_gauss_newton_multipliers_follow_the_latco_repository():
-    planner = LatCoGN(1, multiplier=3.0)
+    planner = LatCoGaussNewton(iterations=1, multiplier=3.0)
     found = solve(planner)
-    before = solve(dataclasses.replace(planner, multiplier_rate=0.0)).state.planner
+    before = solve(dataclasses.replace(planner, dual_rate=0.0)).state.planner
     violation = violations(before.states, before.actions)
     epsilon = 1e-4
     expected = 3.0 * (1 + 0.1 * jnp.log10((violation + 0.1 * epsilon) / epsilon))
@@ -88,12 +88,12 @@ def test_gauss_newton_multipliers_follow_the_latco_repository():
 
 
 def test_gauss_newton_by_its_other_name():
-    assert LatCo.gauss_newton(7) == LatCoGN(iterations=7)
+    assert LatCo.gauss_newton(7) == LatCoGaussNewton(iterations=7)
 
 
 def test_a_free_last_state_starts_from_the_start():
-    objective = grasp_jax.Objective(distance=lambda s, g: (s[0] - g["x"]) ** 2)
-    for planner in (LatCo(0.03, 300, multiplier=5.0), LatCoGN(20, multiplier=5.0)):
+    objective = grasp_jax.Objective(terminal_cost=lambda s, g: (s[0] - g["x"]) ** 2)
+    for planner in (LatCo(learning_rate=0.03, iterations=300, multiplier=5.0), LatCoGaussNewton(iterations=20, multiplier=5.0)):
         found = grasp_jax.plan(
             step, START, {"x": jnp.array(0.5)}, GUESS, key(), planner=planner, objective=objective
         )

@@ -23,7 +23,7 @@ def test_a_padded_horizon_plans_like_the_short_one(name: str):
     matrix.assert_close(jax.tree.map(lambda x: x[: HORIZON + 1], padded.states), short.states, 1e-4)
     matrix.assert_close(padded.cost, short.cost, 1e-4)
     matrix.assert_close(padded.metrics.best_cost, short.metrics.best_cost, 1e-4)
-    matrix.assert_close(padded.metrics.residual, short.metrics.residual, 1e-4)
+    matrix.assert_close(padded.metrics.dynamics_residual, short.metrics.dynamics_residual, 1e-4)
     assert padded.status == short.status
 
 
@@ -51,7 +51,7 @@ def test_goals_of_a_batch_have_lengths_of_their_own(name: str):
         planner=matrix.PLANNERS[name],
         bounds=matrix.BOUNDS,
         objective=matrix.OBJECTIVE,
-        length=lengths,
+        horizon=lengths,
     )
     for i in range(3):
         one = solve(name, state=STARTS[i], goal=GOALS[i], key=keys[i], length=lengths[i])
@@ -72,7 +72,7 @@ def test_no_derivative_at_the_padding_is_no_broken_number(name: str):
             jnp.full((steps, 2), 0.3),
             matrix.key(),
             planner=matrix.PLANNERS[name],
-            length=length,
+            horizon=length,
         )
 
     short, padded = found(4, None), found(6, 4)
@@ -88,12 +88,12 @@ def test_new_lengths_never_retrace():
     assert len(matrix.traces) == before
 
 
-@pytest.mark.parametrize("path", [BrownianBridge(0.5), ViaPoints(3)])
+@pytest.mark.parametrize("path", [BrownianBridge(std=0.5), ViaPoints(num_points=3)])
 def test_paths_end_at_the_goal_of_a_padded_horizon(path: grasp_jax.paths.Path):
     planner = dataclasses.replace(
-        matrix.PLANNERS["GRASP"], iterations=1, state_rate=0.0, sync=None, path=path
+        matrix.PLANNERS["GRASP"], iterations=1, state_rate=0.0, sync=None, init_states=path
     )
-    planner = dataclasses.replace(planner, state_noise=None)
+    planner = dataclasses.replace(planner, state_std=None)
     states = solve(planner, actions=PADDED, length=4).virtual_states
     assert states is not None
     for x, goal in zip(jax.tree.leaves(states), jax.tree.leaves(matrix.GOAL), strict=True):
@@ -113,7 +113,7 @@ def test_a_context_window_stands_still_too():
             *arguments, ACTIONS[:4], matrix.key(), planner=planner, context=context
         )
         padded = grasp_jax.plan(
-            *arguments, ACTIONS, matrix.key(), planner=planner, context=context, length=4
+            *arguments, ACTIONS, matrix.key(), planner=planner, context=context, horizon=4
         )
         matrix.assert_close(padded.actions[:4], short.actions, 1e-4)
         matrix.assert_close(padded.cost, short.cost, 1e-4)

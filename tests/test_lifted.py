@@ -10,7 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import grasp_jax
-from grasp_jax import GRASP, Context, Objective, QuadraticActionCost, lifted
+from grasp_jax import GRASP, Context, Objective, QuadraticControlCost, lifted
 from grasp_jax.problem import Problem, make_problem
 from grasp_jax.rollout import rollout_cost, trajectory
 from tests.matrix import assert_close
@@ -154,7 +154,7 @@ def test_a_horizon_of_one_is_the_last_step_alone():
 
 
 def test_the_action_cost_is_part_of_loss_and_gradient():
-    objective = Objective(action_cost=QuadraticActionCost(jnp.array([0.5, 2.0])))
+    objective = Objective(control_cost=QuadraticControlCost(jnp.array([0.5, 2.0])))
     plain = lifted_gradient(problem(), STATES, ACTIONS, 0.3)
     priced = lifted_gradient(problem(objective=objective), STATES, ACTIONS, 0.3)
     weight = jnp.array([0.5, 2.0])
@@ -164,7 +164,7 @@ def test_the_action_cost_is_part_of_loss_and_gradient():
 
 def test_a_distance_on_a_part_leaves_the_rest_of_the_last_state_free():
     # The goal has another structure than the state: two numbers under a name.
-    objective = Objective(distance=lambda s, g: jnp.sum((s[:2] - g["corner"]) ** 2))
+    objective = Objective(terminal_cost=lambda s, g: jnp.sum((s[:2] - g["corner"]) ** 2))
     goal = {"corner": jnp.array([0.3, -0.4])}
     gamma = 0.3
 
@@ -203,7 +203,7 @@ def test_half_state_rate_without_goal_term_sweeps_states_onto_the_rollout():
             state_rate=0.5,
             action_rate=0.0,
             goal_weight=0.0,
-            state_noise=0.0,
+            state_std=0.0,
             optimizer=optax.sgd,
             sync=None,
         )

@@ -40,7 +40,7 @@ def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[Any, Any, 
     return jnp.stack(states), jnp.stack(costs), state
 
 
-CONTROLLER = MPC(model, GD(0.3, iterations=40), bounds=(-2.0, 2.0))
+CONTROLLER = MPC(model, GD(learning_rate=0.3, iterations=40), bounds=(-2.0, 2.0))
 
 
 def test_shift_drops_the_first_actions():
@@ -83,16 +83,16 @@ def test_plans_are_made_when_they_are_due(every: int):
 @pytest.mark.parametrize("shrink", [True, False])
 def test_a_shrinking_horizon_arrives_in_time(shrink: bool):
     """With a fixed horizon there is always time left, so that a plan may dawdle."""
-    objective = grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(1e-3))
+    objective = grasp_jax.Objective(control_cost=grasp_jax.QuadraticControlCost(1e-3))
     controller = dataclasses.replace(
-        CONTROLLER, planner=GD(0.1, iterations=150), shrink=shrink, objective=objective
+        CONTROLLER, planner=GD(learning_rate=0.1, iterations=150), shrink=shrink, objective=objective
     )
     states, _, _ = episode(controller, 6, truth=model)
     assert (jnp.linalg.norm(states[-1] - GOAL) < 0.05) == shrink
 
 
 def test_a_whole_episode_is_one_scan_and_equals_the_loop():
-    controller = MPC(model, CEM(samples=32, elites=4, iterations=5), bounds=(-2.0, 2.0))
+    controller = MPC(model, CEM(num_samples=32, num_elites=4, iterations=5), bounds=(-2.0, 2.0))
 
     def body(carry: Any, _: None) -> Any:
         state, observation = carry
@@ -127,7 +127,7 @@ def test_the_context_is_filled_from_real_frames():
         return model(states[-1], actions.mean(0))
 
     controller = MPC(windowed, GRASP(iterations=4, sync=None), bounds=(-2.0, 2.0))
-    state = controller.init(GUESS, KEY, Context.repeat(START, frames=2, action_size=2))
+    state = controller.init(GUESS, KEY, Context.repeat(START, history_len=2, action_size=2))
     observations, actions = [START], []
     for _ in range(3):
         action, state, _ = controller.step(state, observations[-1], GOAL)

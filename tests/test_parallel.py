@@ -9,7 +9,7 @@ import pytest
 
 import grasp_jax
 from grasp_jax import GD, GRASP, _tree
-from grasp_jax.parallel import SWEEPS, parallel_gradient
+from grasp_jax.newton import SWEEPS, parallel_gradient
 from grasp_jax.planning import open_problem
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost, trajectory
@@ -40,7 +40,7 @@ def problem(model: Any, state: Any, horizon: int = T, length: int | None = None)
     goal = jax.tree.map(jnp.ones_like, state)
     guess = jnp.zeros((horizon, 2))
     objective = grasp_jax.Objective(
-        action_cost=grasp_jax.QuadraticActionCost(0.01), state_cost=swing
+        control_cost=grasp_jax.QuadraticControlCost(0.01), running_cost=swing
     )
     return open_problem(
         model, state, goal, guess, key(), None, None, objective, None, length, None
@@ -139,12 +139,12 @@ def test_a_goal_that_does_not_converge_leaves_its_neighbours_alone():
     assert_close(jax.tree.map(lambda x: x[0], found), alone, 1e-6)
 
 
-@pytest.mark.parametrize("serial", [GD(0.1, 30), GRASP(30, sync=GD(0.1, 5), sync_every=10)])
+@pytest.mark.parametrize("serial", [GD(learning_rate=0.1, iterations=30), GRASP(iterations=30, sync=GD(learning_rate=0.1, iterations=5), sync_every=10)])
 def test_plans_are_those_of_the_serial_planner(serial: Any):
     if isinstance(serial, GD):
-        parallel: Any = dataclasses.replace(serial, parallel=True)
+        parallel: Any = dataclasses.replace(serial, parallel_in_time=True)
     else:
-        sync = dataclasses.replace(serial.sync, parallel=True)
+        sync = dataclasses.replace(serial.sync, parallel_in_time=True)
         parallel = dataclasses.replace(serial, sync=sync)
     start = {"angle": jnp.array([0.3, -0.1]), "speed": jnp.zeros((1, 2))}
     goal = jax.tree.map(jnp.ones_like, start)
@@ -164,13 +164,13 @@ def test_what_cannot_be_parallel_is_refused():
     context = grasp_jax.Context.repeat(jnp.zeros(2), 1, 2)
     arguments = (jnp.zeros(2), jnp.ones(2), jnp.zeros((4, 2)), key())
     with pytest.raises(ValueError, match=r"GD\.parallel is for models of one frame"):
-        grasp_jax.plan(windowed, *arguments, planner=GD(parallel=True), context=context)
+        grasp_jax.plan(windowed, *arguments, planner=GD(parallel_in_time=True), context=context)
     half = tuple(x.astype(jnp.bfloat16) for x in arguments[:2])
 
     def narrow(state: jax.Array, action: jax.Array) -> jax.Array:
         return chaos(state, action).astype(jnp.bfloat16)
 
     with pytest.raises(ValueError, match=r"GD\.parallel needs states of float32 .*bfloat16"):
-        grasp_jax.plan(narrow, *half, *arguments[2:], planner=GD(parallel=True))
+        grasp_jax.plan(narrow, *half, *arguments[2:], planner=GD(parallel_in_time=True))
     with pytest.raises(ValueError, match=r"GD\.recompute bounds the memory of a serial rollout"):
-        grasp_jax.plan(chaos, *arguments, planner=GD(parallel=True, recompute=True))
+        grasp_jax.plan(chaos, *arguments, planner=GD(parallel_in_time=True, remat=True))

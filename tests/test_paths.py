@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grasp_jax import BrownianBridge, Line, Objective, Rollout, ViaPoints
-from grasp_jax.paths import with_end
+from grasp_jax import BrownianBridge, StraightLine, Objective, Rollout, ViaPoints
+from grasp_jax.init_states import with_end
 from grasp_jax.problem import Problem, make_problem
 from tests import matrix
 from tests.matrix import ACTIONS, GOAL, START, WORLD, assert_close
 
 KEY = jax.random.key(1)
-PATHS = [Line(), Line(0.1), BrownianBridge(0.5), ViaPoints(), ViaPoints(0), Rollout()]
+PATHS = [StraightLine(), StraightLine(std=0.1), BrownianBridge(std=0.5), ViaPoints(), ViaPoints(num_points=0), Rollout()]
 
 
 def problem(horizon: int = 8, **changes: Any) -> Problem:
@@ -34,11 +34,11 @@ def draws(path: Any, horizon: int = 8, count: int = 2000) -> np.ndarray:
     """`[count, horizon - 1, 2]` draws of the position leaf, without the straight line."""
     keys = jax.random.split(KEY, count)
     drawn = jax.jit(jax.vmap(lambda k: path(problem(horizon), k)))(keys)
-    return np.asarray(drawn["position"] - Line()(problem(horizon), KEY)["position"])
+    return np.asarray(drawn["position"] - StraightLine()(problem(horizon), KEY)["position"])
 
 
 def test_the_line_is_exact():
-    for t, state in enumerate(zip(*jax.tree.leaves(Line()(problem(), KEY)), strict=True), start=1):
+    for t, state in enumerate(zip(*jax.tree.leaves(StraightLine()(problem(), KEY)), strict=True), start=1):
         for x, s, g in zip(state, jax.tree.leaves(START), jax.tree.leaves(GOAL), strict=True):
             np.testing.assert_allclose(x, s + t / 8 * (g - s), rtol=1e-6, atol=1e-7)
 
@@ -52,19 +52,19 @@ def test_paths_have_one_state_fewer_than_steps_and_the_dtype_of_the_state(path: 
 
 
 def test_line_noise_has_the_given_deviation():
-    assert abs(draws(Line(0.3)).std() - 0.3) < 0.01
+    assert abs(draws(StraightLine(std=0.3)).std() - 0.3) < 0.01
 
 
 def test_a_brownian_bridge_has_its_scale_in_the_middle_and_is_tied_to_both_ends():
     horizon, scale = 8, 0.5
-    variance = draws(BrownianBridge(scale), horizon).var(axis=(0, 2))
+    variance = draws(BrownianBridge(std=scale), horizon).var(axis=(0, 2))
     t = np.arange(1, horizon) / horizon
     np.testing.assert_allclose(variance, scale**2 * 4 * t * (1 - t), rtol=0.12)
 
 
 def test_via_points_are_joined_by_straight_pieces():
     # Three via-points over eight steps: knots at t = 2, 4, 6, straight in between.
-    x = draws(ViaPoints(3, 0.5), 8, 500)
+    x = draws(ViaPoints(num_points=3, std=0.5), 8, 500)
     x = np.concatenate([np.zeros_like(x[:, :1]), x, np.zeros_like(x[:, :1])], axis=1)
     bends = np.abs(np.diff(x, 2, axis=1)).max(axis=(0, 2))
     assert bends[[0, 2, 4, 6]].max() < 1e-5 < 0.1 < bends[[1, 3, 5]].min()
@@ -72,13 +72,13 @@ def test_via_points_are_joined_by_straight_pieces():
 
 
 def test_no_via_points_is_the_line():
-    assert_close(ViaPoints(0)(problem(), KEY), Line()(problem(), KEY), 1e-6)
+    assert_close(ViaPoints(num_points=0)(problem(), KEY), StraightLine()(problem(), KEY), 1e-6)
 
 
-@pytest.mark.parametrize("path", [BrownianBridge, lambda scale: ViaPoints(3, scale)])
+@pytest.mark.parametrize("path", [BrownianBridge, lambda scale: ViaPoints(num_points=3, std=scale)])
 def test_scales_may_differ_between_leaves_and_entries(path: Any):
     scale = {"position": jnp.array([0.0, 1.0]), "memory": 0.0}
-    states, line = path(scale)(problem(), KEY), Line()(problem(), KEY)
+    states, line = path(scale)(problem(), KEY), StraightLine()(problem(), KEY)
     assert_close(states["memory"], line["memory"], 1e-7)
     assert_close(states["position"][:, 0], line["position"][:, 0], 1e-7)
     assert jnp.abs(states["position"][:, 1] - line["position"][:, 1]).max() > 0.05
@@ -86,9 +86,9 @@ def test_scales_may_differ_between_leaves_and_entries(path: Any):
 
 def test_where_a_path_is_broken_virtual_states_start_on_the_line():
     def explodes(problem: Problem, key: jax.Array) -> Any:
-        return jax.tree.map(lambda x: (x + 1).at[2:].set(jnp.inf), Line()(problem, key))
+        return jax.tree.map(lambda x: (x + 1).at[2:].set(jnp.inf), StraightLine()(problem, key))
 
-    found, line = with_end(explodes, problem(6), KEY), with_end(Line(), problem(6), KEY)
+    found, line = with_end(explodes, problem(6), KEY), with_end(StraightLine(), problem(6), KEY)
     for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(line), strict=True):
         assert_close(x[:2], y[:2] + 1)
         assert_close(x[2:], y[2:])
@@ -102,10 +102,10 @@ def test_the_rollout_path_is_the_rollout_of_the_guess():
 
 @pytest.mark.parametrize("path", PATHS, ids=repr)
 def test_a_goal_of_another_structure_keeps_paths_at_the_start(path: Any):
-    objective = Objective(distance=lambda s, g: jnp.sum((s["position"] - g) ** 2))
+    objective = Objective(terminal_cost=lambda s, g: jnp.sum((s["position"] - g) ** 2))
     mine = problem(goal=jnp.ones(2), objective=objective)
     states = path(mine, KEY)
     assert jax.tree.structure(states) == jax.tree.structure(START)
-    if path == Line():
+    if path == StraightLine():
         still = jax.tree.map(lambda x: jnp.broadcast_to(x, (7, *x.shape)), START)
         assert_close(states, still, 1e-7)

@@ -134,8 +134,8 @@ def test_metrics_have_one_row_per_iteration_and_best_so_far_never_rises(name: st
     assert jnp.all(jnp.diff(metrics.best_cost) <= 0)
     assert jnp.all(metrics.best_cost <= metrics.cost)
     assert solved(name).cost <= metrics.best_cost[-1] + 1e-6
-    assert jnp.all(jnp.isfinite(metrics.loss)) and jnp.all(metrics.forward > 0)
-    assert jnp.any(metrics.residual > 0) == (name in LIFTED)
+    assert jnp.all(jnp.isfinite(metrics.loss)) and jnp.all(metrics.model_evals > 0)
+    assert jnp.any(metrics.dynamics_residual > 0) == (name in LIFTED)
 
 
 @every_planner
@@ -157,8 +157,8 @@ def test_new_goals_keys_weights_bounds_and_numbers_never_retrace(name: str):
     solve(name, goal=GOALS[1], state=STARTS[1], key=key(7), actions=2 * ACTIONS)
     solve(name, dynamics=jax.tree_util.Partial(matrix.step, 2 * WEIGHTS))
     solve(name, bounds=(-jnp.ones(2), jnp.ones(2)))
-    heavier = grasp_jax.QuadraticActionCost(0.02)
-    solve(name, objective=dataclasses.replace(OBJECTIVE, action_cost=heavier))
+    heavier = grasp_jax.QuadraticControlCost(0.02)
+    solve(name, objective=dataclasses.replace(OBJECTIVE, control_cost=heavier))
     # Every number of the planner at once: rates, goal weight, noise, deviations, temperatures.
     solve(jax.tree.map(lambda x: 0.9 * x, PLANNERS[name]))
     assert len(matrix.traces) == before
@@ -184,7 +184,7 @@ def test_batch_in_chunks_equals_a_loop_with_folded_keys(name: str):
         planner=PLANNERS[name],
         bounds=BOUNDS,
         objective=OBJECTIVE,
-        chunk_size=2,
+        goal_batch_size=2,
     )
     assert found.state.iteration.shape == ()
     _equals_loop(name, found)

@@ -50,7 +50,7 @@ def test_two_processes_plan_what_one_plans(tmp_path: pathlib.Path):
         planner=matrix.PLANNERS["GRASP"],
         bounds=matrix.BOUNDS,
         objective=matrix.OBJECTIVE,
-        length=matrix.LENGTHS,
+        horizon=matrix.LENGTHS,
     ).actions
     seen = np.zeros(expected.shape, bool)
     for index in range(2):

@@ -48,9 +48,9 @@ def test_so_do_batches_searches_compiled_plans_and_control_loops():
         search = grasp_jax.start(WORLD, *one, planner=planner, **settings)
         begun = grasp_jax.start_batch(WORLD, *batch, planner=planner, **settings)
         compiled = grasp_jax.compile_plan(WORLD, *one, planner=planner, **settings)
-        controller = grasp_jax.MPC(WORLD, GD(0.1, 2), replan_every=2)
+        controller = grasp_jax.MPC(WORLD, GD(learning_rate=0.1, iterations=2), replan_every=2)
         return [
-            grasp_jax.plan_batch(WORLD, *batch, planner=planner, chunk_size=1, **settings),
+            grasp_jax.plan_batch(WORLD, *batch, planner=planner, goal_batch_size=1, **settings),
             grasp_jax.read(grasp_jax.advance(search, 3)),
             grasp_jax.read(grasp_jax.advance(begun, 3)),
             compiled(*one),
@@ -69,8 +69,8 @@ def test_so_do_the_world_models():
     start, goal = model.encode(frames)
     arguments = model, start, goal, jnp.zeros((2, 10)), key()
     following = model(start, jnp.zeros(10))
-    expected = grasp_jax.plan(*arguments, planner=GD(0.1, 2))
+    expected = grasp_jax.plan(*arguments, planner=GD(learning_rate=0.1, iterations=2))
     with strictly():
         assert_same(model.encode(frames), jnp.stack([start, goal]))
         assert_same(model(start, jnp.zeros(10)), following)
-        assert_same(grasp_jax.plan(*arguments, planner=GD(0.1, 2)), expected)
+        assert_same(grasp_jax.plan(*arguments, planner=GD(learning_rate=0.1, iterations=2)), expected)

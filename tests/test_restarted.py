@@ -18,11 +18,11 @@ def wall(state, action):
 
 
 def test_cycles_and_exchange_count_lifted_iterations():
-    planner = restarted_grasp(6, 5, lifted=3, exchange=2)
+    planner = restarted_grasp(num_starts=6, num_cycles=5, num_lifted=3, resample_every=2)
     assert (planner.starts, planner.iterations, planner.exchange_every) == (6, 15, 6)
     assert planner.planner.sync_every == 3
-    assert restarted_grasp(exchange=None).exchange_every is None
-    assert restarted_grasp(6, 5, lifted=0, exchange=2).exchange_every == 2
+    assert restarted_grasp(resample_every=None).exchange_every is None
+    assert restarted_grasp(num_starts=6, num_cycles=5, num_lifted=0, resample_every=2).exchange_every == 2
 
 
 @pytest.mark.parametrize("wrong", [{"starts": 0}, {"cycles": 2.5}, {"lifted": -1}, {"exchange": 0}])
@@ -37,9 +37,9 @@ def test_it_finds_the_gap_that_one_search_with_the_same_sync_does_not():
         guess, key = jnp.zeros((20, 2)), jax.random.key(0)
         return grasp_jax.plan(wall, start, goal, guess, key, planner=planner).cost
 
-    sync = GD(0.1, iterations=30)
+    sync = GD(learning_rate=0.1, iterations=30)
     one = dataclasses.replace(GRASP.author(), iterations=400, sync=sync)
-    assert cost(restarted_grasp(8, 8, sync=sync)) < 0.01 < cost(one)
+    assert cost(restarted_grasp(num_starts=8, num_cycles=8, sync=sync)) < 0.01 < cost(one)
 
 
 def test_parts_of_a_state_have_noises_of_their_own():
@@ -48,7 +48,7 @@ def test_parts_of_a_state_have_noises_of_their_own():
         return {"x": state["x"] + 10 * v, "v": v}
 
     start, goal = {"x": jnp.zeros(2), "v": jnp.zeros(2)}, {"x": jnp.ones(2), "v": jnp.zeros(2)}
-    planner = restarted_grasp(2, 2, state_noise={"x": 0.5, "v": 0.0}, sync=GD(0.02, iterations=40))
+    planner = restarted_grasp(num_starts=2, num_cycles=2, state_std={"x": 0.5, "v": 0.0}, sync=GD(learning_rate=0.02, iterations=40))
     found = grasp_jax.plan(
         model, start, goal, jnp.zeros((8, 2)), jax.random.key(0), planner=planner
     )
@@ -62,11 +62,11 @@ def test_parts_of_a_state_have_noises_of_their_own():
 
 
 def test_without_lifting_noise_and_sync_alone_find_the_gap():
-    planner = restarted_grasp(8, 8, lifted=0, action_noise=0.5, sync=GD(0.1, iterations=30))
+    planner = restarted_grasp(num_starts=8, num_cycles=8, num_lifted=0, action_std=0.5, sync=GD(learning_rate=0.1, iterations=30))
     start, goal = jnp.array([-1.0, 0.0]), jnp.array([1.0, 0.0])
     found = grasp_jax.plan(
         wall, start, goal, jnp.zeros((20, 2)), jax.random.key(0), planner=planner
     )
     assert found.cost < 0.01
     # Per cycle: the terms once, the sync's steps and its last rollout, the restart's rollout.
-    assert found.metrics.forward.sum() == 8 * 20 * 8 * (1 + 30 + 1 + 1)
+    assert found.metrics.model_evals.sum() == 8 * 20 * 8 * (1 + 30 + 1 + 1)

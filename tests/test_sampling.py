@@ -15,7 +15,7 @@ from tests.matrix import assert_close, key
 T, A = 4, 2
 START, GOAL = jnp.zeros(2), jnp.array([0.7, -0.4])
 GUESS = jnp.linspace(-0.3, 0.3, T * A).reshape(T, A)
-FLAT = grasp_jax.Objective(distance=lambda state, goal: jnp.zeros(()))
+FLAT = grasp_jax.Objective(terminal_cost=lambda state, goal: jnp.zeros(()))
 
 
 def step(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -34,7 +34,7 @@ def costs(samples: np.ndarray) -> np.ndarray:
 
 def first_samples(std: float, count: int) -> np.ndarray:
     """What the first iteration draws: `mean + std * ξ`, the mean itself first."""
-    run_key = jax.random.wrap_key_data(solve(CEM(2, 1, 1)).state.key, impl="threefry2x32")
+    run_key = jax.random.wrap_key_data(solve(CEM(num_samples=2, num_elites=1, iterations=1)).state.key, impl="threefry2x32")
     iteration = jax.random.fold_in(run_key, 0)
     draws = jax.vmap(lambda n: White()(jax.random.fold_in(iteration, n), GUESS))(jnp.arange(count))
     return np.asarray((GUESS + std * draws).at[0].set(GUESS))
@@ -43,30 +43,30 @@ def first_samples(std: float, count: int) -> np.ndarray:
 def test_one_cem_iteration_refits_to_the_elites():
     samples = first_samples(0.8, 40)
     elites = samples[np.argsort(costs(samples))[:5]]
-    found = solve(CEM(samples=40, elites=5, iterations=1, std=0.8))
+    found = solve(CEM(num_samples=40, num_elites=5, iterations=1, std=0.8))
     assert_close(found.state.planner.mean, elites.mean(0))
     assert_close(found.state.planner.std, elites.std(0))
     np.testing.assert_allclose(found.metrics.cost[0], costs(samples).min(), rtol=1e-4, atol=1e-7)
-    floor = solve(CEM(samples=40, elites=5, iterations=1, std=0.8, min_std=0.5))
+    floor = solve(CEM(num_samples=40, num_elites=5, iterations=1, std=0.8, min_std=0.5))
     assert_close(floor.state.planner.std, np.maximum(elites.std(0), 0.5))
 
 
 def test_one_icem_iteration_refits_with_momentum_and_keeps_the_best():
     samples = first_samples(0.8, 40)
     elites = samples[np.argsort(costs(samples))[:5]]
-    planner = ICEM(40, elites=5, kept=0, iterations=1, std=0.8, momentum=0.25, noise=White())
+    planner = ICEM(num_samples=40, num_elites=5, num_kept=0, iterations=1, std=0.8, momentum=0.25, noise=White())
     found = solve(planner).state.planner
     assert_close(found.mean, 0.25 * GUESS + 0.75 * elites.mean(0))
     assert_close(found.std, 0.25 * 0.8 + 0.75 * elites.std(0))
-    kept = solve(dataclasses.replace(planner, kept=2)).state.planner.kept
+    kept = solve(dataclasses.replace(planner, num_kept=2)).state.planner.kept
     assert kept.shape == (2, T, A)
     np.testing.assert_allclose(kept[0], elites[0], rtol=1e-5, atol=1e-6)
 
 
 def test_icem_never_loses_its_best_sample():
-    found = solve(ICEM(8, 3, kept=2, iterations=12))
+    found = solve(ICEM(num_samples=8, num_elites=3, num_kept=2, iterations=12))
     assert jnp.all(jnp.diff(found.metrics.cost) <= 1e-7)
-    lossy = solve(ICEM(8, 3, kept=0, iterations=12))
+    lossy = solve(ICEM(num_samples=8, num_elites=3, num_kept=0, iterations=12))
     assert jnp.any(jnp.diff(lossy.metrics.cost) > 1e-4)
 
 
@@ -76,26 +76,26 @@ def test_one_mppi_iteration_is_the_softmax_average(temperature: float):
     excess = costs(samples) - costs(samples).min()
     weights = np.exp(-excess / (temperature * np.sqrt(np.mean(excess**2))))
     mean = np.einsum("n,nta->ta", weights / weights.sum(), samples)
-    found = solve(MPPI(samples=40, iterations=1, std=0.8, temperature=temperature))
+    found = solve(MPPI(num_samples=40, iterations=1, std=0.8, temperature=temperature))
     assert_close(found.state.planner.mean, mean, 1e-4)
 
 
 def test_mppi_at_zero_temperature_follows_the_best_sample():
     samples = first_samples(0.8, 40)
-    found = solve(MPPI(samples=40, iterations=1, std=0.8, temperature=0.0))
+    found = solve(MPPI(num_samples=40, iterations=1, std=0.8, temperature=0.0))
     assert_close(found.state.planner.mean, samples[np.argmin(costs(samples))], 1e-4)
 
 
 def test_mppi_does_not_depend_on_the_units_of_the_objective():
-    large = grasp_jax.Objective(distance=lambda s, g: 1e4 * jnp.sum((s - g) ** 2))
-    planner = MPPI(samples=40, iterations=1)
+    large = grasp_jax.Objective(terminal_cost=lambda s, g: 1e4 * jnp.sum((s - g) ** 2))
+    planner = MPPI(num_samples=40, iterations=1)
     one = solve(planner)
     two = grasp_jax.plan(step, START, GOAL, GUESS, key(), planner=planner, objective=large)
     assert_close(one.state.planner.mean, two.state.planner.mean, 1e-4)
 
 
 def test_deviations_may_differ_between_action_dimensions():
-    found = solve(CEM(40, 5, 1, std=jnp.array([0.0, 1.0])))
+    found = solve(CEM(num_samples=40, num_elites=5, iterations=1, std=jnp.array([0.0, 1.0])))
     assert_close(found.state.planner.mean[:, 0], GUESS[:, 0], 1e-6)
     assert jnp.abs(found.state.planner.mean[:, 1] - GUESS[:, 1]).max() > 0.05
 
@@ -103,10 +103,10 @@ def test_deviations_may_differ_between_action_dimensions():
 @pytest.mark.parametrize(
     "planner",
     [
-        CEM(40, 30, 4),
-        ICEM(40, 30, 5, 4),
-        MPPI(40, 4, temperature=100.0),
-        GRASP(4, sync=CEM(40, 30, 2), sync_every=2),
+        CEM(num_samples=40, num_elites=30, iterations=4),
+        ICEM(num_samples=40, num_elites=30, num_kept=5, iterations=4),
+        MPPI(num_samples=40, iterations=4, temperature=100.0),
+        GRASP(iterations=4, sync=CEM(num_samples=40, num_elites=30, iterations=2), sync_every=2),
     ],
     ids=lambda p: type(p).__name__,
 )
@@ -128,7 +128,7 @@ def test_means_of_samples_on_a_bound_do_not_round_past_it(planner: Any):
 
 
 def test_a_sample_depends_on_its_number_but_not_on_how_many_there_are():
-    few, many = solve(CEM(8, 8, 1)), solve(CEM(9, 9, 1))
+    few, many = solve(CEM(num_samples=8, num_elites=8, iterations=1)), solve(CEM(num_samples=9, num_elites=9, iterations=1))
     assert_close(
         9 * many.state.planner.mean - 8 * few.state.planner.mean, first_samples(1.0, 9)[8], 1e-4
     )
@@ -142,7 +142,7 @@ def test_one_huge_finite_sample_is_as_harmless_as_one_of_nan():
     found = {}
     for poison in (1e6, jnp.nan):
         arguments = (jnp.zeros(2), jnp.array([0.8, -0.5]), jnp.zeros((4, 2)), jax.random.key(0))
-        planner = MPPI(64, 30, std=0.5, temperature=0.1)
+        planner = MPPI(num_samples=64, iterations=30, std=0.5, temperature=0.1)
         model = jax.tree_util.Partial(world, jnp.asarray(poison))
         found[str(poison)] = grasp_jax.plan(model, *arguments, planner=planner).cost
     assert found["1000000.0"] < 1.5 * found["nan"] + 1e-3
@@ -156,16 +156,14 @@ def test_half_precision_has_the_range_and_the_digits_that_a_refit_needs():
         far["goal"],
         far["actions"],
         key(),
-        planner=CEM(64, 16, 8, std=400.0),
+        planner=CEM(num_samples=64, num_elites=16, iterations=8, std=400.0),
         bounds=(-512.0, 512.0),
     )
     # The square of a deviation of 400 is beyond the largest half.
     assert jnp.isfinite(wide.state.planner.std).all() and wide.cost < 1e3
-    for planner in (CEM(64, 30, 30, std=0.01), ICEM(64, 30, 5, 30, std=0.01), MPPI(64, 30, 0.01)):
+    for planner in (CEM(num_samples=64, num_elites=30, iterations=30, std=0.01), ICEM(num_samples=64, num_elites=30, num_kept=5, iterations=30, std=0.01), MPPI(num_samples=64, iterations=30, std=0.01)):
         guess = jnp.full((2, A), 5.0, jnp.bfloat16)
-        search = grasp_jax.start(
-            lambda s, a: s, START, GOAL, guess, key(), planner=planner, objective=FLAT
-        )
+        search = grasp_jax.start(grasp_jax.make_problem(lambda s, a: s, START, GOAL, guess, objective=FLAT), key(), planner=planner)
         mean = grasp_jax.advance(search, 30).state.planner.mean
         # Rounded shares that do not sum to one would push it away from zero at every refit.
         assert jnp.abs(mean.astype(jnp.float32) - 5.0).max() < 0.1

@@ -22,7 +22,7 @@ def model(weights: tuple[jax.Array, jax.Array], state: jax.Array, action: jax.Ar
 
 def lowered(horizon: int, iterations: int = 10, **settings: Any) -> Any:
     weights = jnp.ones((SIZE + 2, HIDDEN)), jnp.ones((HIDDEN, SIZE))
-    chosen = {"sync": grasp_jax.GD(0.1, iterations=3), **settings}
+    chosen = {"sync": grasp_jax.GD(learning_rate=0.1, iterations=3), **settings}
     planner = grasp_jax.GRASP(iterations=iterations, sync_every=5, **chosen)
     problem, frozen = open_problem(
         jax.tree_util.Partial(model, weights), jnp.zeros(SIZE), jnp.ones(SIZE),
@@ -57,8 +57,8 @@ def test_time_chunks_bound_the_memory_of_lifted_iterations():
 
 
 def test_recomputing_bounds_the_memory_of_a_serial_gradient():
-    whole = temporary(128, sync=grasp_jax.GD(0.1, 3), time_chunk=4)
-    bounded = temporary(128, sync=grasp_jax.GD(0.1, 3, recompute=True), time_chunk=4)
+    whole = temporary(128, sync=grasp_jax.GD(learning_rate=0.1, iterations=3), time_chunk=4)
+    bounded = temporary(128, sync=grasp_jax.GD(learning_rate=0.1, iterations=3, remat=True), time_chunk=4)
     assert bounded < 0.6 * whole
 
 
@@ -70,7 +70,7 @@ def test_recomputing_changes_no_plan():
     kept, again = (
         grasp_jax.plan(
             jax.tree_util.Partial(model, weights), jnp.full(SIZE, 0.3), jnp.ones(SIZE),
-            guess, jax.random.key(0), planner=grasp_jax.GD(0.1, 5, recompute=recompute),
+            guess, jax.random.key(0), planner=grasp_jax.GD(learning_rate=0.1, iterations=5, remat=recompute),
         )
         for recompute in (False, True)
     )  # fmt: skip

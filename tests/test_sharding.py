@@ -104,15 +104,7 @@ def test_a_lifted_iteration_shifts_each_state_leaf_once_along_time(goals: int):
 @pytest.mark.parametrize("devices, horizon, size", [(2, 8, 3), (8, 8, 3), (8, 32, 3), (4, 8, 96)])
 def test_the_bytes_sent_along_time_are_one_state_row(devices: int, horizon: int, size: int):
     # BUILD_NOTES' cost model: 4 D bytes to one neighbour, whatever T and the number of devices.
-    search = grasp_jax.start(
-        lambda s, a: s + jnp.sum(a),
-        jnp.zeros(size),
-        jnp.ones(size),
-        jnp.zeros((horizon, 2)),
-        matrix.key(),
-        planner=matrix.PLANNERS["GRASP sync=None"],
-        mesh=sharding.make_mesh(time=devices),
-    )
+    search = grasp_jax.start(grasp_jax.make_problem(lambda s, a: s + jnp.sum(a), jnp.zeros(size), jnp.ones(size), jnp.zeros((horizon, 2)), mesh=sharding.make_mesh(time=devices)), matrix.key(), planner=matrix.PLANNERS["GRASP sync=None"])
     program = programs.advance.lower(search, 4).compile().as_text()
     sent = re.findall(r"= f32\[([\d,]+)\]\S* collective-permute", program)
     assert [np.prod([int(n) for n in shape.split(",")]) for shape in sent] == [size]

@@ -39,7 +39,7 @@ def reach_and_pay(state: dict[str, jax.Array], goal: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(state["x"] - goal)) + state["paid"]
 
 
-ALONG = Objective(state_cost=near)
+ALONG = Objective(running_cost=near)
 
 
 def problem(objective: Objective = ALONG, length: int | None = None, **changes: Any) -> Any:
@@ -124,10 +124,10 @@ def test_it_costs_no_second_evaluation_of_the_model():
 @pytest.mark.parametrize(
     "planner",
     [
-        GD(0.1, 150),
-        GRASP(iterations=200, state_rate=0.03, action_rate=0.03, sync=GD(0.1, 20)),
-        restarted_grasp(4, 4),
-        LatCo(0.05, 600, multiplier=10.0),
+        GD(learning_rate=0.1, iterations=150),
+        GRASP(iterations=200, state_rate=0.03, action_rate=0.03, sync=GD(learning_rate=0.1, iterations=20)),
+        restarted_grasp(num_starts=4, num_cycles=4),
+        LatCo(learning_rate=0.05, iterations=600, multiplier=10.0),
     ],
     ids=lambda p: type(p).__name__,
 )
@@ -142,14 +142,14 @@ def test_planners_go_around_what_is_dear(planner: Any):
         assert jnp.linalg.norm(found.states[-1] - GOAL) < 0.15
         return jnp.linalg.norm(found.states - MIDDLE * GOAL, axis=-1).min()
 
-    heavy = Objective(state_cost=lambda s, g: 3 * near(s, g))
+    heavy = Objective(running_cost=lambda s, g: 3 * near(s, g))
     assert nearest(heavy) > 0.3
     assert nearest(heavy) > nearest(Objective()) + 0.1
 
 
 def test_a_broken_cost_along_the_way_is_a_broken_plan():
-    broken = Objective(state_cost=lambda s, g: jnp.log(s[0] - 100))
-    found = grasp_jax.plan(move, START, GOAL, GUESS, key(), planner=GD(0.1, 3), objective=broken)
+    broken = Objective(running_cost=lambda s, g: jnp.log(s[0] - 100))
+    found = grasp_jax.plan(move, START, GOAL, GUESS, key(), planner=GD(learning_rate=0.1, iterations=3), objective=broken)
     assert found.status == grasp_jax.Status.FAILED
     assert_close(found.actions, GUESS)
 
@@ -165,8 +165,8 @@ def test_half_precision_costs_are_summed_in_float32():
         goal,
         guess,
         key(),
-        planner=GD(0.1, 2),
-        objective=Objective(state_cost=thousands),
+        planner=GD(learning_rate=0.1, iterations=2),
+        objective=Objective(running_cost=thousands),
     )
     assert found.cost.dtype == jnp.float32
     assert 30_000 * T <= found.cost < 30_100 * T

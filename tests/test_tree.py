@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import Colored, Correlated
+from grasp_jax import Colored, AR1
 from grasp_jax._tree import freeze, is_number
 
 
@@ -35,18 +35,18 @@ def test_an_unhashable_part_is_named() -> None:
 
 def test_types_with_equal_fields_never_share_a_program() -> None:
     """JAX 0.10 compares the structures of these two noises equal; a plan mixed them up once."""
-    correlated, colored = freeze(Correlated(0.5), "a", is_number), freeze(Colored(0.5), "b")
+    correlated, colored = freeze(AR1(rho=0.5), "a", is_number), freeze(Colored(exponent=0.5), "b")
     assert correlated.static != colored.static
 
-    def plan(noise: grasp_jax.White | Correlated | Colored) -> np.ndarray:
-        planner = grasp_jax.MPPI(samples=8, iterations=2, noise=noise)
+    def plan(noise: grasp_jax.White | AR1 | Colored) -> np.ndarray:
+        planner = grasp_jax.MPPI(num_samples=8, iterations=2, noise=noise)
         args = (jnp.zeros(2), jnp.ones(2), jnp.zeros((6, 2)), jax.random.key(0))
         return np.asarray(grasp_jax.plan(lambda s, a: s + a, *args, planner=planner).actions)
 
-    first = plan(Correlated(0.5))
-    second = plan(Colored(0.5))
+    first = plan(AR1(rho=0.5))
+    second = plan(Colored(exponent=0.5))
     jax.clear_caches()
-    np.testing.assert_array_equal(second, plan(Colored(0.5)))
+    np.testing.assert_array_equal(second, plan(Colored(exponent=0.5)))
     assert np.any(first != second)
 
 
@@ -63,7 +63,7 @@ class Mode:
 def test_equal_numbers_of_different_kinds_never_share_a_program(pair: tuple[Any, Any]) -> None:
     def moved(mode: object) -> float:
         arguments = (jnp.zeros(1), jnp.ones(1), jnp.zeros((2, 1)), jax.random.key(0))
-        planner = grasp_jax.GD(0.1, iterations=2)
+        planner = grasp_jax.GD(learning_rate=0.1, iterations=2)
         return float(grasp_jax.plan(Mode(mode), *arguments, planner=planner).actions[0, 0])
 
     assert moved(pair[0]) < 0 < moved(pair[1])

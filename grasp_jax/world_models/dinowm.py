@@ -9,8 +9,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._promotion import usual_promotion
-from grasp_jax._settings import Scalar
+from grasp_jax._compile import usual_promotion
+from grasp_jax._fields import Scalar
 from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.objectives import Objective, squares
 from grasp_jax.prepared import PreparedModel
@@ -131,7 +131,7 @@ class DinoWM(PreparedModel):
     @property
     def objective(self) -> Objective:
         """The authors' goal cost, with `α = 1`."""
-        return Objective(PatchDistance())
+        return Objective(terminal_cost=PatchDistance())
 
     @usual_promotion
     def encode(self, pixels: jax.Array, proprio: jax.Array | None = None) -> State:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from grasp_jax import prepared
 from grasp_jax._tree import PyTree, is_array
-from grasp_jax.objectives import Distance, squared_distance
+from grasp_jax.objectives import StateCost, squared_distance
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.world_models._windows import is_window, row_marker
 
@@ -138,7 +138,7 @@ class WorstCaseEnsemble(_Ensemble):
 class _WorstCase:
     """`max_m distance(state_m, goal)`."""
 
-    distance: Distance
+    distance: StateCost
 
     def __call__(self, state: PyTree, goal: PyTree) -> jax.Array:
         """Leaves `[M, ...]` and a goal `[...]` to `[]`."""
@@ -150,6 +150,6 @@ class _WorstCase:
         return jnp.max(jax.vmap(lambda s: self.distance(s, goal))(state))
 
 
-def worst_case(distance: Distance = squared_distance) -> Distance:
+def worst_case(distance: StateCost = squared_distance) -> StateCost:
     """The largest distance over the members; the squared distance by default."""
     return _WorstCase(distance)

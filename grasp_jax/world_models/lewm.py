@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._promotion import usual_promotion
+from grasp_jax._compile import usual_promotion
 from grasp_jax._tree import cost_dtype
 from grasp_jax.objectives import Objective, squared_distance
 from grasp_jax.prepared import PreparedModel
@@ -123,7 +123,7 @@ class LeWM(PreparedModel):
     @property
     def objective(self) -> Objective:
         """The authors' goal cost: the squared distance of the last latent to the goal's."""
-        return Objective(squared_distance)
+        return Objective(terminal_cost=squared_distance)
 
     @usual_promotion
     def encode(self, pixels: jax.Array) -> jax.Array:

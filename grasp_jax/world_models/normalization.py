@@ -10,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from grasp_jax._promotion import usual_promotion
+from grasp_jax._compile import usual_promotion
 
 Numbers = jax.Array | np.ndarray | Sequence[float] | float
 

@@ -30,9 +30,9 @@ needs_package = pytest.mark.skipif(NO_PACKAGE is not None, reason=f"no package: 
 needs_models = pytest.mark.skipif(NO_MODELS is not None, reason=f"no PyTorch models: {NO_MODELS}")
 
 ENVS, HORIZON, BLOCK, A = 4, 3, 2, 4
-QUICK = GD(0.1, iterations=3)
-STAY = GD(0.0, iterations=3)  # hands back what it was given; the program of QUICK
-NOISY = CEM(samples=8, elites=2, iterations=2)
+QUICK = GD(learning_rate=0.1, iterations=3)
+STAY = GD(learning_rate=0.0, iterations=3)  # hands back what it was given; the program of QUICK
+NOISY = CEM(num_samples=8, num_elites=2, iterations=2)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_any_number_of_problems_and_frames_runs_in_the_same_programs(
 
         monkeypatch.setattr(LeWM, name, counted)
     # Numbers of its own, so that no other test has compiled its programs.
-    solver = configured(lewm, history=3, planner=GD(0.1, iterations=4))
+    solver = configured(lewm, history=3, planner=GD(learning_rate=0.1, iterations=4))
     for frames in (1, 3):
         solver.solve(observed(ENVS, frames))
     assert traced
@@ -293,12 +293,12 @@ def test_objectives_are_converted(lewm: LeWM):
     pixels = jnp.mean((state["patches"] - goal["patches"]) ** 2)
     proprio = jnp.sum((state["proprio"][0] - goal["proprio"][0]) ** 2)
     expected = 2 * pixels + 0.5 * proprio + 0.1 * 2 * A * 9
-    cost = found.distance(state, goal) + found.penalty(actions)
+    cost = found.terminal_cost(state, goal) + found.control_cost(actions)
     np.testing.assert_allclose(cost, expected, rtol=1e-5)
 
     plain = _convert.as_objective(goal_mse("predicted_emb", "sum"), lewm)
     a, b = jnp.ones(5), jnp.zeros(5)
-    assert plain.distance(a, b) == 5 and plain.penalty(actions) == 0
+    assert plain.terminal_cost(a, b) == 5 and plain.control_cost is None
     assert isinstance(PlannerSolver(lewm, objective=Objective()).objective, Objective)
     for wrong in (goal_mse("predicted_pixels_emb", "sum"), types.SimpleNamespace(weights=None)):
         with pytest.raises(TypeError, match="has no counterpart for a LeWM"):

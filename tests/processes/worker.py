@@ -28,7 +28,7 @@ def main(index: int, count: int, port: int, output: pathlib.Path) -> None:
         planner=matrix.PLANNERS["GRASP"],
         bounds=matrix.BOUNDS,
         objective=matrix.OBJECTIVE,
-        length=sharding.split_goals(mesh, matrix.LENGTHS),
+        horizon=sharding.split_goals(mesh, matrix.LENGTHS),
         mesh=mesh,
     )
     shards = [(s.index, np.asarray(s.data)) for s in plan.actions.addressable_shards]

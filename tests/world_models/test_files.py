@@ -40,7 +40,7 @@ def recipe(model: LeWM, context: bool = True) -> grasp_jax.Plan:
         goal,
         jnp.zeros((4, 4)),
         jax.random.key(0),
-        planner=grasp_jax.GD(0.1, 3),
+        planner=grasp_jax.GD(learning_rate=0.1, iterations=3),
         objective=model.objective,
         context=model.empty_context() if context else None,
     )

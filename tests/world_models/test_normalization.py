@@ -38,7 +38,7 @@ def test_bounds_in_environment_units_hold_for_the_executed_plan():
         jnp.array([50.0, -50.0]),
         jnp.zeros((3, 4)),
         jax.random.key(0),
-        planner=grasp_jax.GD(0.5, iterations=40),
+        planner=grasp_jax.GD(learning_rate=0.5, iterations=40),
         bounds=norm.bounds(low, high),
     )
     executed = norm.to_environment(plan.actions)

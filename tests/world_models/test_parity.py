@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax.problem import make_problem
 from grasp_jax.rollout import trajectory
 from grasp_jax.world_models import DINOV2_SMALL, DinoWMConfig, LeWMConfig, ViTConfig, weights
 from tests.world_models import reference
@@ -121,8 +120,8 @@ def _embed(encoder: Any, actions: Any) -> Any:
 
 def rollout(model: Any, start: Any, goal: Any, actions: jax.Array) -> tuple[Any, jax.Array]:
     """Our rollout from one frame, with windows that grow, and the goal cost."""
-    problem = make_problem(
-        model, start, goal, actions, None, model.objective, model.empty_context()
+    problem = grasp_jax.make_problem(
+        model, start, goal, actions, objective=model.objective, context=model.empty_context()
     )
     states = trajectory(problem, actions)
     return states, problem.cost(jax.tree.map(lambda x: x[1:], states), actions)
@@ -253,7 +252,9 @@ def test_a_plan_through_an_imported_model_is_made_and_batched(tmp_path: pathlib.
         latents[1],
         jnp.zeros((5, LEWM.action_size)),
         jax.random.key(0),
-        planner=grasp_jax.GRASP(iterations=20, sync=grasp_jax.GD(0.05, 5), sync_every=10),
+        planner=grasp_jax.GRASP(
+            iterations=20, sync=grasp_jax.GD(learning_rate=0.05, iterations=5), sync_every=10
+        ),
         context=model.empty_context(),
         objective=model.objective,
     )

@@ -73,8 +73,10 @@ def test_half_of_the_prepared_interface_means_something_else() -> None:
 @pytest.mark.parametrize(
     "planner",
     [
-        grasp_jax.GRASP(iterations=20, sync_every=10, sync=grasp_jax.GD(0.1, iterations=10)),
-        grasp_jax.GD(0.1, iterations=40),
+        grasp_jax.GRASP(
+            iterations=20, sync_every=10, sync=grasp_jax.GD(learning_rate=0.1, iterations=10)
+        ),
+        grasp_jax.GD(learning_rate=0.1, iterations=40),
     ],
     ids=["GRASP", "GD"],
 )
@@ -89,20 +91,17 @@ def test_plans_are_nearly_as_good_on_the_true_model(planner: grasp_jax.Planner) 
     assert {x.dtype for x in jax.tree.leaves((low.actions, low.states, low.virtual_states))} == {
         jnp.dtype(jnp.float32)
     }
-    first = grasp_jax.rollout.rollout_cost
-    problem = low_cost_problem()
-    start_cost, low_cost = first(problem, jnp.zeros((4, 10))), first(problem, low.actions)
+    problem = grasp_jax.make_problem(
+        MODEL,
+        STATES[0],
+        MODEL(STATES, ACTIONS),
+        jnp.zeros((4, 10)),
+        context=MODEL.empty_context(),
+    )
+    start_cost = grasp_jax.rollout_cost(problem, jnp.zeros((4, 10)))
+    low_cost = grasp_jax.rollout_cost(problem, low.actions)
     assert exact.cost < start_cost
     assert start_cost - low_cost > 0.8 * (start_cost - exact.cost)
-
-
-def low_cost_problem():
-    from grasp_jax.planning import open_problem
-
-    return open_problem(
-        MODEL, STATES[0], MODEL(STATES, ACTIONS), jnp.zeros((4, 10)), jax.random.key(0),
-        None, None, None, MODEL.empty_context(), None, None,
-    )[0]  # fmt: skip
 
 
 def test_only_floats() -> None:

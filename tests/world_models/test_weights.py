@@ -263,7 +263,7 @@ def test_an_empty_context_plans_under_debug_nans_and_infs(kind: str):
             goal,
             jnp.zeros((3, 4)),
             jax.random.key(0),
-            planner=grasp_jax.GD(0.05, 1),
+            planner=grasp_jax.GD(learning_rate=0.05, iterations=1),
             bounds=(-1.0, 1.0),
             objective=model.objective,
             context=context,
@@ -285,7 +285,9 @@ def test_planning_needs_windows_of_the_right_size(tmp_path: pathlib.Path):
             goal,
             jnp.zeros((4, 4)),
             jax.random.key(0),
-            planner=grasp_jax.GRASP(iterations=4, sync=grasp_jax.GD(0.05, 2), sync_every=2),
+            planner=grasp_jax.GRASP(
+                iterations=4, sync=grasp_jax.GD(learning_rate=0.05, iterations=2), sync_every=2
+            ),
             objective=model.objective,
             context=context,
         )

@@ -1,6 +1,6 @@
 """Rollouts parallel in time: Newton sweeps over all `T` steps, instead of one step after the other.
 
-The states of a rollout solve the `T` equations `s_{t+1} = F(s_t, a_t)`. A sweep linearises all of
+The states of a rollout solve the `T` equations `s_{t+1} = F(s_t, a_t)`. A sweep linearizes all of
 them at a guess and solves the linear recurrence that comes out by an associative scan, whose depth
 is `log T` (DEER, Lim et al. 2024, arXiv 2309.12252):
 
@@ -23,9 +23,9 @@ from jax.flatten_util import ravel_pytree
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
 from grasp_jax.problem import Problem
-from grasp_jax.rollout import trajectory
+from grasp_jax.rollout import CostGradient, join_gradient, trajectory
 
-SWEEPS = 12  # at most; what has not converged by then is evaluated serially
+MAX_SWEEPS = 12
 _EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -33,52 +33,72 @@ class ParallelGradient(NamedTuple):
     """A rollout, its cost and the cost's gradient.
 
     Attributes:
-      cost: `[]`, of the rollout.
-      gradient: `[T, A]`, `∂cost/∂a`.
+      found: Cost and gradient.
       states: Leaves `[T, ...]`, the rollout's `s_1..s_T`.
-      forward: `[]`, one-step model evaluations spent.
-      backward: `[]`, one-step model derivatives (VJPs or JVPs) spent.
+      model_evals: `[]`, one-step model evaluations spent.
+      model_vjps: `[]`, one-step model derivatives (VJPs or JVPs) spent.
     """
 
-    cost: jax.Array
-    gradient: jax.Array
+    found: CostGradient
     states: PyTree
-    forward: jax.Array
-    backward: jax.Array
+    model_evals: jax.Array
+    model_vjps: jax.Array
 
 
-def parallel_gradient(problem: Problem, actions: jax.Array, guess: PyTree) -> ParallelGradient:
+def parallel_gradient(
+    problem: Problem, actions: jax.Array, guess: PyTree, max_sweeps: int = MAX_SWEEPS
+) -> ParallelGradient:
     """The value and gradient of the rollout's cost, parallel in time.
 
     Args:
-      problem: One goal, without a context, its states in float32 at least. From its length on,
+      problem: One goal, without a context, its states in float32 at least. From its horizon on,
         the state stands still.
       actions: `[T, A]`.
       guess: Leaves `[T, ...]`, states to start from: those of a rollout of similar actions.
+      max_sweeps: What has not converged by then is evaluated serially.
 
     Returns:
       What serial evaluation gives, up to rounding: where the states do not converge within
-      `SWEEPS` sweeps, or products of Jacobians overflow, a serial evaluation takes their place.
+      `max_sweeps` sweeps, or products of Jacobians overflow, a serial evaluation takes their place.
     """
     terms = _Terms(problem, actions)
-    states, converged, sweeps = _solve(terms, jax.vmap(terms.flatten)(guess))
-    cost, gradient = _adjoint(terms, states)
+    states, converged, sweeps = _solve(terms, jax.vmap(terms.flatten)(guess), max_sweeps)
+    found = _adjoint(terms, states)
     size = states.shape[1]
-    found = ParallelGradient(
-        cost=cost,
-        gradient=gradient,
+    result = ParallelGradient(
+        found=found,
         states=jax.vmap(terms.unravel)(states),
-        forward=problem.horizon * (sweeps + 2),
-        backward=problem.horizon * (size * (sweeps + 1) + 1),
+        model_evals=problem.max_horizon * (sweeps + 2),
+        model_vjps=problem.max_horizon * (size * (sweeps + 1) + 1),
     )
-    sound = converged & jnp.isfinite(cost) & _tree.all_finite(gradient)
+    sound = converged & found.finite
     # A loop of one turn: under `vmap` a cond would evaluate all goals serially, always.
-    found, _ = jax.lax.while_loop(
+    result, _ = jax.lax.while_loop(
         lambda carry: ~carry[1],
         lambda carry: (_serially(problem, actions, carry[0]), jnp.asarray(True)),
-        (found, sound),
+        (result, sound),
     )
-    return found
+    return result
+
+
+def check_forward_mode(problem: Problem, name: str) -> None:
+    """Raises TypeError where the model has no JVP, as one with a `jax.custom_vjp` has not."""
+
+    def tangent(state: PyTree, action: jax.Array) -> PyTree:
+        window = _tree.take(problem.windows(jnp.zeros_like(problem.init_actions)), 0)
+        del action
+        return jax.jvp(lambda s: problem.step(s, window), (state,), (state,))[1]
+
+    try:
+        jax.eval_shape(tangent, problem.state, problem.init_actions[0])
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        raise TypeError(
+            f"{name} takes JVPs of the dynamics, which has none: a jax.custom_vjp inside (an ODE "
+            "solver's adjoint?) knows only the backward mode. Take another planner, or give the "
+            "model a jax.custom_jvp."
+        ) from error
 
 
 class _Terms:
@@ -86,9 +106,9 @@ class _Terms:
 
     def __init__(self, problem: Problem, actions: jax.Array) -> None:
         self.problem, self.actions = problem, actions
-        self.start, self.unravel = ravel_pytree(problem.start)
-        self.moves = jnp.arange(problem.horizon) < problem.end
-        leaves = jax.tree.leaves(problem.start)
+        self.start, self.unravel = ravel_pytree(problem.state)
+        self.moves = jnp.arange(problem.max_horizon) < problem.horizon
+        leaves = jax.tree.leaves(problem.state)
         self.rounding = max(float(jnp.finfo(x.dtype).eps) for x in leaves)
 
     def flatten(self, state: PyTree) -> jax.Array:
@@ -104,7 +124,7 @@ class _Terms:
         following = self.problem.step(self.unravel(state), window)
         return jnp.where(moves, self.flatten(following), state)
 
-    def linearised(self, states: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def linearized(self, states: jax.Array) -> tuple[jax.Array, jax.Array]:
         """`J_t` `[T, D, D]` and `F(s_t, a_t)` `[T, D]` at states `s_1..s_T` `[T, D]`."""
 
         def twice(*inputs: Any) -> tuple[jax.Array, jax.Array]:
@@ -116,12 +136,14 @@ class _Terms:
         return slopes(self.before(states), windows, self.moves)
 
 
-def _solve(terms: _Terms, guess: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _solve(
+    terms: _Terms, guess: jax.Array, max_sweeps: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """States `[T, D]`, whether they converged, and after how many sweeps."""
 
     def sweep(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         states, _, count = carry
-        slopes, following = terms.linearised(states)
+        slopes, following = terms.linearized(states)
         gaps = following - states
         # Newton squares an error: states whose gaps were this small are exact to rounding now.
         # Entry by entry: a large coordinate must not excuse a small one.
@@ -130,35 +152,44 @@ def _solve(terms: _Terms, guess: jax.Array) -> tuple[jax.Array, jax.Array, jax.A
         return moved, jnp.all(jnp.abs(gaps) <= limit), count + 1
 
     first = (guess, jnp.asarray(False), jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < SWEEPS), sweep, first)  # pyright: ignore[reportReturnType]
+    return jax.lax.while_loop(lambda carry: ~carry[1] & (carry[2] < max_sweeps), sweep, first)  # pyright: ignore[reportReturnType]
 
 
-def _adjoint(terms: _Terms, states: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The cost `[]` of states `[T, D]` that are a rollout, and its gradient `[T, A]`."""
+def _adjoint(terms: _Terms, states: jax.Array) -> CostGradient:
+    """The cost of states `[T, D]` that are a rollout, and its gradient."""
     problem, actions = terms.problem, terms.actions
-    cost, (state_slopes, penalty_slope) = jax.value_and_grad(
-        lambda states, actions: problem.cost(jax.vmap(terms.unravel)(states), actions), (0, 1)
-    )(states, actions)
-    slopes, _ = terms.linearised(states)
+
+    def costs(states: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        unraveled = jax.vmap(terms.unravel)(states)
+        terminal = problem.terminal_cost(_tree.take(unraveled, -1))
+        running = problem.running_costs(unraveled)
+        return terminal + running, (terminal, running)
+
+    (_, (terminal, running)), state_slopes = jax.value_and_grad(costs, has_aux=True)(states)
+    slopes, _ = terms.linearized(states)
     transposed = jnp.swapaxes(jnp.roll(slopes, -1, 0), 1, 2).at[-1].set(0)
     adjoint = _recurrence(transposed, state_slopes, reverse=True)
     before = terms.before(states)
     _, pull_back = jax.vjp(
         lambda actions: jax.vmap(terms.step)(before, problem.windows(actions), terms.moves), actions
     )
-    return cost, pull_back(adjoint)[0] + penalty_slope
+    slope = problem.until_end(pull_back(adjoint)[0])
+    return join_gradient(problem, actions, terminal, running, slope)
 
 
 def _serially(problem: Problem, actions: jax.Array, spent: ParallelGradient) -> ParallelGradient:
     """The same, one step after the other, added to what was `spent`."""
 
-    def cost_and_states(actions: jax.Array) -> tuple[jax.Array, PyTree]:
+    def costs(actions: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array, PyTree]]:
         states = _tree.take(trajectory(problem, actions), slice(1, None))
-        return problem.cost(states, actions), states
+        terminal = problem.terminal_cost(_tree.take(states, -1))
+        running = problem.running_costs(states)
+        return terminal + running, (terminal, running, states)
 
-    (cost, states), gradient = jax.value_and_grad(cost_and_states, has_aux=True)(actions)
-    steps = problem.horizon
-    return ParallelGradient(cost, gradient, states, spent.forward + steps, spent.backward + steps)
+    (_, (terminal, running, states)), slope = jax.value_and_grad(costs, has_aux=True)(actions)
+    found = join_gradient(problem, actions, terminal, running, problem.until_end(slope))
+    steps = problem.max_horizon
+    return ParallelGradient(found, states, spent.model_evals + steps, spent.model_vjps + steps)
 
 
 def _recurrence(slopes: jax.Array, offsets: jax.Array, reverse: bool = False) -> jax.Array:
