@@ -3,8 +3,8 @@
 python -m experiments.tables        # the text between their <!-- table --> marks
 """
 
-from experiments.tables_gradients import lifted_gradients, state_gradients
-from experiments.tables_shared import (
+from experiments.gradients.tables import lifted_gradients, state_gradients
+from experiments.harness.tables import (
     goals_solved,
     in_seconds,
     markdown,
@@ -14,7 +14,7 @@ from experiments.tables_shared import (
     read_summary,
     success_table,
 )
-from experiments.tables_speed import (
+from experiments.speed.tables import (
     parallel_gpu,
     pusht_pixels_alone,
     speed_gpu,
