@@ -10,7 +10,7 @@ from experiments.harness import version
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A checkout of one Python file, in place of the real one."""
-    monkeypatch.setattr(version, "__file__", str(tmp_path / "experiments" / "version.py"))
+    monkeypatch.setattr(version, "__file__", str(tmp_path / "experiments" / "harness" / "version.py"))
     version.code_version.cache_clear()
     yield tmp_path
     version.code_version.cache_clear()
