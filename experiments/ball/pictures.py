@@ -1,6 +1,7 @@
 """The pictures of the ball-navigation experiment, drawn from recorded results and settings."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,13 +13,19 @@ from experiments.ball.planners import planners
 from experiments.environments import ball
 from experiments.harness import plots
 from experiments.harness.log import CEILING, FLOOR, Record
+from experiments.planning.runner import OPEN_LOOP, Setting
 
 _ROLL_ALL = jax.jit(jax.vmap(ball.rollout, (None, None, 0)))
 _SHOWN = ("CEM-correlated", "GD-restarts", "GRASP-author", "GRASP")
 
 
-def draw_all(folder: pathlib.Path, records: list[Record], rows: list[Record]) -> None:
+def draw_all(
+    folder: pathlib.Path, settings: Sequence[Setting], records: list[Record], rows: list[Record]
+) -> None:
     """Success bars, success against effort, plans on the maps, and the GIF."""
+    del settings  # the records name their maps
+    records = [r for r in records if r["mode"] == OPEN_LOOP]
+    rows = [r for r in rows if r["mode"] == OPEN_LOOP]
     success_bars(rows, folder / "success.png")
     for layout in _layouts(records):
         own = [r for r in records if r["environment"] == f"ball_{layout}"]
@@ -74,7 +81,7 @@ def success_bars(rows: list[Record], path: pathlib.Path) -> None:
 def effort_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each planner, model evaluations `[n]` and the share of goals `[n]` solved by then."""
     curves = {}
-    for name in dict.fromkeys(r["planner"] for r in records if "model_forward" in r):
+    for name in dict.fromkeys(r["planner"] for r in records if "evaluations_to_success" in r):
         group = [r for r in records if r["planner"] == name]
         spent = [r["evaluations_to_success"] for r in group]
         solved = sorted(s for s in spent if s is not None)

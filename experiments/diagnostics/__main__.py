@@ -203,7 +203,7 @@ def main(argv: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if flags.FLAGS.checkpoint and not flags.FLAGS.output:
         raise app.UsageError("--checkpoint: pass an --output, too; the default is the task's own.")
-    model = runner.model_of(flags.FLAGS.checkpoint or task.checkpoint)
+    model = runner.model_of(task, flags.FLAGS.checkpoint or task.checkpoint)
     if not isinstance(model, VisualModel):
         raise app.UsageError("--checkpoint: only models of sprites can be drawn and probed so.")
     segments = Segments(task, model, flags.FLAGS.goals, flags.FLAGS.horizon)

@@ -10,23 +10,25 @@ data and where those descents ended, and states that the model maps onto the goa
 GRASP has it by default, files of another name.
 """
 
-import csv
 import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from absl import app, flags
 
 from experiments.gradients import brittleness
 from experiments.gradients.brittleness import FULL, STOPPED, Case, Descent
 from experiments.harness import plots
 from experiments.harness.flags import refuse_arguments
-from experiments.harness.log import Record, ResultLog, wilson_interval
+from experiments.harness.log import Record, ResultLog
 from experiments.harness.settings import check_settings, fingerprint
+from experiments.harness.tables import wilson_interval
 from experiments.models.checkpoint import locate
 from experiments.models.lewm.model import SmallLeWM
+from experiments.models.load import load_model
 from experiments.models.sources import SOURCES
 from experiments.planning import runner, tasks
 from experiments.planning.tasks import Task
@@ -233,7 +235,7 @@ def main(argv: list[str]) -> None:
     """Measures, prints, draws, writes."""
     refuse_arguments(argv)
     values = flags.FLAGS
-    task, model = tasks.TASKS[values.environment], runner.model_of(values.checkpoint)
+    task, model = tasks.TASKS[values.environment], load_model(values.checkpoint)
     if not isinstance(model, SmallLeWM) or model.history == 1:
         raise app.UsageError(
             f"--checkpoint={values.checkpoint} is no small LeWM with a window of two frames."
@@ -267,10 +269,8 @@ def main(argv: list[str]) -> None:
     rows = [log.lookup(horizon=values.horizon, goal=i) for i in range(values.goals)]
     rows = [row for row in rows if row is not None]
     table = summarise(rows)
-    with (folder / f"{stem}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["quantity", "value", "low", "high"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    columns = ["quantity", "value", "low", "high"]
+    pd.DataFrame(table, columns=columns, dtype=object).to_csv(folder / f"{stem}.csv", index=False)
     title = (
         f"{task.title}, {name}, H = {values.horizon}, {len(rows)} goals, γ = {values.goal_weight:g}"
     )

@@ -8,7 +8,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from experiments.harness.log import CEILING, FLOOR, Record, wilson_interval
+from experiments.harness.log import CEILING, FLOOR, Record
+from experiments.harness.tables import wilson_interval
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness.log import LOGS, write_text
+from experiments.harness.files import write_text
+from experiments.harness.log import LOGS
+
+RENAMED: dict[str, str] = {}
+"""Old name to new: of the fields, kinds and functions in descriptions that were recorded before the
+library renamed them. A name that stands for several things is written `Kind.field`."""
 
 
 def check_settings(
@@ -65,10 +70,20 @@ def describe(value: Any) -> Any:
 
 
 def in_use(described: Any) -> Any:
-    """A planner's description without what is off, so that new fields of it change nothing."""
+    """A planner's description in today's names, without what is off.
+
+    So neither new fields nor the names in `RENAMED` make recorded settings differ.
+    """
     if isinstance(described, dict):
-        return {k: in_use(v) for k, v in described.items() if v is not None and v is not False}
-    return [in_use(v) for v in described] if isinstance(described, list) else described
+        kind = described.get("kind", "")
+        return {
+            RENAMED.get(f"{kind}.{k}", RENAMED.get(k, k)): in_use(v)
+            for k, v in described.items()
+            if v is not None and v is not False
+        }
+    if isinstance(described, list):
+        return [in_use(v) for v in described]
+    return RENAMED.get(described, described) if isinstance(described, str) else described
 
 
 def fingerprint(*parts: np.ndarray | pathlib.Path) -> str:

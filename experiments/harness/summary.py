@@ -1,90 +1,83 @@
 """Cells of a planning table from recorded results."""
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 
-from experiments.harness.log import Record, wilson_interval
+from experiments.harness.log import Record
+from experiments.harness.tables import wilson_interval
 
+CELL = ["environment", "mode", "planner", "horizon"]
+_MEANS = {
+    "success_any_time": "success_any_time",
+    "predicted_success": "predicted_success",
+    "model_forward": "model_forward",
+    "model_backward": "model_backward",
+    "plan_seconds": "seconds",
+    "compile_seconds": "compile_seconds",
+}
 _CLOSED_LOOP = ("replan_every", "control_steps", "control_seconds")
+_NUMBERS = ("success", "seconds", "seconds_to_success", *_MEANS.values(), *_CLOSED_LOOP)
 
 
-def undisturbed(records: list[Record]) -> list[Record]:
+def undisturbed(records: list[Record]) -> pd.DataFrame:
     """The records with planning times as the cell's fastest chunk of goals had them.
 
     Chunks of a cell run the same program; whatever else the machine does only slows them down.
     A goal's time to success keeps its share of its search. A cell of few goals has few chunks, and
     so fewer chances of a quiet moment.
     """
-    fastest: dict[tuple[str, str, int], float] = {}
-    for r in records:
-        if "seconds" in r:
-            fastest[_cell(r)] = min(r["seconds"], fastest.get(_cell(r), np.inf))
-    found = []
-    for r in records:
-        if "seconds" in r:
-            seconds = fastest[_cell(r)]
-            until = r.get("seconds_to_success")
-            until = None if until is None else until / r["seconds"] * seconds
-            r = {**r, "seconds": seconds, "seconds_to_success": until}
-        found.append(r)
-    return found
-
-
-def _cell(record: Record) -> tuple[str, str, int]:
-    return record["mode"], record["planner"], record["horizon"]
+    table = pd.DataFrame(records)
+    for name in dict.fromkeys(_NUMBERS):
+        table[name] = table[name].astype(float) if name in table else np.nan
+    fastest = table.groupby(CELL)["seconds"].transform("min")
+    share = table["seconds_to_success"] / table["seconds"]
+    return table.assign(seconds=fastest, seconds_to_success=share * fastest)
 
 
 def summarise(records: list[Record]) -> list[Record]:
-    """One row per mode, planner and horizon, in the order in which they first appear."""
-    cells: dict[tuple[str, str, int], list[Record]] = {}
-    for record in undisturbed(records):
-        cells.setdefault(_cell(record), []).append(record)
-    rows = []
-    for (_, planner, horizon), group in cells.items():
-        wins = sum(r["success"] for r in group)
-        low, high = wilson_interval(wins, len(group))
-        times = times_to_success(group)
-        rows.append(
-            {
-                **{k: group[0][k] for k in ("environment", "observation", "mode")},
-                "horizon": horizon,
-                "planner": planner,
-                "goals": len(group),
-                "success": round(wins / len(group), 4),
-                "success_low": round(low, 4),
-                "success_high": round(high, 4),
-                "success_any_time": _mean(group, "success_any_time"),
-                "predicted_success": _mean(group, "predicted_success"),
-                "median_seconds": round(float(np.median(times)), 4) if times else None,
-                "model_forward": _mean(group, "model_forward"),
-                "model_backward": _mean(group, "model_backward"),
-                "plan_seconds": _mean(group, "seconds"),
-                "compile_seconds": _mean(group, "compile_seconds"),
-                **{k: _mean(group, k) for k in _CLOSED_LOOP if k in group[0]},
-            }
-        )
-    return rows
+    """One row per environment, mode, planner and horizon, in the order in which they appear."""
+    if not records:
+        return []
+    cells = undisturbed(records).groupby(CELL, sort=False)
+    return [_row(group) for _, group in cells]
 
 
-def times_to_success(group: list[Record]) -> list[float]:
+def _row(group: pd.DataFrame) -> Record:
+    wins, goals = int(group["success"].sum()), len(group)
+    low, high = wilson_interval(wins, goals)
+    first: dict[str, Any] = group.iloc[0].to_dict()
+    return {
+        **{k: first[k] for k in ("environment", "observation", "mode")},
+        "horizon": int(first["horizon"]),
+        "planner": first["planner"],
+        "goals": goals,
+        "success": round(wins / goals, 4),
+        "success_low": round(low, 4),
+        "success_high": round(high, 4),
+        "median_seconds": _rounded(times_to_success(group).median()),
+        **{name: _rounded(group[field].mean()) for name, field in _MEANS.items()},
+        **{k: _rounded(group[k].mean()) for k in _CLOSED_LOOP if first["mode"] == "closed_loop"},
+    }
+
+
+def _rounded(value: Any) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def times_to_success(group: pd.DataFrame) -> pd.Series:
     """Seconds to the first plan that succeeds, of the goals whose last plan does."""
-    found = (r.get("seconds_to_success") for r in group if r["success"])
-    return [seconds for seconds in found if seconds is not None]
-
-
-def _mean(group: list[Record], field: str) -> float | None:
-    values = [r[field] for r in group if r.get(field) is not None]
-    return round(float(np.mean(values)), 4) if values else None
+    return group.loc[group["success"] == 1, "seconds_to_success"].dropna()
 
 
 def success_curves(records: list[Record]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each planner, seconds `[n]` and the share of goals `[n]` solved within them."""
     curves = {}
-    records = undisturbed(records)
-    for name in dict.fromkeys(r["planner"] for r in records):
-        group = [r for r in records if r["planner"] == name and "seconds" in r]
-        if group:
-            solved = sorted(times_to_success(group))
-            seconds = np.array([*solved, max(r["seconds"] for r in group)])
-            share = np.array([*range(1, len(solved) + 1), len(solved)]) / len(group)
-            curves[name] = (seconds, share)
+    for name, every in undisturbed(records).groupby("planner", sort=False):
+        group = every.dropna(subset=["seconds"])
+        if len(group):
+            solved = np.sort(times_to_success(group))
+            counts = np.append(np.arange(1, len(solved) + 1), len(solved))
+            curves[name] = np.append(solved, group["seconds"].max()), counts / len(group)
     return curves

@@ -1,20 +1,95 @@
-"""What the tables share: rates with intervals, goals that one planner alone solves."""
+"""What every experiment makes of its results: summaries, tables on a screen and in Markdown."""
 
-import csv
 import functools
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import pandas as pd
 from scipy.stats import binomtest
 
-from experiments.harness.log import read_results
+from experiments.harness.log import Record, read_results
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
 
+COLUMNS = (
+    "environment",
+    "observation",
+    "mode",
+    "horizon",
+    "planner",
+    "goals",
+    "success",
+    "success_low",
+    "success_high",
+    "success_any_time",
+    "predicted_success",
+    "median_seconds",
+    "model_forward",
+    "model_backward",
+)
+"""Columns of every `summary.csv`; shares in [0, 1], times in seconds."""
 
-def read_summary(name: str) -> list[dict[str, str]]:
-    """The rows of `experiments/results/<name>/summary.csv`."""
-    with (RESULTS / name / "summary.csv").open() as file:
-        return list(csv.DictReader(file))
+_PERCENT = {"success_any_time", "predicted_success"}
+_HIDDEN = {"success_low", "success_high"}
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95% interval `(low, high)` of a success probability; (0, 1) without a trial."""
+    if trials == 0:
+        return 0.0, 1.0
+    found = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def write_summary(path: pathlib.Path, rows: Sequence[Record]) -> None:
+    """Writes one row per cell: the columns every experiment has, then the rows' own.
+
+    Args:
+      path: The csv file.
+      rows: A missing or None value leaves its cell blank.
+    """
+    columns = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # As objects, so that whole numbers beside blanks stay whole.
+    pd.DataFrame(rows, columns=list(columns), dtype=object).to_csv(path, index=False)
+
+
+def _shown(name: str, row: Record) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if name == "success" and row.get("success_low") is not None:
+        interval = f"{100 * row['success_low']:.0f}–{100 * row['success_high']:.0f}"
+        return f"{100 * value:.0f} [{interval}]"
+    if name == "success" or name in _PERCENT:
+        return f"{100 * value:.0f}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def print_table(rows: Sequence[Record], title: str = "", columns: Iterable[str] = ()) -> None:
+    """Prints rows as a table, shares in percent, success with its 95% interval.
+
+    Args:
+      rows: As for `write_summary`.
+      title: Above the table.
+      columns: Which ones, in order; by default all that are filled somewhere.
+    """
+    present = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
+    chosen = list(columns) or [
+        n for n in present if n not in _HIDDEN and any(r.get(n) is not None for r in rows)
+    ]
+    cells = [{n.replace("_", " "): _shown(n, row) for n in chosen} for row in rows]
+    print(f"\n{title}" + " (shares in %, [95% interval])" * any("success" in r for r in rows))
+    print(pd.DataFrame(cells).to_string(index=False), flush=True)
+
+
+def read_summary(name: str) -> list[dict[str, Any]]:
+    """The rows of `experiments/results/<name>/summary.csv`, all cells as text."""
+    table = pd.read_csv(RESULTS / name / "summary.csv", dtype=str, keep_default_na=False)
+    return table.to_dict("records")  # pyright: ignore[reportReturnType]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -7,17 +7,19 @@ import contextlib
 import importlib.metadata
 import multiprocessing
 import os
-import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from typing import Any
 
 import jax
 
 Task = Any
 Work = Callable[[Task], Iterable[Any]]
+
+_results: Any = None
+"""Of a worker: the queue to its parent."""
 
 
 def run_tasks(
@@ -35,52 +37,77 @@ def run_tasks(
         side on one machine need one each.
 
     Raises:
-      RuntimeError: A task raised in a worker; the message holds its traceback. What other tasks
-        had finished was yielded before.
+      Exception: What a task raised in a worker, with its traceback. What other tasks had finished
+        was yielded before.
     """
     if jax.default_backend() != "cpu":
         for task in tasks:
             yield from work(task)
         return
-    context = multiprocessing.get_context("spawn")
-    todo, results = context.Queue(), context.Queue()
-    for task in tasks:
-        todo.put(task)
+    items = multiprocessing.get_context("spawn").SimpleQueue()
     workers = max(1, min(workers, len(tasks)))
-    for _ in range(workers):
-        todo.put(None)
+    with _xla_flags(compile_fast), process_pool(workers, first_core, items) as pool:
+        running = [pool.submit(_put_items, work, task) for task in tasks]
+        while running:
+            # A task's items are in the queue before it is done, so that this look misses none.
+            done = futures.wait(running, timeout=0.1, return_when=futures.FIRST_COMPLETED).done
+            while not items.empty():
+                yield items.get()
+            for future in done:
+                future.result()
+                running.remove(future)
+
+
+@contextlib.contextmanager
+def process_pool(
+    workers: int, first_core: int | None = None, results: Any = None
+) -> Iterator[futures.ProcessPoolExecutor]:
+    """Processes that end with this one, and at once where the block raises or is left early.
+
+    Spawned, because a caller may run threads (JAX does), which a fork would not survive.
+
+    Args:
+      workers: Processes.
+      first_core: The core of the first, the others follow; None pins them to none.
+      results: A queue for `run_tasks`.
+    """
+    context = multiprocessing.get_context("spawn")
+    places = context.SimpleQueue()
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    places = [cores[(first_core + i) % len(cores)] for i in range(workers)]
-    processes = [
-        context.Process(target=_worker, args=(work, todo, results, core), daemon=True)
-        for core in places
-    ]
-    with _xla_flags(compile_fast):
-        for process in processes:
-            process.start()
+    for i in range(workers):
+        places.put(None if first_core is None else cores[(first_core + i) % len(cores)])
+    pool = futures.ProcessPoolExecutor(workers, context, _begin, (places, results))
     try:
-        yield from _collect(results, processes)
-    finally:
-        for process in processes:
-            process.terminate()
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    pool.shutdown()
 
 
-def _collect(results: Any, processes: list[Any]) -> Iterator[Any]:
-    running = len(processes)
-    while running:
-        try:
-            kind, value = results.get(timeout=5)
-        except queue.Empty:
-            dead = [p.exitcode for p in processes if p.exitcode not in (None, 0)]
-            if dead:
-                raise RuntimeError(f"A worker process died (exit code {dead[0]}).") from None
-            continue
-        if kind == "item":
-            yield value
-        elif kind == "error":
-            raise RuntimeError(f"A worker failed:\n{value}")
-        else:
-            running -= 1
+def _begin(places: Any, results: Any) -> None:
+    """What a worker does first: takes its core, and watches over its parent."""
+    global _results
+    _results = results
+    core = places.get()
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _put_items(work: Work, task: Task) -> None:
+    for item in work(task):
+        _results.put(item)
+
+
+def _die_with_parent() -> None:
+    """Ends this process once its parent is gone, so that a killed run leaves no work behind."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        time.sleep(1)
+    os._exit(1)
 
 
 @contextlib.contextmanager
@@ -99,24 +126,3 @@ def _xla_flags(compile_fast: bool) -> Iterator[None]:
             del os.environ["XLA_FLAGS"]
         else:
             os.environ["XLA_FLAGS"] = before
-
-
-def _worker(work: Work, todo: Any, results: Any, core: int) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    try:
-        while (task := todo.get()) is not None:
-            for item in work(task):
-                results.put(("item", item))
-        results.put(("done", None))
-    except Exception:
-        results.put(("error", traceback.format_exc()))
-
-
-def _die_with_parent() -> None:
-    """Ends this process once its parent is gone, so that a killed run leaves no work behind."""
-    parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
-        time.sleep(1)
-    os._exit(1)

@@ -15,14 +15,13 @@ from absl import app, flags
 
 from experiments.harness.flags import refuse_arguments
 from experiments.mazes.planners import extra, planners
-from experiments.planning import binary, sweeps, tasks
+from experiments.planning import table, tasks
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_enum("environment", "wall", ["wall", "pointmaze"], "The maze.")
-    sweeps.define_flags(horizons=(10, 20, 30, 40, 50), goals=20, output="runs/<environment>_pixels")
-    binary.define_flags(checkpoint=None)
+    table.define_flags(horizons=(10, 20, 30, 40, 50), goals=20, output="runs/<environment>_pixels")
 
 
 def main(argv: list[str]) -> None:
@@ -32,7 +31,7 @@ def main(argv: list[str]) -> None:
     task = tasks.TASKS[values.environment]
     checkpoint = values.checkpoint or task.checkpoint
     values.output = values.output.replace("<environment>", task.name)
-    binary.run(task, planners(checkpoint), extra(task.name, checkpoint))
+    table.run(table.make_table(task, planners(checkpoint), extra(task.name, checkpoint)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from absl import app, flags
 from experiments.harness.flags import refuse_arguments
 from experiments.mazes.planners import SMOOTH, STACKED, grasp, sampled_grasp, sync_only
 from experiments.planning import tasks, tuning
+from experiments.planning.runner import Setting
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, White
 
 _SHAPES = {"white": White(), "smooth": SMOOTH}
@@ -156,8 +157,8 @@ def main(argv: list[str]) -> None:
     refuse_arguments(argv)
     task = tasks.TASKS[flags.FLAGS.environment]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
-    checkpoint = flags.FLAGS.checkpoint or task.checkpoint
-    tuning.run_pixels(task, checkpoint, candidates(), folder)
+    setting = Setting(task, flags.FLAGS.checkpoint or task.checkpoint)
+    tuning.run((setting,), candidates(), folder)
 
 
 if __name__ == "__main__":

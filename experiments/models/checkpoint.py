@@ -1,4 +1,4 @@
-"""Checkpoints of visual models: a safetensors file of named arrays, a config among its metadata."""
+"""Checkpoints of models: a safetensors file of named arrays, a config among its metadata."""
 
 import json
 import pathlib
@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+
+from experiments.harness.files import replacing
 
 CHECKPOINTS = pathlib.Path(__file__).parents[1] / "checkpoints"
 
@@ -30,7 +32,7 @@ def locate(name: str | pathlib.Path) -> pathlib.Path:
     if path.suffix != ".safetensors":
         path = checkpoint_path(str(name))
     if not path.is_file():
-        raise FileNotFoundError(f"no visual model at {path}")
+        raise FileNotFoundError(f"no model at {path}")
     return path
 
 
@@ -50,9 +52,8 @@ def write(
         name: value.astype(np.float16) if name.startswith(half) else value
         for name, value in _named(model).items()
     }
-    temporary = path.with_suffix(".tmp")
-    save_file(arrays, str(temporary), metadata={"config": json.dumps(config)})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(arrays, str(temporary), metadata={"config": json.dumps(config)})
 
 
 def rounded(tree: T) -> T:
@@ -62,20 +63,25 @@ def rounded(tree: T) -> T:
     return jax.tree.map(lambda x: x.astype(jnp.float16).astype(jnp.float32), tree)
 
 
-def read(name: str | pathlib.Path) -> tuple[pathlib.Path, dict[str, np.ndarray], dict[str, Any]]:
+def read(
+    name: str | pathlib.Path,
+) -> tuple[pathlib.Path, dict[str, np.ndarray], dict[str, Any] | None]:
     """Path, arrays and config of a file: the name of a shipped checkpoint, or a path.
+
+    The config is None where the file holds none.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no checkpoint of a visual model.
+        ValueError: the file is no safetensors file.
     """
     path = locate(name)
-    with safe_open(str(path), "np") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        config = (file.metadata() or {}).get("config")
-    if config is None:
-        raise ValueError(f"{path} has no config among its metadata: not a visual model")
-    return path, tensors, json.loads(config)
+    try:
+        with safe_open(str(path), "np") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            config = (file.metadata() or {}).get("config")
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    return path, tensors, None if config is None else json.loads(config)
 
 
 def fill(blank: T, path: pathlib.Path, tensors: dict[str, np.ndarray]) -> T:

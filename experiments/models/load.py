@@ -22,6 +22,8 @@ def load_model(name: str | pathlib.Path) -> Model:
         ValueError: the file is not a checkpoint of such a model; the message names the tensor.
     """
     path, tensors, config = read(name)
+    if config is None:
+        raise ValueError(f"{path} has no config among its metadata: not a visual model")
     if "latent" in config:  # sprites have no choice of their latents' size
         return fill(SmallLeWM.random(jax.random.key(0), LeWMConfig(**config)), path, tensors)
     config["kinds"] = tuple(Kind(**kind) for kind in config["kinds"])

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from safetensors.numpy import load_file, save_file
 
-from experiments.harness.log import write_text
+from experiments.harness.files import write_text
 
 
 class Stage(NamedTuple):

@@ -1,10 +1,12 @@
 """The work of a planning experiment: which goals each planner still has to plan, by whom."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from experiments.harness.log import Record, ResultLog, progress
+from experiments.harness.log import Record, ResultLog
+from experiments.harness.progress import progress
 from experiments.harness.workers import Work, run_tasks
 
 
@@ -55,8 +57,10 @@ class Cell:
 def together(cells: list[Cell]) -> list[Cell]:
     """One cell for all horizons of a planner, which compiles once: for short runs."""
     found = [cell for cell in cells if cell.planner is None]
-    for name in dict.fromkeys(cell.name for cell in cells if cell.planner is not None):
-        parts = sorted((c for c in cells if c.name == name), key=lambda c: c.horizon)
+    kinds = dict.fromkeys((cell.name, cell.setting) for cell in cells if cell.planner is not None)
+    for kind in kinds:
+        mine = (c for c in cells if (c.name, c.setting) == kind)
+        parts = sorted(mine, key=lambda c: c.horizon)
         horizons = tuple(c.horizon for c in parts)
         todo = tuple(k * c.goals + i for k, c in enumerate(parts) for i in c.todo)
         found.append(
@@ -76,26 +80,24 @@ def make_cells(
     time_budget: float | None = None,
     timing: str = "batch",
     share: tuple[int, int] = (0, 1),
-    setting: Any = None,
-    identity: Record | None = None,
+    settings: Sequence[Any] = (),
 ) -> list[Cell]:
-    """Every planner at every horizon, with the goals that the log does not hold yet.
+    """Every planner in every setting at every horizon, with the goals that are not done yet.
 
-    Of `share = (i, n)` processes, process `i` plans every `n`-th goal. `identity` holds the log's
-    key fields besides planner, horizon and goal.
+    Of `share = (i, n)` processes, process `i` plans every `n`-th goal. A setting says which
+    `task` it plans, and in which `mode`.
     """
     cells = []
-    for name, planner in chosen.items():
-        for horizon in horizons:
-            todo = tuple(
-                g
-                for g in range(share[0], goals, share[1])
-                if log is None
-                or not log.done(planner=name, horizon=horizon, goal=g, **(identity or {}))
-            )
-            if todo:
-                options = (checks, 50, time_budget, timing, setting)
-                cells.append(Cell(name, planner, horizon, goals, todo, seed, split, *options))
+    for setting, (name, planner), horizon in itertools.product(settings, chosen.items(), horizons):
+        key = {"environment": setting.task.name, "mode": setting.mode}
+        todo = tuple(
+            g
+            for g in range(share[0], goals, share[1])
+            if log is None or not log.done(planner=name, horizon=horizon, goal=g, **key)
+        )
+        if todo:
+            options = (checks, 50, time_budget, timing, setting)
+            cells.append(Cell(name, planner, horizon, goals, todo, seed, split, *options))
     return cells
 
 
@@ -116,14 +118,14 @@ def run_cells(
     compile_fast: bool = False,
     first_core: int = 0,
 ) -> None:
-    """Runs the cells on worker processes, with a progress bar; each result is logged at once.
+    """Runs the cells on worker processes, and shows progress; each result is logged at once.
 
     Args:
       work: Yields lists of records of a cell; a module-level function.
       cells: The work.
       log: Where records go.
       workers: Processes, one core each.
-      title: Of the progress bar.
+      title: Beside the progress.
       compile_fast: See `run_tasks`.
       first_core: See `run_tasks`.
     """
@@ -132,8 +134,12 @@ def run_cells(
         for records in run_tasks(work, tasks, workers, compile_fast, first_core):
             for record in records:
                 log.append(record)
-            bar(len(records), _latest(records[0]))
+            bar(len(records), _latest(records))
 
 
-def _latest(record: Record) -> str:
-    return f"{record['planner']} H={record['horizon']}"
+def _latest(records: list[Record]) -> str:
+    """What a batch of results says: who, where, and how many goals it solved."""
+    first, solved = records[0], sum(r["success"] for r in records)
+    horizons = "/".join(str(h) for h in dict.fromkeys(r["horizon"] for r in records))
+    name = f"{first['environment']} from {first['observation']}, {first['planner']}"
+    return f"{name}, H = {horizons}: {solved} of {len(records)} goals"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import grasp_jax
+from experiments.harness.files import replacing
 from experiments.harness.settings import check_settings, describe, fingerprint
 from experiments.models.checkpoint import locate
 from experiments.planning import runner
@@ -39,7 +40,7 @@ def define_flags(horizon: int) -> None:
 
 def execute_plans(cell: Cell, numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """Plans and executes some goals: states [n, N + 1, S], actions [n, N, A], success [n]."""
-    task, model = cell.setting.task, runner.model_of(cell.setting.checkpoint)
+    task, model = cell.setting.task, cell.setting.model
     goals = runner.goals_of(task, cell.goals, cell.horizon, cell.seed, cell.split)
     # Filled up to whole chunks, so that one program serves all.
     rows = numbers[np.arange(cell.chunk) % len(numbers)]
@@ -63,9 +64,8 @@ def collect(cell: Cell, folder: pathlib.Path, bar: Any) -> None:
         if not path.exists():
             found = execute_plans(cell, numbers)
             bar.set_postfix(planner=cell.name, solved=f"{found['success'].mean():.0%}")
-            with path.with_suffix(".tmp").open("wb") as file:
-                np.savez(file, allow_pickle=False, **found)
-            path.with_suffix(".tmp").replace(path)
+            with replacing(path) as temporary:
+                np.savez(temporary, allow_pickle=False, **found)
         bar.update(len(numbers))
 
 

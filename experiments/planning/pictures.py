@@ -1,7 +1,8 @@
-"""The pictures of a planning experiment over images, drawn from recorded results."""
+"""The pictures of a planning experiment, drawn from recorded results."""
 
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -10,8 +11,8 @@ from experiments.environments.goals import Goals
 from experiments.harness import plots
 from experiments.harness.log import CEILING, FLOOR, Record
 from experiments.harness.summary import success_curves
-from experiments.planning.runner import OPEN_LOOP, model_of
-from experiments.planning.tasks import Task
+from experiments.planning.runner import OPEN_LOOP, Setting
+from experiments.planning.tasks import PIXELS
 
 _CELL = 192
 _LABEL = 18
@@ -20,47 +21,51 @@ _GREEN, _RED, _BLACK = (20, 130, 60), (190, 40, 40), (40, 40, 40)
 
 
 def draw_all(
-    task: Task, checkpoint: str, folder: pathlib.Path, records: list[Record], rows: list[Record]
+    folder: pathlib.Path, settings: Sequence[Setting], records: list[Record], rows: list[Record]
 ) -> None:
     """Success against horizon, success against time, and a GIF of executed plans.
 
     Args:
-        task: The environment.
-        checkpoint: The model that the plans are for.
         folder: Where the pictures go.
+        settings: One: the environment and its model.
         records: Records of cells that planned all goals.
         rows: Their summary.
     """
+    (setting,) = settings
     records = [r for r in records if r["mode"] == OPEN_LOOP]
     rows = [r for r in rows if r["mode"] == OPEN_LOOP]
     if not records:
         return
-    goals = max(row["goals"] for row in rows)
-    title = f"{task.title} from pixels, open loop: {goals} goals, 95% intervals"
+    goals, task = max(row["goals"] for row in rows), setting.task
+    name = f"{task.title} from {'pixels' if task.observation == PIXELS else 'states'}"
+    title = f"{name}, open loop: {goals} goals, 95% intervals"
     plots.success_against_horizon(rows, folder / "success_against_horizon.png", title)
-    longest = max(r["horizon"] for r in records)
-    records = [r for r in records if r["horizon"] == longest]
+    horizons = sorted({r["horizon"] for r in records})
+    # From pixels planners differ most at the longest, from states they fail there.
+    shown = horizons[-1 if task.observation == PIXELS else len(horizons) // 2]
+    records = [r for r in records if r["horizon"] == shown]
     curves = success_curves(records)
     if curves:
-        title = f"{task.title} from pixels, H = {longest}: goals solved within a planning time"
+        title = f"{name}, H = {shown}: goals solved within a planning time"
         plots.success_against_time(curves, folder / "success_against_time.png", title)
-    executed_gif(task, checkpoint, folder / "executed_plans.gif", records)
+    executed_gif(setting, folder / "executed_plans.gif", records)
 
 
 def executed_gif(
-    task: Task, checkpoint: str, path: pathlib.Path, records: list[Record], goals: int = 4
+    setting: Setting, path: pathlib.Path, records: list[Record], goals: int = 4
 ) -> None:
-    """Executed plans, one row per planner, one column per goal, beside the goals' frames."""
+    """Executed plans, one row per planner, one column per goal; beside the goals' frames."""
     names = _shown_planners(records)
     shown = sorted({r["goal"] for r in records if "actions" in r})[:goals]
     if not names or not shown:
         return
     first = records[0]
-    problems = task.goals(max(shown) + 1, first["horizon"], first["seed"], first["split"])
+    problems = setting.task.goals(max(shown) + 1, first["horizon"], first["seed"], first["split"])
     by_key = {(r["planner"], r["goal"]): r for r in records}
-    film = functools.partial(_film, task, checkpoint, problems)
-    rows = [[_goal_film(task, problems, g, first["horizon"] + 1) for g in shown]]
-    rows += [[film(by_key[name, goal]) for goal in shown] for name in names]
+    film = functools.partial(_film, setting, problems)
+    rows = [[film(by_key[name, goal]) for goal in shown] for name in names]
+    if setting.task.show is None:
+        rows.insert(0, [_goal_film(setting, problems, g, len(rows[0][0])) for g in shown])
     frames = [
         np.vstack([np.hstack([cell[i] for cell in row]) for row in rows])
         for i in range(len(rows[0][0]))
@@ -79,20 +84,21 @@ def _shown_planners(records: list[Record]) -> list[str]:
     return names + sorted((n for n in rates if "GRASP" not in n), key=lambda n: -rates[n])[:2]
 
 
-def _goal_film(task: Task, goals: Goals, goal: int, length: int) -> list[np.ndarray]:
-    frame = _labelled(task.render(goals.goal[goal]), f"goal {goal}", _BLACK)
-    return [frame] * (length + _HOLD_FRAMES)
+def _goal_film(setting: Setting, goals: Goals, goal: int, length: int) -> list[np.ndarray]:
+    frame = setting.task.render(goals.goal[goal])
+    return [_labelled(frame, f"goal {goal}", _BLACK)] * length
 
 
-def _film(task: Task, checkpoint: str, goals: Goals, record: Record) -> list[np.ndarray]:
+def _film(setting: Setting, goals: Goals, record: Record) -> list[np.ndarray]:
     """The frames of one executed plan, with a label that turns into its outcome at the end."""
-    goal, name = record["goal"], record["planner"]
-    commands = np.asarray(model_of(checkpoint).to_environment(np.asarray(record["actions"])))
+    goal, name, task = record["goal"], record["planner"], setting.task
+    commands = np.asarray(setting.model.to_environment(np.asarray(record["actions"])))
     states = task.execute(goals.start[goal][None], commands[None])[0]
-    frames = [_labelled(frame, name, _BLACK) for frame in task.render(states)]
+    drawn = task.render(states) if task.show is None else task.show(states, goals.goal[goal])
+    frames = [_labelled(frame, f"{name}, goal {goal}", _BLACK) for frame in drawn]
     reached = bool(task.success(states[-1], goals.goal[goal]))
     text, color = (f"{name}: reached", _GREEN) if reached else (f"{name}: missed", _RED)
-    return frames + [_labelled(task.render(states[-1]), text, color)] * _HOLD_FRAMES
+    return frames + [_labelled(drawn[-1], text, color)] * _HOLD_FRAMES
 
 
 def _labelled(frame: np.ndarray, text: str, color: tuple[int, int, int]) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Plans from a start frame to a goal frame and scores the plans in the simulator.
+"""Plans from starts to goals through a model and scores the plans in the simulator.
 
-Open loop, the protocol is that of `experiments.planning.searches`. Closed loop, `grasp_jax.MPC`
-plans anew every few model steps from what the simulator shows then, with the time that is left as
-its horizon; real frames fill the window of models that read one.
+The model is shown states or frames of them, as the task says, or is the world itself. Open loop,
+the protocol is that of `experiments.planning.searches`. Closed loop, `grasp_jax.MPC` plans anew
+every few model steps from what the simulator shows then, with the time that is left as its horizon;
+what was seen before fills the window of models that read one.
 """
 
 import dataclasses
@@ -20,12 +21,11 @@ import numpy as np
 import grasp_jax
 from experiments.environments.goals import Goals
 from experiments.harness.log import FLOOR, Record
-from experiments.models.load import Model, load_model
 from experiments.planning.cells import Cell
 from experiments.planning.searches import padded, run_searches
-from experiments.planning.tasks import Task
+from experiments.planning.tasks import STATE, Task
 
-KEY_FIELDS = ("mode", "planner", "horizon", "goal")
+KEY_FIELDS = ("environment", "mode", "planner", "horizon", "goal")
 OPEN_LOOP, CLOSED_LOOP = "open_loop", "closed_loop"
 
 
@@ -35,7 +35,7 @@ class Setting:
 
     Attributes:
       task: The environment.
-      checkpoint: The model's checkpoint.
+      checkpoint: The model: a name or a file.
       replan_every: Model steps from plan to plan; None executes the first plan blindly.
       budget: Closed loop: time to act, in multiples of the horizon.
     """
@@ -49,6 +49,11 @@ class Setting:
     def mode(self) -> str:
         """`open_loop` or `closed_loop`."""
         return OPEN_LOOP if self.replan_every is None else CLOSED_LOOP
+
+    @property
+    def model(self) -> Any:
+        """The model, read once per process."""
+        return model_of(self.task, self.checkpoint)
 
 
 class Encoded(NamedTuple):
@@ -65,16 +70,21 @@ def goals_of(task: Task, count: int, horizon: int, seed: int, split: str) -> Goa
     return task.goals(count, horizon, seed, split)
 
 
-model_of = functools.cache(load_model)
+@functools.cache
+def model_of(task: Task, checkpoint: str) -> Any:
+    """The model, read once per process."""
+    return task.load(checkpoint)
 
 
 @jax.jit
-def _encode(model: Model, frames: jax.Array) -> jax.Array:
+def _encode(model: Any, frames: jax.Array) -> jax.Array:
     return model.encode(frames)
 
 
-def encode_states(model: Model, task: Task, states: np.ndarray) -> np.ndarray:
-    """The latents `[n, L]` of states `[n, S]`, in chunks that share a program."""
+def encode_states(model: Any, task: Task, states: np.ndarray) -> np.ndarray:
+    """The latents `[n, L]` of states `[n, S]`; of frames in chunks that share a program."""
+    if task.observation == STATE:
+        return np.asarray(model.encode(states), np.float32)
     size, parts = 128, []
     for low in range(0, len(states), size):
         part = states[low : low + size]
@@ -85,13 +95,13 @@ def encode_states(model: Model, task: Task, states: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _encoded(setting: Setting, count: int, horizon: int, seed: int, split: str) -> Encoded:
-    task, model = setting.task, model_of(setting.checkpoint)
+    task, model = setting.task, setting.model
     goals = goals_of(task, count, horizon, seed, split)
     start, goal = (encode_states(model, task, s) for s in (goals.start, goals.goal))
     return Encoded(start, goal, _context(model, task, goals))
 
 
-def _context(model: Model, task: Task, goals: Goals) -> grasp_jax.Context | None:
+def _context(model: Any, task: Task, goals: Goals) -> grasp_jax.Context | None:
     """Frames at the model steps before the start, and the actions from each to the next."""
     past, every = model.history - 1, model.frameskip
     if not past:
@@ -121,7 +131,7 @@ def _keys(cell: Cell, numbers: np.ndarray) -> jax.Array:
 
 
 def _steps(cell: Cell, horizon: int) -> int:
-    return horizon // model_of(cell.setting.checkpoint).frameskip
+    return horizon // cell.setting.model.frameskip
 
 
 def begin_search(cell: Cell, numbers: np.ndarray, actions: Any = None) -> grasp_jax.Search:
@@ -132,7 +142,7 @@ def begin_search(cell: Cell, numbers: np.ndarray, actions: Any = None) -> grasp_
       numbers: `[n]`.
       actions: The starting guess, `[n, T, P]`; zeros by default.
     """
-    model, rows = model_of(cell.setting.checkpoint), _rows(cell, numbers)
+    model, rows = cell.setting.model, _rows(cell, numbers)
     if actions is None:
         actions = jnp.zeros((_steps(cell, cell.horizon), model.action_size))
     lengths = np.array([_steps(cell, cell.job(number)[0]) for number in numbers])
@@ -155,7 +165,7 @@ def _identity(cell: Cell, number: int) -> Record:
     replan = cell.setting.replan_every
     return {
         "environment": cell.setting.task.name,
-        "observation": "pixels",
+        "observation": cell.setting.task.observation,
         "mode": cell.setting.mode,
         "horizon": horizon,
         "planner": cell.name,
@@ -184,7 +194,7 @@ def _outcome(task: Task, states: np.ndarray, goal: np.ndarray) -> Record:
 
 def _execute(cell: Cell, number: int, actions: np.ndarray, predicted: Any) -> Record:
     """Runs a plan `[T, P]` open loop; `predicted` is the latent that the model expects last."""
-    task, model = cell.setting.task, model_of(cell.setting.checkpoint)
+    task, model = cell.setting.task, cell.setting.model
     start, goal = _goal(cell, number)
     states = task.execute(start[None], np.asarray(model.to_environment(actions))[None])[0]
     measured = np.asarray(model.measure(jnp.asarray(predicted)))
@@ -204,6 +214,7 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
             functools.partial(begin_search, cell),
             functools.partial(_execute, cell),
             functools.partial(_identity, cell),
+            cell.setting.task.success_cost,
         )
     else:
         for first in range(0, len(cell.todo), cell.chunk):
@@ -212,7 +223,7 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
 
 def _fixed_actions(cell: Cell) -> list[Record]:
     """The zero-action floor, or the ceiling: the recorded actions that reached the goals."""
-    model = model_of(cell.setting.checkpoint)
+    model = cell.setting.model
     goals = goals_of(cell.setting.task, cell.goals, cell.horizon, cell.seed, cell.split)
     todo = np.asarray(cell.todo)
     recorded = 0 * goals.actions[todo] if cell.name == FLOOR else goals.actions[todo]
@@ -235,7 +246,7 @@ def _fixed_actions(cell: Cell) -> list[Record]:
 def _control_step(
     controller: grasp_jax.MPC, memory: grasp_jax.MPCState, frames: jax.Array, goal: jax.Array
 ) -> tuple[jax.Array, grasp_jax.MPCState]:
-    """One control step of `n` episodes from their frames `[n, 64, 64, 3]`: actions `[n, P]`."""
+    """One control step of `n` episodes from what is seen of them: actions `[n, P]`."""
     # The clock is shared, so that a step that only follows its plan does not plan.
     context = None if memory.context is None else 0
     rows: Any = grasp_jax.MPCState(0, context, None, 0, 0)  # pyright: ignore[reportArgumentType]
@@ -248,7 +259,7 @@ def _control_step(
 def _control(cell: Cell, todo: tuple[int, ...]) -> list[Record]:
     """Closed loop for some goals side by side."""
     setting = cell.setting
-    task, model, steps = setting.task, model_of(setting.checkpoint), _steps(cell, cell.horizon)
+    task, model, steps = setting.task, setting.model, _steps(cell, cell.horizon)
     index = padded(cell, todo)
     rows = _rows(cell, index)
     ends = [_goal(cell, number) for number in index]

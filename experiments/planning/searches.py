@@ -30,16 +30,24 @@ Identity = Callable[[int], Record]
 
 
 def run_searches(
-    cell: Cell, begin: Begin, execute: Execute, identity: Identity
+    cell: Cell,
+    begin: Begin,
+    execute: Execute,
+    identity: Identity,
+    success_cost: float | None = None,
 ) -> Iterator[list[Record]]:
-    """Plans and scores a cell; yields the records of one chunk of goals at a time."""
+    """Plans and scores a cell; yields the records of one chunk of goals at a time.
+
+    Where the model is the world, a plan of `success_cost` or less succeeds: records then tell after
+    how many evaluations one was found, and times to success are as fine as iterations.
+    """
     alone = _time_alone(cell, begin) if cell.timing == "alone" else None
     compile_seconds = _compile(cell, begin, padded(cell, cell.todo[: cell.chunk]))
     for first in range(0, len(cell.todo), cell.chunk):
         todo = cell.todo[first : first + cell.chunk]
         search = begin(padded(cell, todo))
         score = _Score(np.asarray(todo), _steps(search), execute, identity)
-        yield _plan_chunk(cell, search, score, alone, compile_seconds)
+        yield _plan_chunk(cell, search, score, alone, compile_seconds, success_cost)
 
 
 def _steps(search: grasp_jax.Search) -> np.ndarray:
@@ -100,6 +108,7 @@ def _plan_chunk(
     score: "_Score",
     alone: np.ndarray | None,
     compile_seconds: float,
+    success_cost: float | None,
 ) -> list[Record]:
     every, reads = _reads(cell)
     goals = len(search.state.best_cost)
@@ -115,7 +124,22 @@ def _plan_chunk(
         "model_backward": sum(np.asarray(rows.backward).sum(axis=1) for rows in search.metrics),
     }
     common = {"seconds": round(seconds, 5), "compile_seconds": round(compile_seconds, 2)}
-    return score.records(spent_on_model, common)
+    records = score.records(spent_on_model, common)
+    if success_cost is not None:
+        for record, effort in zip(records, _efforts(search, success_cost), strict=False):
+            total = record["model_forward"] + record["model_backward"]
+            until = None if effort is None else round(seconds * effort / total, 7)
+            record |= {"evaluations_to_success": effort, "seconds_to_success": until}
+    return records
+
+
+def _efforts(search: grasp_jax.Search, cost: float) -> list[float | None]:
+    """Model evaluations of each search until its best plan costs that little; None if never."""
+    rows = search.metrics
+    spent = np.concatenate([np.asarray(r.forward) + np.asarray(r.backward) for r in rows], axis=1)
+    solved = np.concatenate([np.asarray(r.best_cost) for r in rows], axis=1) <= cost
+    efforts = np.take_along_axis(np.cumsum(spent, axis=1), solved.argmax(axis=1)[:, None], axis=1)
+    return [float(e) if s.any() else None for e, s in zip(efforts[:, 0], solved, strict=True)]
 
 
 class _Score:

@@ -1,4 +1,4 @@
-"""What the sweeps over settings share: whom to try, the run, the table."""
+"""What the sweeps over planners' settings share: whom to try, the run, the table."""
 
 import dataclasses
 import pathlib
@@ -8,13 +8,13 @@ from typing import Any
 from absl import app, flags
 
 from experiments.harness import summary
-from experiments.harness.log import ResultLog, print_table, write_summary
+from experiments.harness.log import ResultLog
 from experiments.harness.settings import check_settings, describe, fingerprint
-from experiments.harness.workers import Work
+from experiments.harness.tables import print_table, write_summary
 from experiments.models.checkpoint import locate
 from experiments.planning import runner
 from experiments.planning.cells import make_cells, run_cells
-from experiments.planning.tasks import Task
+from experiments.planning.runner import KEY_FIELDS, Setting
 
 Candidates = Mapping[str, Mapping[str, Any]]
 """Family to (label to planner)."""
@@ -46,62 +46,28 @@ def choose(candidates: Candidates, wanted: list[str]) -> dict[str, Any]:
     return {names[1]: p for names, p in every.items() if not wanted or set(wanted) & set(names)}
 
 
-def run(
-    title: str,
-    candidates: Candidates,
-    work: Work,
-    key_fields: tuple[str, ...],
-    folder: pathlib.Path,
-    recorded: Mapping[str, Any],
-    setting: Any = None,
-    identity: Mapping[str, Any] | None = None,
-) -> None:
+def run(settings: tuple[Setting, ...], candidates: Candidates, folder: pathlib.Path) -> None:
     """Plans what is missing on tuning goals, prints, writes.
 
     Args:
-      title: Of the table.
+      settings: The environments and their models.
       candidates: Whom to try, as far as the flags want them.
-      work: See `run_cells`.
-      key_fields: Fields that identify a record.
       folder: Of results.
-      recorded: What all results of the folder must share.
-      setting: What every cell must know besides.
-      identity: The key fields of this run besides planner, horizon and goal.
     """
-    given = flags.FLAGS
+    given, first = flags.FLAGS, settings[0]
     chosen = choose(candidates, given.families)
-    described = {label: describe(planner) for label, planner in chosen.items()}
-    settings = {**recorded, "planners": described}
-    check_settings(folder, settings, "tuning_settings.json", results="tuning.jsonl*")
-    log = ResultLog(folder / "tuning.jsonl", key_fields)
+    recorded: dict[str, Any] = {"planners": {n: describe(p) for n, p in chosen.items()}}
+    if first.task.success_cost is None:
+        recorded |= {"checkpoint": first.checkpoint, "model": fingerprint(locate(first.checkpoint))}
+    check_settings(folder, recorded, "tuning_settings.json", results="tuning.jsonl*")
+    log = ResultLog(folder / "tuning.jsonl", KEY_FIELDS)
+    horizons = [int(h) for h in given.horizons]
     cells = make_cells(
-        chosen,
-        [int(h) for h in given.horizons],
-        given.goals,
-        0,
-        log,
-        split="tune",
-        checks=1,
-        setting=setting,
-        identity=dict(identity or {}),
+        chosen, horizons, given.goals, 0, log, split="tune", checks=1, settings=settings
     )
     cells = [dataclasses.replace(c, chunk=given.goals) for c in cells]
-    run_cells(work, cells, log, given.workers, f"tuning, {title}")
+    title = f"{first.task.title} from {first.task.observation}: settings on tuning goals"
+    run_cells(runner.run_cell, cells, log, given.workers, title)
     rows = summary.summarise(sorted(log.records, key=lambda r: (r["horizon"], r["planner"])))
     write_summary(folder / "tuning.csv", rows)
-    print_table(rows, title=f"{title}: sweep on tuning goals")
-
-
-def run_pixels(task: Task, checkpoint: str, candidates: Candidates, folder: pathlib.Path) -> None:
-    """The same through a visual model, open loop."""
-    setting = runner.Setting(task, checkpoint)
-    run(
-        f"{task.title} from pixels",
-        candidates,
-        runner.run_cell,
-        runner.KEY_FIELDS,
-        folder,
-        {"checkpoint": checkpoint, "model": fingerprint(locate(checkpoint))},
-        setting,
-        {"mode": setting.mode},
-    )
+    print_table(rows, title=title)

@@ -12,9 +12,8 @@ import pathlib
 from absl import app, flags
 
 from experiments.harness.flags import refuse_arguments
-from experiments.harness.settings import fingerprint
-from experiments.models.pusht_state.model import DEFAULT_CHECKPOINT
-from experiments.planning import pusht_runner, tasks, tuning
+from experiments.planning import tasks, tuning
+from experiments.planning.runner import Setting
 from experiments.pusht import candidates
 
 
@@ -22,7 +21,7 @@ def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     tuning.define_flags(horizon=60, goals=40)
     flags.DEFINE_enum("observation", "state", ["state", "pixels"], "What the planner sees.")
-    flags.DEFINE_string("checkpoint", None, "The visual model; the shipped one by default.")
+    flags.DEFINE_string("checkpoint", None, "The model; the shipped one by default.")
     flags.DEFINE_string("output", None, "Folder; experiments/results/pusht_<observation>.")
 
 
@@ -30,21 +29,12 @@ def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
     refuse_arguments(argv)
     values = flags.FLAGS
+    task, tried = {
+        "state": (tasks.PUSHT_STATE, candidates.of_states),
+        "pixels": (tasks.PUSHT, candidates.of_pixels),
+    }[values.observation]
     folder = pathlib.Path(values.output or f"experiments/results/pusht_{values.observation}")
-    if values.observation == "pixels":
-        checkpoint = values.checkpoint or tasks.PUSHT.checkpoint
-        tuning.run_pixels(tasks.PUSHT, checkpoint, candidates.of_pixels(), folder)
-        return
-    if values.checkpoint:
-        raise app.UsageError("--checkpoint is for --observation=pixels.")
-    tuning.run(
-        "Push-T from states",
-        candidates.of_states(),
-        pusht_runner.run_cell,
-        pusht_runner.KEY_FIELDS,
-        folder,
-        {"model": fingerprint(DEFAULT_CHECKPOINT)},
-    )
+    tuning.run((Setting(task, values.checkpoint or task.checkpoint),), tried(), folder)
 
 
 if __name__ == "__main__":

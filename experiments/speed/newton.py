@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from experiments.harness.flags import refuse_arguments
-from experiments.harness.log import Record, ResultLog, print_table, progress
+from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
+from experiments.harness.progress import progress
+from experiments.harness.tables import print_table
 from experiments.speed import models
 from experiments.speed.timing import medians
 from grasp_jax import _tree

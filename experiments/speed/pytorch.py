@@ -12,7 +12,9 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments.harness.log import Record, ResultLog, print_table, progress
+from experiments.harness.log import Record, ResultLog
+from experiments.harness.progress import progress
+from experiments.harness.tables import print_table
 from experiments.speed import models
 from experiments.speed.timing import Thunk, medians, searching
 from grasp_jax import GD, GRASP

@@ -19,7 +19,9 @@ import pathlib
 from absl import app, flags
 
 from experiments.harness.flags import refuse_arguments
-from experiments.harness.log import Record, ResultLog, print_table, progress, write_summary
+from experiments.harness.log import Record, ResultLog
+from experiments.harness.progress import progress
+from experiments.harness.tables import print_table, write_summary
 from experiments.speed.swm_cases import Case, planners, their_solvers
 
 _FLAGS = flags.FLAGS

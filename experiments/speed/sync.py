@@ -21,8 +21,10 @@ from absl import app, flags
 
 import grasp_jax
 from experiments.harness.flags import refuse_arguments
-from experiments.harness.log import Record, ResultLog, print_table, progress, write_summary
+from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
+from experiments.harness.progress import progress
+from experiments.harness.tables import print_table, write_summary
 from experiments.speed import models
 from grasp_jax import GD, GRASP, programs
 from grasp_jax.planning import open_problem

@@ -22,7 +22,8 @@ import numpy as np
 from absl import app, flags
 
 from experiments.harness.flags import refuse_arguments
-from experiments.harness.log import Record, ResultLog, print_table, wilson_interval, write_summary
+from experiments.harness.log import Record, ResultLog
+from experiments.harness.tables import print_table, wilson_interval, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, MultiStart
 from grasp_jax.integrations.stable_worldmodel import GraspSolver
 from grasp_jax.world_models import LeWM, LeWMConfig, Normalisation, ViTConfig

@@ -8,15 +8,17 @@ Planning states are described in `pusht_planning_state`, whose names are offered
 
 import functools
 import pathlib
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from numpy.typing import ArrayLike, NDArray
 
+import grasp_jax
+from experiments.models.checkpoint import checkpoint_path, fill, read, write
 from experiments.models.pusht_state.coordinates import (
     ACTION_SIZE,
     ACTION_STD,
@@ -67,7 +69,7 @@ __all__ = [
     "step_gate",
 ]
 
-DEFAULT_CHECKPOINT = pathlib.Path(__file__).parents[2] / "checkpoints" / "pusht_state.safetensors"
+DEFAULT_CHECKPOINT = checkpoint_path("pusht_state")
 
 
 class PushTStateModel(eqx.Module):
@@ -83,6 +85,47 @@ class PushTStateModel(eqx.Module):
     agent: Array
     weights: list[Array]
     biases: list[Array]
+
+    @property
+    def frameskip(self) -> int:
+        """Environment steps in a model step."""
+        return FRAMESKIP
+
+    @property
+    def history(self) -> int:
+        """States in a window."""
+        return 1
+
+    @property
+    def action_size(self) -> int:
+        """Numbers in a planning action."""
+        return ACTION_SIZE
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of planning actions; environment actions lie in [-1, 1]."""
+        return -1 / ACTION_STD, 1 / ACTION_STD
+
+    @property
+    def objective(self) -> grasp_jax.Objective:
+        """Squared distance of all but the velocity."""
+        return grasp_jax.Objective(distance=goal_distance)
+
+    def encode(self, states: Any) -> Any:
+        """Planning states [..., 8] of simulator states [..., 10]."""
+        return encode(states)
+
+    def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
+        """Planning actions [..., T, 10] to environment actions [..., 5 T, 2]."""
+        return np.clip(split_actions(np.asarray(actions)), -1, 1)
+
+    def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
+        """The inverse of `to_environment`."""
+        return stack_actions(np.asarray(actions))
+
+    def measure(self, states: Any) -> Any:
+        """Planning states [..., 8] as they are."""
+        return states
 
     def __call__(self, state: Array, action: Array) -> Array:
         """Advances one state by five environment steps.
@@ -204,11 +247,8 @@ def fit_agent(states: np.ndarray | Array, actions: np.ndarray | Array) -> np.nda
 
 
 def save_model(model: PushTStateModel, path: str | pathlib.Path = DEFAULT_CHECKPOINT) -> None:
-    """Writes the model's arrays to a safetensors file."""
-    tensors = {"agent": np.asarray(model.agent)}
-    for i, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
-        tensors |= {f"weights.{i}": np.asarray(w), f"biases.{i}": np.asarray(b)}
-    save_file(tensors, str(path))
+    """Writes the model's arrays and widths to a safetensors file."""
+    write(path, model, {"widths": [len(bias) for bias in model.biases[:-1]]})
 
 
 def load_model(path: str | pathlib.Path = DEFAULT_CHECKPOINT) -> PushTStateModel:
@@ -218,31 +258,11 @@ def load_model(path: str | pathlib.Path = DEFAULT_CHECKPOINT) -> PushTStateModel
         FileNotFoundError: there is no such file.
         ValueError: the file is not a checkpoint of this model; the message names the tensor.
     """
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"no Push-T state model at {path}")
-    try:
-        tensors = load_file(str(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}") from error
-    depth = max(sum(k.startswith("weights.") for k in tensors), 1)
-    names = {"agent", *(f"{kind}.{i}" for i in range(depth) for kind in ("weights", "biases"))}
-    if missing := names - set(tensors):
-        raise ValueError(f"{path} lacks the tensors {sorted(missing)}")
-    if unknown := set(tensors) - names:
-        raise ValueError(f"{path} holds unknown tensors {sorted(unknown)}")
-    expected = {"agent": (len(PATH_TIMES), 2, 2)}
-    fan_in = FEATURES
-    for i in range(depth):
-        fan_out = 3 if i == depth - 1 else tensors[f"weights.{i}"].shape[-1]
-        expected |= {f"weights.{i}": (fan_in, fan_out), f"biases.{i}": (fan_out,)}
-        fan_in = fan_out
-    for name, shape in expected.items():
-        if tensors[name].shape != shape:
-            raise ValueError(f"{path}: {name} has shape {tensors[name].shape}, expected {shape}")
-    arrays = {k: jnp.asarray(v) for k, v in tensors.items()}
-    layers = range(depth)
-    return PushTStateModel(
-        arrays["agent"],
-        [arrays[f"weights.{i}"] for i in layers],
-        [arrays[f"biases.{i}"] for i in layers],
-    )
+    path, tensors, config = read(path)
+    # The shipped file is older than its kind's config.
+    widths = config.get("widths") if config else None
+    if widths is None:
+        layers = sorted(name for name in tensors if name.startswith("weights."))
+        widths = [tensors[name].shape[-1] for name in layers[:-1]]
+    agent = np.zeros((len(PATH_TIMES), 2, 2))
+    return fill(init_model(jax.random.key(0), agent, tuple(widths)), path, tensors)

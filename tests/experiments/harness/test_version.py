@@ -10,7 +10,8 @@ from experiments.harness import version
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A checkout of one Python file, in place of the real one."""
-    monkeypatch.setattr(version, "__file__", str(tmp_path / "experiments" / "harness" / "version.py"))
+    place = tmp_path / "experiments" / "harness" / "version.py"
+    monkeypatch.setattr(version, "__file__", str(place))
     version.code_version.cache_clear()
     yield tmp_path
     version.code_version.cache_clear()
