@@ -85,9 +85,13 @@ class Found(NamedTuple):
     cost: Array
 
 
+def context_of(model: SmallLeWM, cases: Case) -> grasp_jax.Context | None:
+    """What came before, for models that read it."""
+    return grasp_jax.Context(cases.past, cases.past_actions) if model.history > 1 else None
+
+
 def problem_of(model: SmallLeWM, case: Case) -> Any:
     """The planning problem, from zero actions."""
-    context = grasp_jax.Context(case.past, case.past_actions) if model.history > 1 else None
     return make_problem(
         model,
         case.start,
@@ -95,54 +99,56 @@ def problem_of(model: SmallLeWM, case: Case) -> Any:
         jnp.zeros_like(case.actions),
         model.bounds,
         model.objective,
-        context,
+        context_of(model, case),
     )
 
 
-@functools.partial(jax.jit, static_argnames=("how", "descent"))
 def descend(model: SmallLeWM, cases: Case, keys: Array, how: str, descent: Descent) -> Found:
-    """Descends the lifted objective of cases [n, ...] with stopped or with full state gradients."""
-    optimizers = optax.adam(descent.state_rate), optax.adam(descent.action_rate)
+    """Descends the lifted objective of cases [n, ...] with stopped or with full state gradients.
 
-    def one(case: Case, key: Array) -> Found:
+    It is GRASP without a sync, looked at on its way.
+    """
+    planner = grasp_jax.GRASP(
+        iterations=descent.iterations,
+        state_rate=descent.state_rate,
+        action_rate=descent.action_rate,
+        goal_weight=descent.goal_weight,
+        state_noise=None,
+        path=grasp_jax.Line(noise=descent.noise),
+        sync=None,
+        stop_state_gradient=how == STOPPED,
+    )
+    search = grasp_jax.start_batch(
+        model,
+        cases.start,
+        cases.goal,
+        jnp.zeros_like(cases.actions),
+        keys,
+        planner=planner,
+        bounds=model.bounds,
+        objective=model.objective,
+        context=context_of(model, cases),
+    )
+    looks = [_look(model, cases, search.state.planner)]
+    for _ in range(descent.looks):
+        search = grasp_jax.advance(search, descent.iterations // descent.looks)
+        looks.append(_look(model, cases, search.state.planner))
+    rollouts, residuals, costs = zip(*looks, strict=True)
+    end = search.state.planner
+    residual, cost = jnp.stack(residuals, axis=1), jnp.stack(costs, axis=1)
+    return Found(end.states, end.actions, rollouts[-1], residual, cost)
+
+
+@jax.jit
+def _look(model: SmallLeWM, cases: Case, at: Any) -> tuple[Array, Array, Array]:
+    """Rollouts [n, T + 1, D], lifted residuals [n] and rollouts' costs [n] at a planner's state."""
+
+    def one(case: Case, at: Any) -> tuple[Array, Array, Array]:
         problem = problem_of(model, case)
-        steps = jnp.arange(1, problem.horizon + 1)[:, None] / problem.horizon
-        states = case.start + steps * (case.goal - case.start)
-        noise = descent.noise * jax.random.normal(key, states.shape)
-        states = states + jnp.where(steps < 1, noise, 0)
+        residual = lifted_gradient(problem, at.states, at.actions, 0.0).residual
+        return trajectory(problem, at.actions), residual, rollout_cost(problem, at.actions)
 
-        def iterate(carry: Any, _: None) -> tuple[Any, None]:
-            variables, memory = carry
-            states, actions = variables
-            found = lifted_gradient(problem, states, actions, descent.goal_weight, how == STOPPED)
-            moved = []
-            for optimizer, gradient, inner, value in zip(
-                optimizers, (found.states, found.actions), memory, variables, strict=True
-            ):
-                change, inner = optimizer.update(gradient, inner, value)
-                moved.append((value + change, inner))
-            (states, one), (actions, two) = moved
-            return ((states, problem.clip(actions)), (one, two)), None
-
-        def measure(variables: tuple[Array, Array]) -> tuple[Array, Array]:
-            states, actions = variables
-            residual = lifted_gradient(problem, states, actions, 0.0).residual
-            return residual, rollout_cost(problem, actions)
-
-        def look(carry: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
-            length = descent.iterations // descent.looks
-            carry, _ = jax.lax.scan(iterate, carry, length=length)
-            return carry, measure(carry[0])
-
-        variables = (states, problem.actions)
-        memory = tuple(o.init(v) for o, v in zip(optimizers, variables, strict=True))
-        first = measure(variables)
-        carry, rows = jax.lax.scan(look, (variables, memory), length=descent.looks)
-        (states, actions), _ = carry
-        residual, cost = (jnp.append(a, b) for a, b in zip(first, rows, strict=True))
-        return Found(states, actions, trajectory(problem, actions), residual, cost)
-
-    return jax.vmap(one)(cases, keys)
+    return jax.vmap(one)(cases, at)
 
 
 def windows(cases: Case, states: Array, history: int) -> Array:

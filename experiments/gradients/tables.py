@@ -1,6 +1,6 @@
 """The tables on state gradients, which `experiments.tables` prints with the others."""
 
-import csv
+import pandas as pd
 
 from experiments.harness.log import Record, read_results
 from experiments.harness.tables import RESULTS, markdown
@@ -40,8 +40,8 @@ def state_gradients() -> str:
     """Wall's LeWM, the lifted descent alone: medians of squared latent distances, % of goals."""
     lines = []
     for objective, ending in (("dynamics and goal", "_goal_1"), ("dynamics", "")):
-        with (RESULTS / "wall_lewm" / f"state_gradients{ending}.csv").open() as file:
-            found = {row["quantity"]: row["value"] for row in csv.DictReader(file)}
+        path = RESULTS / "wall_lewm" / f"state_gradients{ending}.csv"
+        found = pd.read_csv(path, dtype=str, index_col="quantity")["value"]
         for way in _WAYS:
             distances = [f"{float(found[f'{way}_{k}']):.3g}" for k in ("residual", "cost")]
             shares = [f"{way}_{k}" for k in ("claims", "success", "exploited", "adversarial")]

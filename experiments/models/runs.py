@@ -6,13 +6,12 @@ import pathlib
 import time
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from safetensors.numpy import load_file, save_file
 
 from experiments.harness.files import write_text
+from experiments.models import snapshots
 
 
 class Stage(NamedTuple):
@@ -46,25 +45,6 @@ def make_optimizer(stages: tuple[Stage, ...]) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.contrib.muon(schedule, adam_b2=0.99))
 
 
-def write_arrays(path: pathlib.Path, tree: Any) -> None:
-    """Writes a pytree's leaves; a kill during the write leaves the previous file."""
-    leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
-    temporary = path.with_suffix(".tmp")
-    save_file(leaves, str(temporary))
-    temporary.replace(path)
-
-
-def read_arrays(path: pathlib.Path, like: Any) -> Any:
-    """Reads what `write_arrays` wrote of a pytree with the structure and shapes of `like`."""
-    held = load_file(str(path))
-    leaves, structure = jax.tree.flatten(like)
-    found = [held.get(f"{i:04d}") for i in range(len(leaves))]
-    shapes = [None if x is None else x.shape for x in found]
-    if len(held) != len(leaves) or shapes != [np.shape(x) for x in leaves]:
-        raise ValueError(f"{path} belongs to a run with other flags: remove it or change --work")
-    return jax.tree.unflatten(structure, [jnp.asarray(x) for x in found])
-
-
 class TrainingRun:
     """Snapshots and the curve of one training, in a folder.
 
@@ -75,7 +55,7 @@ class TrainingRun:
     def __init__(self, work: pathlib.Path, name: str):
         work.mkdir(parents=True, exist_ok=True)
         self.curve = work / "curve.jsonl"
-        self._snapshot = work / f"{name}.safetensors"
+        self._snapshot = work / name
         self._began = time.monotonic()
 
     def resume(self, fresh: Any, updates: int) -> tuple[Any, int]:
@@ -87,8 +67,8 @@ class TrainingRun:
           ValueError: The snapshot has seen more than `updates`, or has other arrays than `fresh`.
         """
         state, done = fresh, 0
-        if self._snapshot.exists():
-            state, count = read_arrays(self._snapshot, (fresh, jnp.zeros((), jnp.int32)))
+        if snapshots.exists(self._snapshot):
+            state, count = snapshots.restore(self._snapshot, (fresh, jnp.zeros((), jnp.int32)))
             done = int(count)
         if done > updates:
             raise ValueError(
@@ -109,7 +89,7 @@ class TrainingRun:
 
     def save(self, state: Any, done: int) -> None:
         """Writes the snapshot; a kill during the write leaves the previous one."""
-        write_arrays(self._snapshot, (state, jnp.asarray(done, jnp.int32)))
+        snapshots.save(self._snapshot, (state, jnp.asarray(done, jnp.int32)))
 
     def _rows(self) -> list[dict[str, Any]]:
         if not self.curve.exists():

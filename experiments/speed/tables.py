@@ -30,11 +30,6 @@ def speed_torch(folder: str = "benchmark") -> str:
     return markdown(header, lines)
 
 
-def speed_torch_gpu() -> str:
-    """The same on a GPU."""
-    return speed_torch("benchmark_gpu")
-
-
 def speed_gpu() -> str:
     """GRASP on GPUs: iterations beside the bare model, and plans per second."""
     found = ResultLog(RESULTS / "benchmark_gpu" / "results.jsonl").records

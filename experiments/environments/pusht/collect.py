@@ -8,7 +8,6 @@ complete: after an interruption, the same command continues where it stopped.
 
 import functools
 import math
-import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent import futures
@@ -30,7 +29,9 @@ from experiments.environments.pusht.simulator import (
     STATE_SIZE,
     success,
 )
+from experiments.harness.files import replacing
 from experiments.harness.flags import refuse_arguments
+from experiments.harness.workers import process_pool
 
 SHARD_SIZE = 500
 
@@ -90,9 +91,8 @@ def write_shard(index: int, directory: Path, trajectories: int, steps: int, seed
         _check_shard(path, count, steps, seed)
         return count
     states, actions = collect_shard(index, count, steps, seed)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
-    np.savez(temporary, states=states, actions=actions, seed=seed)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        np.savez(temporary, states=states, actions=actions, seed=seed)
     return count
 
 
@@ -124,19 +124,12 @@ def collect(directory: Path, trajectories: int, steps: int, seed: int, workers: 
     write = functools.partial(
         write_shard, directory=directory, trajectories=trajectories, steps=steps, seed=seed
     )
-    # Spawned, because a caller may run threads (JAX does), which a fork would not survive. No
-    # multiprocessing.Pool: ended by an error in a worker, it can wait for its own threads forever.
-    context = multiprocessing.get_context("spawn")
     with (
-        futures.ProcessPoolExecutor(min(workers, shards), context) as pool,
+        process_pool(min(workers, shards)) as pool,
         tqdm(total=trajectories, unit="trajectory", smoothing=0) as progress,
     ):
-        try:
-            for done in futures.as_completed([pool.submit(write, i) for i in range(shards)]):
-                progress.update(done.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for done in futures.as_completed([pool.submit(write, i) for i in range(shards)]):
+            progress.update(done.result())
     return [directory / f"shard_{index:05d}.npz" for index in range(shards)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from experiments.harness.files import replacing
 from experiments.models.sources import Source
 
 
@@ -62,15 +63,14 @@ def store(source: Source, states: NDArray[Any], path: pathlib.Path) -> StoredFra
     side = source.render(states[0, :1]).shape[1]
     table = path.with_suffix(".ends.npy")
     if not path.exists():
-        sizes, temporary = [], path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
+        sizes = []
+        # The file's presence says that its table is there, too.
+        with replacing(path) as temporary, temporary.open("wb") as file:
             for trajectory in tqdm(states, desc="frames", unit="trajectory"):
                 for frame in source.render(trajectory):
                     packed = zlib.compress(frame.tobytes())
                     sizes.append(len(packed))
                     file.write(packed)
-        np.save(table, np.cumsum(sizes))
-        # Last: the file's presence says that both are whole.
-        temporary.replace(path)
+            np.save(table, np.cumsum(sizes))
     index = np.arange(states.shape[0] * states.shape[1]).reshape(states.shape[:2])
     return StoredFrames(np.memmap(path, np.uint8, "r"), np.load(table), index, side)

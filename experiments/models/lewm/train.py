@@ -183,7 +183,7 @@ def main(argv: list[str]) -> None:
     states, actions = source.trajectories(values.trajectories, values.seed)
     plans = [read_plans(folder, source.name) for folder in values.plans]
     recorded = {**settings, "content": fingerprint(states, actions, *itertools.chain(*plans))}
-    check_settings(work, recorded, results="training.safetensors", flag="--work")
+    check_settings(work, recorded, results="training*", flag="--work")
     held_out = max(2, len(states) // 20)
     config = Config(
         latent=values.latent,

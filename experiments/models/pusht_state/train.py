@@ -176,7 +176,7 @@ def main(argv: list[str]) -> None:
     # Stages may be changed on the way, what the snapshot's numbers come from may not.
     content = fingerprint(np.asarray(data.states), np.asarray(data.actions))
     settings = {"seed": flags.FLAGS.seed, "trajectories": len(data.states), "content": content}
-    check_settings(work, settings, results="*.safetensors", flag="--work")
+    check_settings(work, settings, results="snapshot*", flag="--work")
     stages = [parse_stage(text, CHUNK) for text in flags.FLAGS.stages]
     widths = tuple(int(width) for width in flags.FLAGS.widths)
     model = train(data, held_out, stages, widths, flags.FLAGS.seed, work)

@@ -24,8 +24,10 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
+from experiments.harness.files import replacing
 from experiments.harness.flags import refuse_arguments
 from experiments.harness.settings import check_settings, fingerprint
+from experiments.models import snapshots
 from experiments.models.checkpoint import checkpoint_path, rounded
 from experiments.models.load import load_model
 from experiments.models.plans import read_plans
@@ -34,8 +36,6 @@ from experiments.models.runs import (
     TrainingRun,
     make_optimizer,
     parse_stage,
-    read_arrays,
-    write_arrays,
 )
 from experiments.models.sources import SOURCES, Source
 from experiments.models.sprites import encoder as encoders
@@ -97,8 +97,8 @@ def known_sprites(name: str, source: Source) -> tuple[Scene, Encoder]:
 def learn_scene(source: Source, states: np.ndarray, seed: int, path: pathlib.Path) -> Scene:
     """Sprites, from frames of random moments."""
     like = blank(Config(source.kinds)).scene
-    if path.exists():
-        return read_arrays(path, like)
+    if snapshots.exists(path):
+        return snapshots.restore(path, like)
     rng = np.random.default_rng(seed)
     flat = states.reshape(-1, states.shape[-1])
     frames = source.render(flat[rng.choice(len(flat), DISCOVERY_FRAMES, replace=False)])
@@ -108,15 +108,15 @@ def learn_scene(source: Source, states: np.ndarray, seed: int, path: pathlib.Pat
         jax.random.key(seed),
         lambda stage, error: print(f"sprites: {stage}: error {error:.6f}", flush=True),
     )
-    write_arrays(path, found.scene)
+    snapshots.save(path, found.scene)
     return found.scene
 
 
 def learn_encoder(scene: Scene, updates: int, seed: int, path: pathlib.Path) -> Encoder:
     """The first guess, from the scene's own renderings."""
     encoder: Any = Encoder.random(jax.random.key(seed), scene)
-    if path.exists():
-        return read_arrays(path, encoder)
+    if snapshots.exists(path):
+        return snapshots.restore(path, encoder)
     optimizer = encoders.make_optimizer(1.5e-3, updates)
     state = optimizer.init(encoder)
     key = jax.random.key(seed + 1)
@@ -127,7 +127,7 @@ def learn_encoder(scene: Scene, updates: int, seed: int, path: pathlib.Path) -> 
             )
             bar.update(encoders.CHUNK)
             bar.set_postfix(loss=f"{float(loss):.4f}")
-    write_arrays(path, encoder)
+    snapshots.save(path, encoder)
     return encoder
 
 
@@ -143,8 +143,8 @@ def learn_appearance(
     if sprites_of:
         scene, encoder = known_sprites(sprites_of, source)
     else:
-        scene = learn_scene(source, states, seed, work / "scene.safetensors")
-        encoder = learn_encoder(scene, updates, seed, work / "encoder.safetensors")
+        scene = learn_scene(source, states, seed, work / "scene")
+        encoder = learn_encoder(scene, updates, seed, work / "encoder")
     return scene, rounded(encoder)
 
 
@@ -168,8 +168,8 @@ def encode_all(
                     found = np.asarray(encode(model, flat, batch=batch))
                     rows.append(found.reshape(*frames.shape[:2], -1))
                     bar.update(len(flat))
-                np.save(path.with_suffix(".tmp.npy"), np.concatenate(rows))
-                path.with_suffix(".tmp.npy").replace(path)
+                with replacing(path) as temporary:
+                    np.save(temporary, np.concatenate(rows))
             parts.append(np.load(path))
             if len(parts[-1]) != len(part):
                 raise ValueError(f"{path} holds {len(parts[-1])} of {len(part)} trajectories")
@@ -253,7 +253,7 @@ def main(argv: list[str]) -> None:
     states, actions = source.trajectories(values.trajectories, values.seed)
     settings = {name: values[name].value for name in names}
     settings["content"] = fingerprint(states, actions)
-    check_settings(work, settings, results="*.safetensors", flag="--work")
+    check_settings(work, settings, results="scene*", flag="--work")
     stages = tuple(parse_stage(text, training.CHUNK) for text in values.stages)
     held_out = max(4, len(states) // 20)
 
