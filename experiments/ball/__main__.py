@@ -15,7 +15,7 @@ from absl import app, flags
 from experiments.ball import pictures
 from experiments.ball.planners import planners
 from experiments.environments import ball
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.planning import table, tasks
 from experiments.planning.runner import Setting
 
@@ -33,7 +33,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
-    refuse_arguments(argv)
+    begin(argv)
     chosen = [TASKS[name] for name in flags.FLAGS.environment]
     values = flags.FLAGS
     table.run(

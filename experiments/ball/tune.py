@@ -13,7 +13,7 @@ from absl import app, flags
 
 from experiments.ball.planners import candidates
 from experiments.environments import ball
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.planning import tasks, tuning
 from experiments.planning.runner import Setting
 
@@ -26,7 +26,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
-    refuse_arguments(argv)
+    begin(argv)
     tried = {
         name: {str(i): planner for i, planner in enumerate(every)}
         for name, every in candidates().items()

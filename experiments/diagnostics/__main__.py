@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import grasp_jax
 from experiments.harness import plots
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.mazes import planners as maze_planners
 from experiments.models.sources import SOURCES
 from experiments.models.sprites.model import VisualModel
@@ -197,7 +197,7 @@ def _grasp(task: Task) -> Any:
 
 def main(argv: list[str]) -> None:
     """Measures, draws, writes."""
-    refuse_arguments(argv)
+    begin(argv)
     task = tasks.TASKS[flags.FLAGS.environment]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     folder.mkdir(parents=True, exist_ok=True)

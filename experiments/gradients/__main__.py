@@ -22,7 +22,7 @@ from absl import app, flags
 from experiments.gradients import brittleness
 from experiments.gradients.brittleness import FULL, STOPPED, Case, Descent
 from experiments.harness import plots
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.settings import check_settings, fingerprint
 from experiments.harness.tables import wilson_interval
@@ -233,7 +233,7 @@ def draw(rows: list[Record], descent: Descent, title: str, path: pathlib.Path) -
 
 def main(argv: list[str]) -> None:
     """Measures, prints, draws, writes."""
-    refuse_arguments(argv)
+    begin(argv)
     values = flags.FLAGS
     task, model = tasks.TASKS[values.environment], load_model(values.checkpoint)
     if not isinstance(model, SmallLeWM) or model.history == 1:

@@ -13,7 +13,7 @@ plots and a GIF, as `experiments.pusht` does. It resumes after a kill.
 
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.mazes.planners import extra, planners
 from experiments.planning import table, tasks
 
@@ -26,7 +26,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
-    refuse_arguments(argv)
+    begin(argv)
     values = flags.FLAGS
     task = tasks.TASKS[values.environment]
     checkpoint = values.checkpoint or task.checkpoint

@@ -8,7 +8,7 @@ What is planned and kept: `experiments.planning.collect`.
 
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.mazes.planners import planners
 from experiments.planning import collect, tasks
 
@@ -21,7 +21,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, executes, writes."""
-    refuse_arguments(argv)
+    begin(argv)
     task = tasks.TASKS[flags.FLAGS.environment]
     collect.run(task, planners(task.checkpoint))
 

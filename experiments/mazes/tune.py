@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.mazes.planners import SMOOTH, STACKED, grasp, sampled_grasp, sync_only
 from experiments.planning import tasks, tuning
 from experiments.planning.runner import Setting
@@ -154,7 +154,7 @@ def baselines() -> dict[str, Any]:
 
 def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
-    refuse_arguments(argv)
+    begin(argv)
     task = tasks.TASKS[flags.FLAGS.environment]
     folder = pathlib.Path(flags.FLAGS.output or f"experiments/results/{task.name}_pixels")
     setting = Setting(task, flags.FLAGS.checkpoint or task.checkpoint)

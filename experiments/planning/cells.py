@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from experiments.harness.log import Record, ResultLog
@@ -54,18 +54,20 @@ class Cell:
         return self.horizons[index], goal
 
 
-def together(cells: list[Cell]) -> list[Cell]:
-    """One cell for all horizons of a planner, which compiles once: for short runs."""
-    found = [cell for cell in cells if cell.planner is None]
-    kinds = dict.fromkeys((cell.name, cell.setting) for cell in cells if cell.planner is not None)
-    for kind in kinds:
-        mine = (c for c in cells if (c.name, c.setting) == kind)
-        parts = sorted(mine, key=lambda c: c.horizon)
-        horizons = tuple(c.horizon for c in parts)
+def together(cells: list[Cell], chunk: int) -> list[Cell]:
+    """One cell for all horizons of a planner, which compiles once: for short runs.
+
+    Args:
+      cells: Any.
+      chunk: Goals planned side by side; fewer show results sooner.
+    """
+    found = []
+    for kind in dict.fromkeys((cell.name, cell.setting) for cell in cells):
+        parts = [c for c in cells if (c.name, c.setting) == kind]
+        parts.sort(key=lambda c: c.horizon)
+        horizons = tuple(c.horizon for c in parts) if len(parts) > 1 else ()
         todo = tuple(k * c.goals + i for k, c in enumerate(parts) for i in c.todo)
-        found.append(
-            dataclasses.replace(parts[-1], todo=todo, horizons=horizons if len(parts) > 1 else ())
-        )
+        found.append(dataclasses.replace(parts[-1], todo=todo, horizons=horizons, chunk=chunk))
     return found
 
 
@@ -117,6 +119,7 @@ def run_cells(
     title: str,
     compile_fast: bool = False,
     first_core: int = 0,
+    look: Callable[[list[Record]], None] | None = None,
 ) -> None:
     """Runs the cells on worker processes, and shows progress; each result is logged at once.
 
@@ -128,13 +131,17 @@ def run_cells(
       title: Beside the progress.
       compile_fast: See `run_tasks`.
       first_core: See `run_tasks`.
+      look: Is shown each batch of records, once it is logged.
     """
-    tasks = sorted(cells, key=cost_order)
+    # A short run begins with the table's first planner, so that something can be seen soon.
+    tasks = sorted(cells, key=lambda c: c.planner is None if compile_fast else cost_order(c))
     with progress(sum(len(cell.todo) for cell in tasks), title) as bar:
         for records in run_tasks(work, tasks, workers, compile_fast, first_core):
             for record in records:
                 log.append(record)
             bar(len(records), _latest(records))
+            if look is not None:
+                look(records)
 
 
 def _latest(records: list[Record]) -> str:

@@ -24,6 +24,8 @@ from experiments.harness.log import FLOOR, Record
 from experiments.planning.cells import Cell
 from experiments.planning.searches import padded, run_searches
 from experiments.planning.tasks import STATE, Task
+from grasp_jax.problem import make_problem
+from grasp_jax.rollout import trajectory
 
 KEY_FIELDS = ("environment", "mode", "planner", "horizon", "goal")
 OPEN_LOOP, CLOSED_LOOP = "open_loop", "closed_loop"
@@ -134,25 +136,17 @@ def _steps(cell: Cell, horizon: int) -> int:
     return horizon // cell.setting.model.frameskip
 
 
-def begin_search(cell: Cell, numbers: np.ndarray, actions: Any = None) -> grasp_jax.Search:
-    """A fresh search for some entries of a cell's `todo`.
-
-    Args:
-      cell: Says which goals, and how.
-      numbers: `[n]`.
-      actions: The starting guess, `[n, T, P]`; zeros by default.
-    """
+def begin_search(cell: Cell, numbers: np.ndarray) -> grasp_jax.Search:
+    """A fresh search for entries `[n]` of a cell's `todo`, from zero actions."""
     model, rows = cell.setting.model, _rows(cell, numbers)
-    if actions is None:
-        actions = jnp.zeros((_steps(cell, cell.horizon), model.action_size))
     lengths = np.array([_steps(cell, cell.job(number)[0]) for number in numbers])
     return grasp_jax.start_batch(
         model,
         rows.start,
         rows.goal,
-        jnp.asarray(actions, jnp.float32),
+        jnp.zeros((_steps(cell, cell.horizon), model.action_size), jnp.float32),
         _keys(cell, numbers),
-        planner=cell.planner or grasp_jax.GD(0.0, iterations=1),
+        planner=cell.planner,
         bounds=model.bounds,
         objective=model.objective,
         context=rows.context,
@@ -223,23 +217,51 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
 
 def _fixed_actions(cell: Cell) -> list[Record]:
     """The zero-action floor, or the ceiling: the recorded actions that reached the goals."""
-    model = cell.setting.model
-    goals = goals_of(cell.setting.task, cell.goals, cell.horizon, cell.seed, cell.split)
-    todo = np.asarray(cell.todo)
-    recorded = 0 * goals.actions[todo] if cell.name == FLOOR else goals.actions[todo]
-    actions = np.asarray(model.from_environment(recorded), np.float32)
-    plans = grasp_jax.read(begin_search(cell, todo, actions))
-    final = np.asarray(plans.states[:, -1])
+    setting, index = cell.setting, np.asarray(cell.todo)
+    recorded = []
+    for horizon, goal in map(cell.job, cell.todo):
+        goals = goals_of(setting.task, cell.goals, horizon, cell.seed, cell.split)
+        recorded.append(setting.model.from_environment(goals.actions[goal]))
+    lengths = np.array([len(actions) for actions in recorded])
+    plans = np.zeros((len(recorded), max(lengths), setting.model.action_size), np.float32)
+    if cell.name != FLOOR:
+        for plan, actions in zip(plans, recorded, strict=True):
+            plan[: len(actions)] = actions
+    rows = _rows(cell, index)
+    states, costs = _roll(setting.model, rows, plans, lengths)
     return [
         {
-            **_identity(cell, int(goal)),
-            **_execute(cell, int(goal), actions[row], final[row]),
-            "cost": float(plans.cost[row]),
-            "model_forward": float(_steps(cell, cell.horizon)),
+            **_identity(cell, number),
+            **_execute(cell, number, plans[row, :length], np.asarray(states[row, length])),
+            "cost": float(costs[row]),
+            "model_forward": float(length),
             "model_backward": 0.0,
         }
-        for row, goal in enumerate(todo)
+        for row, (number, length) in enumerate(zip(cell.todo, lengths, strict=True))
     ]
+
+
+@eqx.filter_jit
+def _roll(
+    model: Any, rows: Encoded, actions: np.ndarray, lengths: np.ndarray
+) -> tuple[jax.Array, jax.Array]:
+    """States `[n, T + 1, L]` that the model expects of actions `[n, T, P]`, and costs `[n]`."""
+
+    def one(row: Encoded, actions: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
+        problem = make_problem(
+            dynamics=model,
+            state=row.start,
+            goal=row.goal,
+            actions=actions,
+            bounds=model.bounds,
+            objective=model.objective,
+            context=row.context,
+            length=length,
+        )
+        states = trajectory(problem, problem.actions)
+        return states, problem.cost(states[1:], problem.actions)
+
+    return jax.vmap(one)(rows, jnp.asarray(actions), jnp.asarray(lengths))
 
 
 @eqx.filter_jit

@@ -1,6 +1,7 @@
 """What the planning commands share: flags, settings of a folder of results, the run, the report."""
 
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,9 @@ from experiments.planning.tasks import Task
 
 Draw = Callable[[pathlib.Path, Sequence[Setting], list[Record], list[Record]], None]
 """`(folder, settings, records, rows)` draws the pictures."""
+
+_SHORT = 10
+"""Goals planned side by side in short runs."""
 
 _COLUMNS = (
     "environment",
@@ -208,6 +212,9 @@ def _open_log(folder: pathlib.Path) -> ResultLog:
 
 def _plan(table: Table, folder: pathlib.Path, chosen: dict[str, Any], horizons: list[int]) -> None:
     log, values = _open_log(folder), flags.FLAGS
+    # The default's order, which begins with what to see first.
+    order = {name: i for i, name in enumerate(table.default)}
+    chosen = dict(sorted(chosen.items(), key=lambda item: order.get(item[0], len(order))))
     cells = make_cells(
         chosen,
         horizons,
@@ -224,9 +231,22 @@ def _plan(table: Table, folder: pathlib.Path, chosen: dict[str, Any], horizons: 
         print(f"Every result is already in {folder}; delete the folder to plan anew.")
         return
     fast = values.compile_fast
-    cells = together(cells) if fast and table.mode != CLOSED_LOOP else cells
+    cells = together(cells, _SHORT) if fast and table.mode != CLOSED_LOOP else cells
     first_core = values.process * values.workers
-    run_cells(runner.run_cell, cells, log, values.workers, table.title, fast, first_core)
+    look = functools.partial(_show_first, table, folder) if values.pictures else None
+    print(f"{table.title}: compiling and planning; a line for every batch of goals follows.")
+    run_cells(runner.run_cell, cells, log, values.workers, table.title, fast, first_core, look)
+
+
+def _show_first(table: Table, folder: pathlib.Path, records: list[Record]) -> None:
+    """Draws the first plan of a folder, long before all are there."""
+    path = folder / "first_plan.gif"
+    planned = [r for r in records if r.get("actions") and r["planner"] not in (FLOOR, CEILING)]
+    if not path.exists() and planned and table.draw is pictures.draw_all:
+        first = planned[0]
+        mine = [r for r in planned if r["horizon"] == first["horizon"]]
+        pictures.executed_gif(table.settings[0], path, mine, goals=1)
+        print(f"First plan, {first['planner']}, H = {first['horizon']}: {path}", flush=True)
 
 
 def report(

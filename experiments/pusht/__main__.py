@@ -1,11 +1,8 @@
 r"""The main job: plan Push-T through learned world models, score every plan in the simulator.
 
     python -m experiments.pusht                        # a few minutes on 2 cores
-    python -m experiments.pusht --planners=all         # every row of the tables
-    python -m experiments.pusht --observation=state --planners=all --goals=500 --nocompile_fast \
-        --output=experiments/results/pusht_state       # the recorded table: 80 minutes
-    python -m experiments.pusht --observation=pixels --planners=all --horizons=40,60,80 --goals=50 \
-        --nocompile_fast --output=experiments/results/pusht_pixels
+    python -m experiments.pusht --planners=all --horizons=40,50,60,70,80    # every row
+    bash experiments/pusht/reproduce.sh                # the recorded tables: hours
 
 Prints and writes the table of success, planning time and model evaluations for each planner and
 horizon, between the zero-action floor and the ground-truth ceiling; two plots and a GIF. Results
@@ -16,28 +13,29 @@ run) sums up all of them, and a process that died is started again.
 
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.planning import table, tasks
 from experiments.pusht import planners
 
 SHOWN = ("GRASP", "iCEM", "GD-Adam-x8")
+"""Rows of a short run; `--planners=all` runs every row."""
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    table.define_flags((40, 50, 60, 70, 80), goals=10, output="runs/pusht")
+    table.define_flags((40, 60, 80), goals=10, output="runs/pusht")
     flags.DEFINE_enum(
         "observation",
         "both",
         ["state", "pixels", "both"],
         "What the planner sees of start and goal: the simulator's state, or a frame. `both` plans "
-        "from states, then from frames at two horizons.",
+        "from states, then from frames at one horizon.",
     )
 
 
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
-    refuse_arguments(argv)
+    begin(argv)
     values = flags.FLAGS
     if values.observation == "both" and values.checkpoint:
         raise app.UsageError("--checkpoint: pass --observation, too; a model sees one of them.")
@@ -50,9 +48,14 @@ def main(argv: list[str]) -> None:
         if values.planners != ["all"]:
             values.planners = [n for n in values.planners if n in planned[0]]
         if not values["horizons"].present:
-            values.horizons = ["40", "60"]
+            values.horizons = ["40"]
     if values.observation != "state":
         table.run(table.make_table(tasks.PUSHT, *planned, default=SHOWN))
+    print(
+        "Next: --planners=all for every planner, --goals=100 for narrower intervals, "
+        "`python -m experiments.mazes`, `python -m experiments.ball`; experiments/README.md lists "
+        "all studies."
+    )
 
 
 if __name__ == "__main__":

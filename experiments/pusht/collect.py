@@ -8,7 +8,7 @@ What is planned and kept: `experiments.planning.collect`.
 
 from absl import app
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.planning import collect, tasks
 from experiments.pusht import planners
 
@@ -20,7 +20,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, executes, writes."""
-    refuse_arguments(argv)
+    begin(argv)
     collect.run(tasks.PUSHT, planners.of_pixels())
 
 

@@ -11,7 +11,7 @@ import pathlib
 
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.planning import tasks, tuning
 from experiments.planning.runner import Setting
 from experiments.pusht import candidates
@@ -27,7 +27,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Sweeps, prints, writes."""
-    refuse_arguments(argv)
+    begin(argv)
     values = flags.FLAGS
     task, tried = {
         "state": (tasks.PUSHT_STATE, candidates.of_states),

@@ -25,7 +25,7 @@ import jax
 from absl import app, flags
 
 import grasp_jax
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
@@ -185,7 +185,7 @@ def report(folder: pathlib.Path, log: ResultLog) -> None:
 
 def main(argv: list[str]) -> None:
     """Measures, prints, draws."""
-    refuse_arguments(argv)
+    begin(argv, keep_programs=False)
     unknown = [n for n in flags.FLAGS.planners if n not in planners()]
     if unknown:
         raise app.UsageError(f"--planners: no {unknown[0]!r}; there are {', '.join(planners())}.")

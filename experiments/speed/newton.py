@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
@@ -66,7 +66,7 @@ def measure(size: int, horizon: int, repeats: int) -> Record:
 
 def main(argv: list[str]) -> None:
     """Times what the log does not hold yet, prints the table."""
-    refuse_arguments(argv)
+    begin(argv, keep_programs=False)
     use_cores(flags.FLAGS.cores)
     computer = machine()
     log = ResultLog(pathlib.Path(flags.FLAGS.output) / "parallel.jsonl", KEY_FIELDS)

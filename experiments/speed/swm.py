@@ -18,7 +18,7 @@ import pathlib
 
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
@@ -68,7 +68,7 @@ def summary(records: list[Record]) -> list[Record]:
 
 def main(argv: list[str]) -> None:
     """Times what is not recorded yet, and writes the table."""
-    refuse_arguments(argv)
+    begin(argv, keep_programs=False)
     pin(_FLAGS.core)
     their_solvers()
     folder = pathlib.Path(_FLAGS.output)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 import grasp_jax
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
@@ -203,7 +203,7 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, prints, draws."""
-    refuse_arguments(argv)
+    begin(argv, keep_programs=False)
     unknown = [n for n in flags.FLAGS.rows if n not in rows()]
     if unknown:
         raise app.UsageError(f"--rows: no {unknown[0]!r}; there are {', '.join(rows())}.")

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.tables import print_table, wilson_interval, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, MultiStart
@@ -184,7 +184,7 @@ def evaluate(world: Any, policy: Any, data: Recording, seed: int, video: pathlib
 
 def main(argv: list[str]) -> None:
     """Evaluates our planner and the random policy, and writes the table."""
-    refuse_arguments(argv)
+    begin(argv)
     swm, seed = package(), _FLAGS.seed
     given = _FLAGS.checkpoint or LeWM.random(jax.random.key(seed), SMALL)
     model = GraspSolver(given).model

@@ -30,7 +30,7 @@ from experiments.environments.pusht.simulator import (
     success,
 )
 from experiments.harness.files import replacing
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.workers import process_pool
 
 SHARD_SIZE = 500
@@ -198,7 +198,7 @@ def _describe_horizon(states: NDArray[np.float32], horizon: int) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Collects the data set named by the flags and prints its statistics."""
-    refuse_arguments(argv)
+    begin(argv)
     paths = collect(
         Path(flags.FLAGS.output),
         flags.FLAGS.trajectories,

@@ -23,7 +23,7 @@ from absl import app, flags
 from PIL import Image
 from tqdm import tqdm
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.settings import check_settings, fingerprint
 from experiments.models import checkpoint
 from experiments.models.lewm import report, training
@@ -173,7 +173,7 @@ def recipe_of_flags() -> Recipe:
 
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint and its report."""
-    refuse_arguments(argv)
+    begin(argv)
     values = flags.FLAGS
     source, recipe = SOURCES[values.environment], recipe_of_flags()
     name = f"{source.name}_lewm" + "_plans" * bool(values.plans)

@@ -24,7 +24,7 @@ from absl import app, flags
 from jax import Array
 from tqdm import tqdm
 
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.settings import check_settings, fingerprint
 from experiments.models.pusht_state import model as psm
 from experiments.models.pusht_state.features import COG, rotate
@@ -170,7 +170,7 @@ def train(
 
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint, its report and the curve."""
-    refuse_arguments(argv)
+    begin(argv)
     data, held_out = load_data(flags.FLAGS.data)
     work, output = pathlib.Path(flags.FLAGS.work), pathlib.Path(flags.FLAGS.output)
     # Stages may be changed on the way, what the snapshot's numbers come from may not.

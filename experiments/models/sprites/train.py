@@ -25,7 +25,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 from experiments.harness.files import replacing
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.settings import check_settings, fingerprint
 from experiments.models import snapshots
 from experiments.models.checkpoint import checkpoint_path, rounded
@@ -244,7 +244,7 @@ def command_line() -> str:
 
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint and its report."""
-    refuse_arguments(argv)
+    begin(argv)
     values = flags.FLAGS
     source = SOURCES[values.environment]
     work = pathlib.Path(values.work or f"data/{source.name}_pixels")

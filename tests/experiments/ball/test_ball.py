@@ -1,4 +1,3 @@
-import csv
 import json
 
 import jax
@@ -8,11 +7,14 @@ import pytest
 from PIL import Image
 
 import grasp_jax
-from experiments.ball import __main__ as ball_navigation
-from experiments.ball import pictures, runner
+from experiments.ball import pictures
 from experiments.ball.planners import CHOSEN, candidates, planners
 from experiments.environments import ball
-from experiments.harness.log import CEILING
+from experiments.harness.log import CEILING, FLOOR
+from experiments.harness.settings import describe
+from experiments.harness.summary import summarise
+from experiments.planning import cells, runner, tasks
+from experiments.planning.runner import Setting
 
 TRAPPED = np.array([0.1, 0.0], np.float32)
 BEHIND = np.array([0.7, 0.0], np.float32)
@@ -124,36 +126,28 @@ def test_a_lookahead_of_one_step_stays_in_the_trap():
 
 def test_every_planner_has_a_chosen_candidate_and_settings_of_its_own():
     assert set(CHOSEN) == set(candidates()) == set(planners())
-    assert len({runner.settings_of(p) for p in planners().values()}) == len(CHOSEN)
+    assert len({json.dumps(describe(p)) for p in planners().values()}) == len(CHOSEN)
 
 
-def test_the_experiment_writes_everything_and_resumes_after_a_kill(tmp_path, monkeypatch, capsys):
-    quick = {"GRASP": grasp_jax.GD(iterations=3)}
-    monkeypatch.setattr(ball_navigation, "planners", lambda: quick)
-    # Worker processes would import jax anew; the work itself is the same in this process.
-    in_process = lambda work, tasks, workers: (item for task in tasks for item in work(task))  # noqa: E731
-    monkeypatch.setattr(ball_navigation, "run_tasks", in_process)
-    log = tmp_path / "results.jsonl"
-
-    def run() -> list[dict]:
-        ball_navigation.experiment(tmp_path, starts=3, pictures=False)
-        return [json.loads(line) for line in log.read_text().splitlines()]
-
-    first = run()
-    assert len(first) == 2 * 3 * 3
-    lines = log.read_text().splitlines(keepends=True)
-    log.write_text("".join(lines[:-2]) + lines[-2][:20])
-    again = run()
-    keys = ("environment", "planner", "goal", "success", "distance")
-    order = lambda r: tuple(str(r[k]) for k in keys[:3])  # noqa: E731
-    assert [[r[k] for k in keys] for r in sorted(again, key=order)] == [
-        [r[k] for k in keys] for r in sorted(first, key=order)
-    ]
-    assert len(run()) == len(first) and "already" in capsys.readouterr().out
-    with (tmp_path / "summary.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [r["goals"] for r in rows] == ["3"] * 6
-    assert all(r["success"] == "1.0" for r in rows if r["planner"] == CEILING)
+def test_both_maps_are_planned_scored_and_drawn(tmp_path):
+    settings = tuple(Setting(task, task.checkpoint) for task in tasks.BALL)
+    chosen = {FLOOR: None, CEILING: None, "GRASP": grasp_jax.GD(0.1, iterations=40)}
+    todo = cells.make_cells(chosen, [ball.HORIZON], 3, 0, checks=1, settings=settings)
+    records = [r for c in todo for rows in runner.run_cell(c) for r in rows]
+    rows = {(r["environment"], r["planner"]): r for r in summarise(records)}
+    assert len(rows) == 6 and all(r["goals"] == 3 for r in rows.values())
+    assert all(rows[task.name, CEILING]["success"] == 1 for task in tasks.BALL)
+    for record in records:
+        if record["planner"] == "GRASP":
+            effort = record["evaluations_to_success"]
+            total = record["model_forward"] + record["model_backward"]
+            assert record["success"] == (effort is not None)
+            assert effort is None or 0 < effort <= total
+    found = pictures.effort_curves([r for r in records if r["environment"] == "ball_u_trap"])
+    assert set(found) == {"GRASP"}
+    pictures.success_bars(list(rows.values()), tmp_path / "success.png")
+    pictures.plans_on_maps(records, tmp_path / "plans.png")
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("success.png", "plans.png"))
 
 
 def test_the_film_shows_the_population_and_then_the_syncs(tmp_path):

@@ -1,9 +1,14 @@
-"""Settings beside results: fingerprints, sweeps."""
+"""Settings beside results: fingerprints, tuning, names of other versions."""
+
+import json
+import pathlib
 
 import numpy as np
 import pytest
 from absl import app
 
+import grasp_jax
+from experiments.harness import settings
 from experiments.harness.settings import check_settings, describe, fingerprint, in_use
 from experiments.planning import tuning
 from grasp_jax import GD, GRASP
@@ -46,3 +51,37 @@ def test_families_and_settings_are_chosen_by_name():
     assert set(chosen) == {"GD: fast", "GRASP: plain, short"}
     with pytest.raises(app.UsageError, match="no 'CEM'; there are GD, GRASP"):
         tuning.choose(candidates, ["CEM"])
+
+
+def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None:
+    described = {"seed": 0, "checks": 10, "planners": {"GD": describe(grasp_jax.GD(0.1))}}
+    check_settings(tmp_path, described)
+    check_settings(tmp_path, {**described, "planners": {"CEM": describe(grasp_jax.CEM())}})
+    # A field that is new since the results were recorded, and off.
+    path = tmp_path / "settings.json"
+    held = json.loads(path.read_text())
+    del held["planners"]["GD"]["noise"]
+    path.write_text(json.dumps(held))
+    with pytest.raises(ValueError, match="GD with other settings"):
+        check_settings(tmp_path, described)
+    held["planners"]["GD"] = {**described["planners"]["GD"], "start_noise": None}
+    path.write_text(json.dumps(held))
+    check_settings(tmp_path, described)
+    with pytest.raises(ValueError, match="GD with other settings"):
+        check_settings(tmp_path, {**described, "planners": {"GD": describe(grasp_jax.GD(0.2))}})
+    with pytest.raises(ValueError, match="seed=0, this run has seed=1"):
+        check_settings(tmp_path, {**described, "seed": 1})
+    data = tmp_path / "data"
+    check_settings(data, {"trajectories": 10})
+    check_settings(data, {"trajectories": 10})
+    with pytest.raises(ValueError, match="trajectories=10, this run has trajectories=20"):
+        check_settings(data, {"trajectories": 20})
+
+
+def test_recorded_settings_in_old_names_are_the_same_settings(monkeypatch):
+    renamed = {"recompute": "remat", "CEM.samples": "num_samples", "Correlated": "AR1"}
+    monkeypatch.setattr(settings, "RENAMED", renamed)
+    old = {"kind": "CEM", "samples": 3, "noise": {"kind": "Correlated", "recompute": True}}
+    new = {"kind": "CEM", "num_samples": 3, "noise": {"kind": "AR1", "remat": True}}
+    assert in_use(old) == in_use(new) == new
+    assert in_use({"kind": "Other", "samples": 3}) == {"kind": "Other", "samples": 3}

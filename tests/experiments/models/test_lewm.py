@@ -252,7 +252,7 @@ def test_a_checkpoint_is_loaded_again_and_bad_ones_are_refused(tmp_path: pathlib
     for a, b in zip(jax.tree.leaves(model), jax.tree.leaves(loaded), strict=True):
         assert b.dtype == jnp.float32
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
-    with pytest.raises(FileNotFoundError, match="no visual model at"):
+    with pytest.raises(FileNotFoundError, match="no model at"):
         load_model("nothing_lewm")
     arrays = load_file(path)
     save_file(arrays, tmp_path / "bare.safetensors")

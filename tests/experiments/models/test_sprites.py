@@ -238,7 +238,7 @@ def test_a_model_survives_saving(tmp_path: pathlib.Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, loaded, expected)
     stored = {k: v.dtype == np.float16 for k, v in load_file(path).items()}
     assert stored == {k: k.startswith("encoder.") for k in stored} and any(stored.values())
-    with pytest.raises(FileNotFoundError, match="no visual model at"):
+    with pytest.raises(FileNotFoundError, match="no model at"):
         load_model(tmp_path / "other.safetensors")
     save_file(load_file(path), tmp_path / "bare.safetensors")
     with pytest.raises(ValueError, match="no config among its metadata"):

@@ -42,7 +42,7 @@ def test_recorded_actions_reach_the_goal_and_the_model_agrees(setting: runner.Se
 
 @pytest.mark.parametrize("setting", [WALL, MAZE], ids=["wall", "pointmaze"])
 def test_frames_are_encoded_to_where_things_are(setting: runner.Setting) -> None:
-    model, task = runner.model_of(setting.checkpoint), setting.task
+    model, task = setting.model, setting.task
     goals = runner.goals_of(task, 10, 20, 0, "tune")
     latents = jnp.asarray(runner.encode_states(model, task, goals.goal))
     measured = np.asarray(model.measure(latents))
@@ -55,7 +55,7 @@ def test_a_goal_has_the_same_plan_in_any_chunk_and_padded_to_a_longer_horizon() 
     whole = run(cell("tiny", TINY, 10, 3, WALL))
     parts = run(dataclasses.replace(cell("tiny", TINY, 10, 3, WALL), todo=(1, 2), chunk=1))
     both = [cell("tiny", TINY, h, 3, WALL) for h in (10, 20)]
-    padded = run(cells.together(both)[0])
+    padded = run(cells.together(both, chunk=6)[0])
     assert [(r["horizon"], r["goal"]) for r in padded] == [
         (h, g) for h in (10, 20) for g in range(3)
     ]
@@ -79,10 +79,7 @@ def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
 
     def missing(log: ResultLog) -> list[Cell]:
         found = {FLOOR: None, "GRASP": TINY}
-        mode = {"mode": runner.OPEN_LOOP}
-        return cells.make_cells(
-            found, [10], 2, 0, log, "tune", checks=2, setting=WALL, identity=mode
-        )
+        return cells.make_cells(found, [10], 2, 0, log, "tune", checks=2, settings=(WALL,))
 
     cells.run_cells(runner.run_cell, missing(log), log, 1, "test", compile_fast=True)
     lines = log.path.read_text().splitlines(keepends=True)
@@ -94,7 +91,7 @@ def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
     assert not missing(resumed)
     rows = summary.summarise(resumed.records)
     assert {row["planner"]: row["goals"] for row in rows} == {FLOOR: 2, "GRASP": 2}
-    pictures.draw_all(tasks.WALL, "wall_pixels", tmp_path, resumed.records, rows)
+    pictures.draw_all(tmp_path, (WALL,), resumed.records, rows)
     for name in ("success_against_horizon.png", "success_against_time.png", "executed_plans.gif"):
         assert (tmp_path / name).stat().st_size > 1000
 
@@ -108,7 +105,7 @@ def test_plans_are_executed_from_their_past_and_a_killed_collection_goes_on(
         first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
         assert set(first) == {"plans_000000.npz", "plans_000002.npz"}
         (tmp_path / "plans_000002.npz").unlink()
-        (tmp_path / "plans_000002.tmp").write_bytes(first["plans_000002.npz"][:100])
+        (tmp_path / ".plans_000002.1.tmp.npz").write_bytes(first["plans_000002.npz"][:100])
         collect.collect(planned, tmp_path, bar)
     with pytest.raises(FileNotFoundError, match=r"holds plans, but no settings\.json"):
         plans.read_plans(tmp_path, "wall")

@@ -3,68 +3,45 @@
 import csv
 import dataclasses
 import json
-import os
 import pathlib
 import types
-from collections.abc import Iterator
 
-import jax
 import numpy as np
 import pytest
 
 import grasp_jax
 from experiments.harness import summary
 from experiments.harness.log import CEILING, FLOOR, ResultLog
-from experiments.harness.settings import check_settings, describe
-from experiments.harness.workers import run_tasks
-from experiments.planning import cells, pusht_pictures, pusht_runner, sweeps
+from experiments.harness.settings import describe
+from experiments.planning import cells, pictures, runner, table, tasks
 from experiments.planning.cells import Cell
-from experiments.planning.pusht_runner import KEY_FIELDS
+from experiments.planning.runner import KEY_FIELDS, Setting
 from experiments.pusht import planners
 
+STATES = Setting(tasks.PUSHT_STATE, tasks.PUSHT_STATE.checkpoint)
 TINY = grasp_jax.GD(0.1, iterations=4, start_noise=0.1)
 
 
+def cell(name: str, planner: object, horizon: int, goals: int, **more: object) -> Cell:
+    options = {"todo": tuple(range(goals)), "seed": 0, "split": "tune", "setting": STATES}
+    return Cell(name, planner, horizon, goals, **{**options, **more})
+
+
 def run(cell: Cell) -> list[dict]:
-    return [record for records in pusht_runner.run_cell(cell) for record in records]
-
-
-def squares(number: int) -> Iterator[int]:
-    if number < 0:
-        raise ValueError("negative numbers have no place here")
-    yield number * number
-    yield number * number + 1
-
-
-def test_workers_yield_every_item_of_every_task() -> None:
-    assert sorted(run_tasks(squares, [1, 2, 5], workers=2)) == [1, 2, 4, 5, 25, 26]
-
-
-def test_a_failing_task_raises_with_its_traceback() -> None:
-    with pytest.raises(RuntimeError, match="negative numbers have no place here"):
-        list(run_tasks(squares, [-1], workers=1))
-
-
-def test_beside_an_accelerator_tasks_run_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    # A worker could not even receive this function.
-    assert list(run_tasks(lambda n: [n, os.getpid()], [1, 2], workers=2)) == [
-        1, os.getpid(), 2, os.getpid()
-    ]  # fmt: skip
+    return [record for records in runner.run_cell(cell) for record in records]
 
 
 def test_floor_fails_and_ceiling_succeeds() -> None:
-    goals = tuple(range(20))
-    floor = run(Cell(FLOOR, None, 60, 20, goals, 0, "report"))
-    ceiling = run(Cell(CEILING, None, 60, 20, goals, 0, "report"))
+    floor = run(cell(FLOOR, None, 60, 20, split="report"))
+    ceiling = run(cell(CEILING, None, 60, 20, split="report"))
     assert sum(r["success"] for r in floor) <= 2
     assert sum(r["success"] for r in ceiling) == 20
     assert sum(r["predicted_success"] for r in ceiling) >= 17
 
 
 def test_a_goal_has_the_same_plan_in_any_chunk_and_after_a_resume() -> None:
-    whole = run(Cell("tiny", TINY, 40, 3, (0, 1, 2), 0, "tune", checks=2, chunk=3))
-    parts = run(Cell("tiny", TINY, 40, 3, (1, 2), 0, "tune", checks=2, chunk=1))
+    whole = run(cell("tiny", TINY, 40, 3, checks=2, chunk=3))
+    parts = run(cell("tiny", TINY, 40, 3, todo=(1, 2), checks=2, chunk=1))
     for a, b in zip(whole[1:], parts, strict=True):
         assert a["goal"] == b["goal"]
         np.testing.assert_allclose(a["actions"], b["actions"], atol=2e-3)
@@ -73,11 +50,14 @@ def test_a_goal_has_the_same_plan_in_any_chunk_and_after_a_resume() -> None:
 
 
 def test_horizons_share_one_program_and_keep_their_plans() -> None:
-    parts = [Cell("tiny", TINY, h, 2, todo, 0, "tune", 2) for h, todo in ((50, (1,)), (40, (0, 1)))]
+    todo = {50: (1,), 40: (0, 1)}
+    parts = [cell("tiny", TINY, h, 2, todo=goals, checks=2) for h, goals in todo.items()]
     alone = run(parts[1])
-    floor = Cell(FLOOR, None, 40, 2, (0,), 0, "tune")
-    first, mixed = cells.together([*parts, floor])
-    assert first == floor
+    floors = [cell(FLOOR, None, h, 2) for h in todo]
+    mixed, floor = cells.together([*parts, *floors], chunk=3)
+    assert [(r["horizon"], r["goal"]) for r in run(floor)] == [(40, 0), (40, 1), (50, 0), (50, 1)]
+    apart = [r for f in reversed(floors) for r in run(f)]
+    np.testing.assert_allclose([r["cost"] for r in run(floor)], [r["cost"] for r in apart])
     records = run(mixed)
     assert [(r["horizon"], r["goal"]) for r in records] == [(40, 0), (40, 1), (50, 1)]
     assert [len(r["actions"]) for r in records] == [8, 8, 10]
@@ -87,64 +67,37 @@ def test_horizons_share_one_program_and_keep_their_plans() -> None:
 
 
 def test_a_time_budget_stops_the_search_early() -> None:
-    cell = Cell("tiny", TINY, 40, 1, (0,), 0, "tune", checks=4)
-    free, short = run(cell), run(dataclasses.replace(cell, time_budget=1e-9))
+    whole = cell("tiny", TINY, 40, 1, checks=4)
+    free, short = run(whole), run(dataclasses.replace(whole, time_budget=1e-9))
     assert short[0]["model_forward"] == free[0]["model_forward"] / 4
 
 
 def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
     chosen = {FLOOR: None, "tiny": TINY}
     log = ResultLog(tmp_path / "results.jsonl", KEY_FIELDS)
-    todo = cells.make_cells(chosen, [40], 2, seed=0, log=log, checks=2)
-    cells.run_cells(pusht_runner.run_cell, todo, log, workers=1, title="test", compile_fast=True)
+    todo = cells.make_cells(chosen, [40], 2, seed=0, log=log, checks=2, settings=(STATES,))
+    cells.run_cells(runner.run_cell, todo, log, workers=1, title="test", compile_fast=True)
     lines = log.path.read_text().splitlines(keepends=True)
     assert len(lines) == 4
     log.path.write_text("".join(lines[:-1]) + lines[-1][:25])
 
     resumed = ResultLog(log.path, KEY_FIELDS)
-    todo = cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
+    todo = cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2, settings=(STATES,))
     assert [cell.todo for cell in todo] == [(1,)]
-    cells.run_cells(
-        pusht_runner.run_cell, todo, resumed, workers=1, title="test", compile_fast=True
-    )
-    assert not cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2)
+    cells.run_cells(runner.run_cell, todo, resumed, workers=1, title="test", compile_fast=True)
+    assert not cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2, settings=(STATES,))
 
     rows = summary.summarise(resumed.records)
     assert {row["planner"]: row["goals"] for row in rows} == {FLOOR: 2, "tiny": 2}
-    pusht_pictures.draw_all(tmp_path, resumed.records, rows)
+    pictures.draw_all(tmp_path, (STATES,), resumed.records, rows)
     for name in ("success_against_horizon.png", "success_against_time.png", "executed_plans.gif"):
         assert (tmp_path / name).stat().st_size > 1000
-
-
-def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None:
-    settings = {"seed": 0, "checks": 10, "planners": {"GD": describe(grasp_jax.GD(0.1))}}
-    check_settings(tmp_path, settings)
-    check_settings(tmp_path, {**settings, "planners": {"CEM": describe(grasp_jax.CEM())}})
-    # A field that is new since the results were recorded, and off.
-    path = tmp_path / "settings.json"
-    held = json.loads(path.read_text())
-    del held["planners"]["GD"]["noise"]
-    path.write_text(json.dumps(held))
-    with pytest.raises(ValueError, match="GD with other settings"):
-        check_settings(tmp_path, settings)
-    held["planners"]["GD"] = {**settings["planners"]["GD"], "start_noise": None}
-    path.write_text(json.dumps(held))
-    check_settings(tmp_path, settings)
-    with pytest.raises(ValueError, match="GD with other settings"):
-        check_settings(tmp_path, {**settings, "planners": {"GD": describe(grasp_jax.GD(0.2))}})
-    with pytest.raises(ValueError, match="seed=0, this run has seed=1"):
-        check_settings(tmp_path, {**settings, "seed": 1})
-    data = tmp_path / "data"
-    check_settings(data, {"trajectories": 10})
-    check_settings(data, {"trajectories": 10})
-    with pytest.raises(ValueError, match="trajectories=10, this run has trajectories=20"):
-        check_settings(data, {"trajectories": 20})
 
 
 def test_a_short_run_leaves_the_summary_of_the_long_one(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeps.flags, "FLAGS", types.SimpleNamespace(pictures=False))
+    monkeypatch.setattr(table.flags, "FLAGS", types.SimpleNamespace(pictures=False))
     records = [
         {
             "environment": "pusht",
@@ -159,16 +112,9 @@ def test_a_short_run_leaves_the_summary_of_the_long_one(
         for goal in range(goals)
     ]
     for mode in ("closed_loop", "open_loop"):
-        sweep = sweeps.Sweep(
-            title="",
-            planners={},
-            extra={},
-            work=pusht_runner.run_cell,
-            key_fields=("mode", "planner", "horizon", "goal"),
-            draw=lambda *_: None,
-            identity={"mode": mode},
-        )
-        sweeps.report(sweep, tmp_path, records, ["GD"], [40], 2)
+        setting = dataclasses.replace(STATES, replan_every=1 if mode == "closed_loop" else None)
+        shown = table.Table(title="", settings=(setting,), planners={}, extra={})
+        table.report(shown, tmp_path, records, ["GD"], [40], 2)
         with (tmp_path / "summary.csv").open() as file:
             assert [int(row["goals"]) for row in csv.DictReader(file)] == [5, 3]
 
@@ -196,9 +142,11 @@ def test_processes_share_the_goals_and_a_dead_one_is_started_again(tmp_path: pat
     def process(index: int) -> ResultLog:
         files = sorted(tmp_path.glob("results*.jsonl"))
         log = ResultLog(tmp_path / f"results.{index}.jsonl", KEY_FIELDS, others=files)
-        todo = cells.make_cells(chosen, [40], 5, 0, log, checks=2, share=(index, 2))
-        for cell in todo:
-            for record in run(cell):
+        todo = cells.make_cells(
+            chosen, [40], 5, 0, log, checks=2, share=(index, 2), settings=(STATES,)
+        )
+        for part in todo:
+            for record in run(part):
                 log.append(record)
         return log
 
