@@ -163,18 +163,20 @@ def virtual_states_gif(
     lifted = chain.planners[0].iterations
     key = jax.random.fold_in(jax.random.key(seed), index)
     search = grasp_jax.start(
-        world,
-        jnp.asarray(starts[index]),
-        jnp.asarray(goals[index]),
-        jnp.zeros((ball.HORIZON, 2)),
+        grasp_jax.make_problem(
+            world,
+            jnp.asarray(starts[index]),
+            jnp.asarray(goals[index]),
+            jnp.zeros((ball.HORIZON, 2)),
+            bounds=(-1.0, 1.0),
+        ),
         key,
         planner=chain,
-        bounds=(-1.0, 1.0),
     )
     frames = []
     for iteration in range(lifted + hops + 1):
         best = grasp_jax.read(search)
-        population = search.state.planner.planners[0].planner
+        population = search.state.inner.planners[0].inner
         rollouts = np.asarray(_ROLL_ALL(world, jnp.asarray(starts[index]), population.actions))
         virtual = np.asarray(population.states)
         phase = f"lifted iteration {iteration} of {lifted}"

@@ -8,6 +8,7 @@ that the table does not use; results are in `results/ball_navigation/tuning.csv`
 from typing import Any
 
 from grasp_jax import (
+    AR1,
     CEM,
     GD,
     GRASP,
@@ -15,13 +16,13 @@ from grasp_jax import (
     MPPI,
     Chain,
     Colored,
-    Correlated,
+    Hops,
     LatCo,
     MultiStart,
     ViaPoints,
 )
 
-_SMOOTH = Colored(3.0)
+_SMOOTH = Colored(exponent=3.0)
 
 
 def _population(
@@ -36,32 +37,21 @@ def _population(
             state_rate=state_rate,
             action_rate=action_rate,
             goal_weight=0.0,
-            state_noise=0.0,
-            path=ViaPoints(count=3, scale=scale),
+            state_std=0.0,
+            init_states=ViaPoints(num_points=3, std=scale),
             sync=sync,
             sync_every=lifted,
         ),
-        starts,
+        num_starts=starts,
     )
 
 
-def _syncs(planner: Any, count: int, noise: float = 0.0, shape: Any = _SMOOTH) -> GRASP:
-    """Syncs alone, each from the best plan so far; the lifted variables rest."""
-    return GRASP(
-        iterations=count,
-        state_rate=0.0,
-        action_rate=0.0,
-        goal_weight=0.0,
-        state_noise=0.0,
-        sync=planner,
-        sync_every=1,
-        sync_from_best=True,
-        sync_noise=noise,
-        sync_noise_shape=shape,
-    )
+def _syncs(planner: Any, count: int, noise: float = 0.0, shape: Any = _SMOOTH) -> Hops:
+    """Syncs alone, each from the best plan so far."""
+    return Hops(planner=planner, iterations=count, std=noise, noise=shape)
 
 
-def _hops(count: int, noise: float = 1.0, shape: Any = _SMOOTH) -> GRASP:
+def _hops(count: int, noise: float = 1.0, shape: Any = _SMOOTH) -> Hops:
     """Descent from the best plan under time-correlated noise, again and again."""
     return _syncs(GD(learning_rate=0.1, iterations=10), count, noise, shape)
 
@@ -73,25 +63,40 @@ def _polished(sampler: Any) -> Chain:
 
 def candidates() -> dict[str, list[Any]]:
     """Name in tables to everything tried for it, all of about the same effort."""
-    shapes = (Correlated(0.9), Colored(2.0), Colored(3.0))
+    shapes = (AR1(rho=0.9), Colored(exponent=2.0), Colored(exponent=3.0))
     rates = (0.01, 0.03, 0.1)
     weights = (1.0, 100.0)
     return {
         "CEM": [
-            CEM(100, elites, 18, std=std, min_std=floor)
+            CEM(num_samples=100, num_elites=elites, iterations=18, std=std, min_std=floor)
             for elites in (10, 5)
             for std in (0.5, 1.0, 2.0)
             for floor in (0.0, 0.2)
         ],
         "CEM-correlated": [
-            CEM(100, elites, 18, std=std, min_std=floor, noise=noise)
+            CEM(
+                num_samples=100,
+                num_elites=elites,
+                iterations=18,
+                std=std,
+                min_std=floor,
+                noise=noise,
+            )
             for elites in (10, 5)
             for noise in (shapes[0], shapes[2])
             for std in (1.0, 2.0, 3.0)
             for floor in (0.0, 0.2, 0.5)
         ],
         "iCEM": [
-            ICEM(100, elites, kept, 17, std=std, min_std=floor, noise=noise)
+            ICEM(
+                num_samples=100,
+                num_elites=elites,
+                num_kept=kept,
+                iterations=17,
+                std=std,
+                min_std=floor,
+                noise=noise,
+            )
             for elites, kept in ((10, 5), (5, 3))
             for noise in shapes[1:]
             for std in (1.0, 2.0, 3.0)
@@ -99,31 +104,56 @@ def candidates() -> dict[str, list[Any]]:
         ]
         # The best of those lay at the edge of what was tried.
         + [
-            ICEM(100, 5, 3, 17, std=std, min_std=floor, noise=noise)
+            ICEM(
+                num_samples=100,
+                num_elites=5,
+                num_kept=3,
+                iterations=17,
+                std=std,
+                min_std=floor,
+                noise=noise,
+            )
             for noise in shapes[1:]
             for std, floor in ((3.0, 0.8), (4.0, 0.5), (4.0, 0.8))
         ],
         "MPPI": [
-            MPPI(100, 18, std=std, temperature=temperature, noise=noise)
+            MPPI(num_samples=100, iterations=18, std=std, temperature=temperature, noise=noise)
             for noise in shapes
             for std in (0.3, 0.5, 1.0)
             for temperature in (0.003, 0.01, 0.03, 0.1)
         ],
         "GD": [GD(learning_rate=rate, iterations=900) for rate in (0.003, *rates)],
         "GD-restarts": [
-            MultiStart(GD(rate, steps), starts, start_noise=noise, noise=shape)
+            MultiStart(
+                GD(learning_rate=rate, iterations=steps),
+                num_starts=starts,
+                start_std=noise,
+                noise=shape,
+            )
             for starts, steps in ((16, 56), (44, 20))
             for shape in shapes
             for rate in (0.05, 0.1)
             for noise in (1.0, 1.5, 2.0)
         ],
-        "LatCo": [LatCo(rate, 850, multiplier=weight) for rate in rates for weight in weights]
+        "LatCo": [
+            LatCo(learning_rate=rate, iterations=850, multiplier=weight)
+            for rate in rates
+            for weight in weights
+        ]
         + [
-            MultiStart(LatCo(rate, 85, multiplier=weight, path=ViaPoints(3, 0.5)), 10)
+            MultiStart(
+                LatCo(
+                    learning_rate=rate,
+                    iterations=85,
+                    multiplier=weight,
+                    init_states=ViaPoints(num_points=3, std=0.5),
+                ),
+                num_starts=10,
+            )
             for rate in rates
             for weight in weights
         ],
-        "GRASP-author": [GRASP.author()],
+        "GRASP-author": [GRASP()],
         "GRASP-lifted": [
             _population(36, 16, scale, rate, slow)
             for scale in (0.5, 0.8)
@@ -141,16 +171,54 @@ def candidates() -> dict[str, list[Any]]:
             Chain(_population(12, 10, 0.8), _syncs(_polished(sampler), 1))
             for shape in shapes[1:]
             for sampler in (
-                *(ICEM(100, 10, 5, 11, std=s, min_std=0.2, noise=shape) for s in (1.0, 2.0, 3.0)),
-                *(MPPI(100, 12, 0.5, temperature, shape) for temperature in (0.003, 0.01, 0.03)),
-                *(MPPI(100, 12, 1.0, temperature, shape) for temperature in (0.003, 0.01, 0.03)),
+                *(
+                    ICEM(
+                        num_samples=100,
+                        num_elites=10,
+                        num_kept=5,
+                        iterations=11,
+                        std=s,
+                        min_std=0.2,
+                        noise=shape,
+                    )
+                    for s in (1.0, 2.0, 3.0)
+                ),
+                *(
+                    MPPI(
+                        num_samples=100,
+                        iterations=12,
+                        std=0.5,
+                        temperature=temperature,
+                        noise=shape,
+                    )
+                    for temperature in (0.003, 0.01, 0.03)
+                ),
+                *(
+                    MPPI(
+                        num_samples=100,
+                        iterations=12,
+                        std=1.0,
+                        temperature=temperature,
+                        noise=shape,
+                    )
+                    for temperature in (0.003, 0.01, 0.03)
+                ),
             )
         ]
         + [
             Chain(_population(12, 10, 0.8), _syncs(_polished(sampler), 1))
             for shape in shapes[1:]
             for sampler in (
-                ICEM(100, 5, 3, 11, std=std, min_std=0.5, noise=shape) for std in (2.0, 3.0)
+                ICEM(
+                    num_samples=100,
+                    num_elites=5,
+                    num_kept=3,
+                    iterations=11,
+                    std=std,
+                    min_std=0.5,
+                    noise=shape,
+                )
+                for std in (2.0, 3.0)
             )
         ],
     }

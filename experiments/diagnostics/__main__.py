@@ -161,14 +161,16 @@ def virtual_states(
     signs = np.asarray(model.config.action_signs, np.float32)
     past = model.from_environment(segments.actions[goal : goal + 1, :every] * signs)[0]
     search = grasp_jax.start(
-        model,
-        jnp.asarray(start),
-        jnp.asarray(end),
-        jnp.zeros((segments.states.shape[1] // every, model.action_size)),
+        grasp_jax.make_problem(
+            model,
+            jnp.asarray(start),
+            jnp.asarray(end),
+            jnp.zeros((segments.states.shape[1] // every, model.action_size)),
+            bounds=model.bounds,
+            context=grasp_jax.Context(jnp.asarray(segments.before[goal][None]), jnp.asarray(past)),
+        ),
         jax.random.key(0),
         planner=planner,
-        bounds=model.bounds,
-        context=grasp_jax.Context(jnp.asarray(segments.before[goal][None]), jnp.asarray(past)),
     )
     film = []
     for iteration in range(1, planner.iterations + 1):

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 import grasp_jax
 from experiments.models.lewm.model import SmallLeWM
+from grasp_jax import make_problem
 from grasp_jax.lifted import lifted_gradient, predict
-from grasp_jax.problem import make_problem
 from grasp_jax.rollout import rollout_cost, trajectory
 
 STOPPED, FULL = "stopped", "full"
@@ -97,9 +97,9 @@ def problem_of(model: SmallLeWM, case: Case) -> Any:
         case.start,
         case.goal,
         jnp.zeros_like(case.actions),
-        model.bounds,
-        model.objective,
-        context_of(model, case),
+        bounds=model.bounds,
+        objective=model.objective,
+        context=context_of(model, case),
     )
 
 
@@ -113,28 +113,31 @@ def descend(model: SmallLeWM, cases: Case, keys: Array, how: str, descent: Desce
         state_rate=descent.state_rate,
         action_rate=descent.action_rate,
         goal_weight=descent.goal_weight,
-        state_noise=None,
-        path=grasp_jax.Line(noise=descent.noise),
+        state_std=None,
+        init_states=grasp_jax.StraightLine(std=descent.noise),
         sync=None,
         stop_state_gradient=how == STOPPED,
     )
-    search = grasp_jax.start_batch(
-        model,
-        cases.start,
-        cases.goal,
-        jnp.zeros_like(cases.actions),
+    search = grasp_jax.start(
+        grasp_jax.make_problem(
+            model,
+            cases.start,
+            cases.goal,
+            jnp.zeros_like(cases.actions),
+            bounds=model.bounds,
+            objective=model.objective,
+            context=context_of(model, cases),
+            batched=True,
+        ),
         keys,
         planner=planner,
-        bounds=model.bounds,
-        objective=model.objective,
-        context=context_of(model, cases),
     )
-    looks = [_look(model, cases, search.state.planner)]
+    looks = [_look(model, cases, search.state.inner)]
     for _ in range(descent.looks):
         search = grasp_jax.advance(search, descent.iterations // descent.looks)
-        looks.append(_look(model, cases, search.state.planner))
+        looks.append(_look(model, cases, search.state.inner))
     rollouts, residuals, costs = zip(*looks, strict=True)
-    end = search.state.planner
+    end = search.state.inner
     residual, cost = jnp.stack(residuals, axis=1), jnp.stack(costs, axis=1)
     return Found(end.states, end.actions, rollouts[-1], residual, cost)
 
@@ -145,7 +148,7 @@ def _look(model: SmallLeWM, cases: Case, at: Any) -> tuple[Array, Array, Array]:
 
     def one(case: Case, at: Any) -> tuple[Array, Array, Array]:
         problem = problem_of(model, case)
-        residual = lifted_gradient(problem, at.states, at.actions, 0.0).residual
+        residual = lifted_gradient(problem, at.states, at.actions, 0.0).dynamics_residual
         return trajectory(problem, at.actions), residual, rollout_cost(problem, at.actions)
 
     return jax.vmap(one)(cases, at)

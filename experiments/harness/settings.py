@@ -11,7 +11,39 @@ import numpy as np
 from experiments.harness.files import write_text
 from experiments.harness.log import LOGS
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "Correlated": "AR1",
+    "Line": "StraightLine",
+    "LatCoGN": "LatCoGaussNewton",
+    "Sawtooth": "_Sawtooth",
+    "samples": "num_samples",
+    "elites": "num_elites",
+    "kept": "num_kept",
+    "starts": "num_starts",
+    "exchange_every": "resample_every",
+    "multiplier_rate": "dual_rate",
+    "multiplier_every": "dual_every",
+    "path": "init_states",
+    "restart": "restart_states",
+    "time_chunk": "time_batch_size",
+    "recompute": "remat",
+    "parallel": "parallel_in_time",
+    "state_noise": "state_std",
+    "action_noise": "action_std",
+    "start_noise": "start_std",
+    "sync_noise_shape": "sync_noise",
+    "stacked": "action_block",
+    "correlation": "rho",
+    "GRASP.sync_noise": "sync_std",
+    "Line.noise": "std",
+    "BrownianBridge.scale": "std",
+    "ViaPoints.count": "num_points",
+    "ViaPoints.scale": "std",
+    "Rollout.noise": "std",
+    "Rollout.shape": "noise",
+    "Sawtooth.first": "init_value",
+    "Sawtooth.last": "end_value",
+}
 """Old name to new: of the fields, kinds and functions in descriptions that were recorded before the
 library renamed them. A name that stands for several things is written `Kind.field`."""
 
@@ -75,15 +107,43 @@ def in_use(described: Any) -> Any:
     So neither new fields nor the names in `RENAMED` make recorded settings differ.
     """
     if isinstance(described, dict):
+        if _only_syncs(described):
+            return _hops(described)
         kind = described.get("kind", "")
         return {
-            RENAMED.get(f"{kind}.{k}", RENAMED.get(k, k)): in_use(v)
+            _new_name(kind, k, v): in_use(v)
             for k, v in described.items()
             if v is not None and v is not False
         }
     if isinstance(described, list):
         return [in_use(v) for v in described]
     return RENAMED.get(described, described) if isinstance(described, str) else described
+
+
+def _new_name(kind: str, field: str, value: Any) -> str:
+    # A process keeps the name that a deviation had before.
+    if isinstance(value, dict) and field in ("noise", "sync_noise"):
+        return field
+    return RENAMED.get(f"{kind}.{field}", RENAMED.get(field, field))
+
+
+def _only_syncs(described: dict[str, Any]) -> bool:
+    """Whether it is a GRASP that lifted nothing: what `Hops` is now."""
+    rates = (described.get("state_rate"), described.get("action_rate"))
+    every = described.get("sync_every")
+    return described.get("kind") == "GRASP" and rates == (0.0, 0.0) and every == 1
+
+
+def _hops(described: dict[str, Any]) -> dict[str, Any]:
+    return in_use(
+        {
+            "kind": "Hops",
+            "planner": described["sync"],
+            "iterations": described["iterations"],
+            "std": described.get("sync_noise"),
+            "noise": described["sync_noise_shape"],
+        }
+    )
 
 
 def fingerprint(*parts: np.ndarray | pathlib.Path) -> str:

@@ -30,7 +30,14 @@ def sampled_grasp(
     starts: int = 2, cycles: int = 4, samples: int = 40, iterations: int = 5
 ) -> MultiStart:
     """A maze's GRASP with a small iCEM as its sync."""
-    sync = ICEM(samples, 5, 3, iterations, std=0.3, noise=Colored(2.0, stacked=STACKED))
+    sync = ICEM(
+        num_samples=samples,
+        num_elites=5,
+        num_kept=3,
+        iterations=iterations,
+        std=0.3,
+        noise=Colored(exponent=2.0, action_block=STACKED),
+    )
     full = grasp(starts=starts, cycles=cycles, noise=0.3, sync_noise=None)
     return alter(full, sync=sync)
 
@@ -49,13 +56,24 @@ def planners(checkpoint: str) -> dict[str, Any]:
 def wall() -> dict[str, Any]:
     """Tuned on Wall's sprite model at H = 50."""
     return {
-        "CEM": CEM(100, 10, 15, std=1.0, noise=SMOOTH),
-        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(2.0, stacked=STACKED)),
-        "MPPI": MPPI(100, 15, std=0.5, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(0.03, 200),
-        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 2.0, SMOOTH),
-        "LatCo": LatCo(0.2, 400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.3, 30)),
+        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=1.0, noise=SMOOTH),
+        "iCEM": ICEM(
+            num_samples=100,
+            num_elites=10,
+            num_kept=5,
+            iterations=15,
+            std=0.5,
+            noise=Colored(exponent=2.0, action_block=STACKED),
+        ),
+        "MPPI": MPPI(num_samples=100, iterations=15, std=0.5, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(learning_rate=0.03, iterations=200),
+        "GD-Adam-x8": MultiStart(
+            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=2.0, noise=SMOOTH
+        ),
+        "LatCo": LatCo(learning_rate=0.2, iterations=400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(
+            GRASP(), iterations=300, sync=GD(learning_rate=0.3, iterations=30)
+        ),
         "GRASP": grasp(starts=32, cycles=3, sync_steps=10, exchange=1),
     }
 
@@ -63,13 +81,24 @@ def wall() -> dict[str, Any]:
 def wall_lewm() -> dict[str, Any]:
     """Tuned on Wall's LeWM that was trained on executed plans, at H = 50."""
     return {
-        "CEM": CEM(100, 10, 15, std=0.5, noise=SMOOTH),
-        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(1.0, stacked=STACKED)),
-        "MPPI": MPPI(100, 15, std=0.5, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(0.1, 200),
-        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.5, SMOOTH),
-        "LatCo": LatCo(0.2, 400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.1, 30)),
+        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=0.5, noise=SMOOTH),
+        "iCEM": ICEM(
+            num_samples=100,
+            num_elites=10,
+            num_kept=5,
+            iterations=15,
+            std=0.5,
+            noise=Colored(exponent=1.0, action_block=STACKED),
+        ),
+        "MPPI": MPPI(num_samples=100, iterations=15, std=0.5, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(learning_rate=0.1, iterations=200),
+        "GD-Adam-x8": MultiStart(
+            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=0.5, noise=SMOOTH
+        ),
+        "LatCo": LatCo(learning_rate=0.2, iterations=400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(
+            GRASP(), iterations=300, sync=GD(learning_rate=0.1, iterations=30)
+        ),
         "GRASP": grasp(noise=0.3, exchange=1),
     }
 
@@ -77,13 +106,24 @@ def wall_lewm() -> dict[str, Any]:
 def pointmaze() -> dict[str, Any]:
     """Tuned on PointMaze's sprite model at H = 50."""
     return {
-        "CEM": CEM(100, 10, 15, std=1.0),
-        "iCEM": ICEM(100, 10, 5, 15, std=0.5, noise=Colored(2.0, stacked=STACKED)),
-        "MPPI": MPPI(100, 15, std=1.0, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(0.03, 200),
-        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.5, SMOOTH),
-        "LatCo": LatCo(0.2, 400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.1, 30)),
+        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=1.0),
+        "iCEM": ICEM(
+            num_samples=100,
+            num_elites=10,
+            num_kept=5,
+            iterations=15,
+            std=0.5,
+            noise=Colored(exponent=2.0, action_block=STACKED),
+        ),
+        "MPPI": MPPI(num_samples=100, iterations=15, std=1.0, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(learning_rate=0.03, iterations=200),
+        "GD-Adam-x8": MultiStart(
+            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=0.5, noise=SMOOTH
+        ),
+        "LatCo": LatCo(learning_rate=0.2, iterations=400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(
+            GRASP(), iterations=300, sync=GD(learning_rate=0.1, iterations=30)
+        ),
         "GRASP": grasp(starts=8, cycles=3, exchange=1),
     }
 
@@ -91,13 +131,24 @@ def pointmaze() -> dict[str, Any]:
 def pointmaze_lewm() -> dict[str, Any]:
     """Tuned on PointMaze's LeWM at H = 50."""
     return {
-        "CEM": CEM(100, 10, 15, std=2.0, noise=SMOOTH),
-        "iCEM": ICEM(100, 10, 5, 15, std=1.0, noise=Colored(2.0, stacked=STACKED)),
-        "MPPI": MPPI(100, 15, std=1.0, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(0.3, 200),
-        "GD-Adam-x8": MultiStart(GD(0.3, 100), 8, 0.5, SMOOTH),
-        "LatCo": LatCo(0.1, 400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(GRASP.author(), iterations=300, sync=GD(0.3, 30)),
+        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=2.0, noise=SMOOTH),
+        "iCEM": ICEM(
+            num_samples=100,
+            num_elites=10,
+            num_kept=5,
+            iterations=15,
+            std=1.0,
+            noise=Colored(exponent=2.0, action_block=STACKED),
+        ),
+        "MPPI": MPPI(num_samples=100, iterations=15, std=1.0, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(learning_rate=0.3, iterations=200),
+        "GD-Adam-x8": MultiStart(
+            GD(learning_rate=0.3, iterations=100), num_starts=8, start_std=0.5, noise=SMOOTH
+        ),
+        "LatCo": LatCo(learning_rate=0.1, iterations=400, multiplier=1.0),
+        "GRASP-plain": dataclasses.replace(
+            GRASP(), iterations=300, sync=GD(learning_rate=0.3, iterations=30)
+        ),
         "GRASP": grasp(noise=0.3, exchange=1),
     }
 
@@ -105,13 +156,22 @@ def pointmaze_lewm() -> dict[str, Any]:
 def first_guesses() -> dict[str, Any]:
     """For mazes, before any tuning."""
     return {
-        "CEM": CEM(100, 10, 15, std=1.0),
-        "iCEM": ICEM(100, 10, 5, 15, std=1.0, noise=Colored(1.0, stacked=STACKED)),
-        "MPPI": MPPI(100, 15, std=0.7, temperature=0.1, noise=SMOOTH),
-        "GD-Adam": GD(0.1, 200),
-        "GD-Adam-x8": MultiStart(GD(0.1, 100), 8, 0.7, SMOOTH),
-        "LatCo": LatCo(0.05, 400, multiplier=10.0),
-        "GRASP-author": GRASP.author(),
+        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=1.0),
+        "iCEM": ICEM(
+            num_samples=100,
+            num_elites=10,
+            num_kept=5,
+            iterations=15,
+            std=1.0,
+            noise=Colored(exponent=1.0, action_block=STACKED),
+        ),
+        "MPPI": MPPI(num_samples=100, iterations=15, std=0.7, temperature=0.1, noise=SMOOTH),
+        "GD-Adam": GD(learning_rate=0.1, iterations=200),
+        "GD-Adam-x8": MultiStart(
+            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=0.7, noise=SMOOTH
+        ),
+        "LatCo": LatCo(learning_rate=0.05, iterations=400, multiplier=10.0),
+        "GRASP-author": GRASP(),
         "GRASP": grasp(),
     }
 
@@ -127,7 +187,7 @@ def extra(environment: str, checkpoint: str) -> dict[str, Any]:
         **found,
         "GRASP-iCEM": sampled_grasp(),
         "GRASP-x2/3": grasp(starts=16, cycles=4, sync_steps=10, exchange=1),
-        "iCEM-x2": dataclasses.replace(wall()["iCEM"], samples=200, elites=20),
+        "iCEM-x2": dataclasses.replace(wall()["iCEM"], num_samples=200, num_elites=20),
         **tuned_later(checkpoint, cem_std=1.0),
     }
 
@@ -137,16 +197,25 @@ def tuned_later(checkpoint: str, cem_std: float) -> dict[str, Any]:
     if not pathlib.Path(checkpoint).stem.endswith("_pixels"):
         return {}
     return {
-        "CEM-5": CEM(100, 5, 15, std=cem_std, noise=SMOOTH),
-        "iCEM-5": ICEM(100, 5, 3, 15, std=1.0, noise=Colored(2.0, stacked=STACKED)),
-        "MPPI-cold": MPPI(100, 15, std=1.0, temperature=0.01, noise=SMOOTH),
-        "GD-Adam-16x50": MultiStart(GD(0.1, 50), 16, 0.5, SMOOTH),
+        "CEM-5": CEM(num_samples=100, num_elites=5, iterations=15, std=cem_std, noise=SMOOTH),
+        "iCEM-5": ICEM(
+            num_samples=100,
+            num_elites=5,
+            num_kept=3,
+            iterations=15,
+            std=1.0,
+            noise=Colored(exponent=2.0, action_block=STACKED),
+        ),
+        "MPPI-cold": MPPI(num_samples=100, iterations=15, std=1.0, temperature=0.01, noise=SMOOTH),
+        "GD-Adam-16x50": MultiStart(
+            GD(learning_rate=0.1, iterations=50), num_starts=16, start_std=0.5, noise=SMOOTH
+        ),
     }
 
 
 def lifted_alone() -> dict[str, Any]:
     """The lifted descent without a sync: with and without the goal term and full gradients."""
-    with_goal = dataclasses.replace(GRASP.author(), iterations=300, action_rate=0.1, sync=None)
+    with_goal = dataclasses.replace(GRASP(), iterations=300, action_rate=0.1, sync=None)
     dynamics = dataclasses.replace(with_goal, goal_weight=0.0)
     return {
         "Lifted": with_goal,

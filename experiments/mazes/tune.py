@@ -35,39 +35,52 @@ def candidates() -> dict[str, dict[str, Any]]:
     """For Wall and PointMaze."""
     return {
         "CEM": {
-            f"{shape} std={std}": CEM(100, 10, 15, std=std, noise=noise)
+            f"{shape} std={std}": CEM(
+                num_samples=100, num_elites=10, iterations=15, std=std, noise=noise
+            )
             for shape, noise in _SHAPES.items()
             for std in (0.5, 1.0, 2.0)
         },
         "iCEM": {
             f"beta={beta} std={std}": ICEM(
-                100, 10, 5, 15, std=std, noise=Colored(beta, stacked=STACKED)
+                num_samples=100,
+                num_elites=10,
+                num_kept=5,
+                iterations=15,
+                std=std,
+                noise=Colored(exponent=beta, action_block=STACKED),
             )
             for beta in (1.0, 2.0)
             for std in (0.5, 1.0, 2.0)
         },
         "MPPI": {
             f"smooth std={std} temperature={temperature}": MPPI(
-                100, 15, std=std, temperature=temperature, noise=SMOOTH
+                num_samples=100, iterations=15, std=std, temperature=temperature, noise=SMOOTH
             )
             for std in (0.5, 1.0, 2.0)
             for temperature in (0.03, 0.1)
         },
-        "GD-Adam": {f"rate={rate}": GD(rate, 200) for rate in (0.03, 0.1, 0.3, 1.0)},
+        "GD-Adam": {
+            f"rate={rate}": GD(learning_rate=rate, iterations=200) for rate in (0.03, 0.1, 0.3, 1.0)
+        },
         "GD-Adam-x8": {
-            f"rate={rate} start={start}": MultiStart(GD(rate, 100), 8, start, SMOOTH)
+            f"rate={rate} start={start}": MultiStart(
+                GD(learning_rate=rate, iterations=100), num_starts=8, start_std=start, noise=SMOOTH
+            )
             for rate in (0.03, 0.1, 0.3)
             for start in (0.3, 0.5, 1.0, 2.0)
         },
         "baselines": baselines(),
         "LatCo": {
-            f"rate={rate} multiplier={multiplier}": LatCo(rate, 400, multiplier=multiplier)
+            f"rate={rate} multiplier={multiplier}": LatCo(
+                learning_rate=rate, iterations=400, multiplier=multiplier
+            )
             for rate in (0.02, 0.05, 0.1, 0.2, 0.4)
             for multiplier in (1.0, 10.0, 100.0)
         },
         "GRASP-plain": {
             f"sync rate={rate} steps={steps}": dataclasses.replace(
-                GRASP.author(), iterations=300, sync=GD(rate, steps)
+                GRASP(), iterations=300, sync=GD(learning_rate=rate, iterations=steps)
             )
             for rate, steps in [(0.05, 10), (0.1, 30), (0.3, 30)]
         },
@@ -129,24 +142,33 @@ def baselines() -> dict[str, Any]:
     return {
         **{
             f"iCEM, 5 elites, beta={beta} std={std}": ICEM(
-                100, 5, 3, 15, std=std, noise=Colored(beta, stacked=STACKED)
+                num_samples=100,
+                num_elites=5,
+                num_kept=3,
+                iterations=15,
+                std=std,
+                noise=Colored(exponent=beta, action_block=STACKED),
             )
             for beta in (1.0, 2.0)
             for std in (0.5, 1.0, 1.5)
         },
         **{
-            f"CEM, 5 elites, {shape} std={std}": CEM(100, 5, 15, std=std, noise=noise)
+            f"CEM, 5 elites, {shape} std={std}": CEM(
+                num_samples=100, num_elites=5, iterations=15, std=std, noise=noise
+            )
             for shape, noise in _SHAPES.items()
             for std in (0.5, 1.0, 1.5)
         },
         **{
             f"MPPI, std={std} temperature=0.01": MPPI(
-                100, 15, std=std, temperature=0.01, noise=SMOOTH
+                num_samples=100, iterations=15, std=std, temperature=0.01, noise=SMOOTH
             )
             for std in (0.5, 1.0)
         },
         **{
-            f"GD-Adam-16x50, start={start}": MultiStart(GD(0.1, 50), 16, start, SMOOTH)
+            f"GD-Adam-16x50, start={start}": MultiStart(
+                GD(learning_rate=0.1, iterations=50), num_starts=16, start_std=start, noise=SMOOTH
+            )
             for start in (0.5, 1.0, 2.0)
         },
     }

@@ -3,11 +3,11 @@
 import dataclasses
 from typing import Any
 
-from grasp_jax import GD, GRASP, Correlated, MultiStart, restarted_grasp
+from grasp_jax import AR1, GD, GRASP, Hops, MultiStart, restarted_grasp
 
 STACKED = 5
 """Environment actions in a planning action."""
-SMOOTH = Correlated(0.9, stacked=STACKED)
+SMOOTH = AR1(rho=0.9, action_block=STACKED)
 """The noise of Push-T's and the mazes' planners: environment actions that change slowly."""
 
 
@@ -24,17 +24,29 @@ def grasp(
     action_rate: float = 0.1,
     exchange: int | None = None,
 ) -> MultiStart:
-    """`restarted_grasp` in the words of the sweeps; by default Push-T's, from states."""
+    """`restarted_grasp` in the words of the sweeps; by default Push-T's, from states.
+
+    Without lifted iterations it is noise on the best plan's actions and the sync alone.
+    """
+    sync = GD(learning_rate=sync_rate, iterations=sync_steps)
+    if not lifted:
+        return MultiStart(
+            Hops(planner=sync, iterations=cycles, std=sync_noise, noise=SMOOTH),
+            num_starts=starts,
+            start_std=start_noise,
+            noise=SMOOTH,
+            resample_every=exchange,
+        )
     return restarted_grasp(
-        starts,
-        cycles,
-        lifted=lifted,
-        state_noise=noise,
-        action_noise=sync_noise,
-        start_noise=start_noise,
+        num_starts=starts,
+        num_cycles=cycles,
+        num_lifted=lifted,
+        state_std=noise,
+        action_std=sync_noise,
+        start_std=start_noise,
         action_rate=action_rate,
-        sync=GD(sync_rate, sync_steps),
-        exchange=exchange,
+        sync=sync,
+        resample_every=exchange,
         noise=SMOOTH,
     )
 
@@ -52,7 +64,7 @@ def ablations(table: dict[str, Any]) -> dict[str, Any]:
 
     The same random numbers in the same places as GRASP: what differs is the part left out.
     """
-    full, author = table["GRASP"], GRASP.author()
+    full, author = table["GRASP"], GRASP()
     frozen = {"state_rate": 0.0, "action_rate": 0.0}
     found = {
         "GRASP-state-gradient": alter(full, stop_state_gradient=False),

@@ -24,7 +24,7 @@ from experiments.harness.log import FLOOR, Record
 from experiments.planning.cells import Cell
 from experiments.planning.searches import padded, run_searches
 from experiments.planning.tasks import STATE, Task
-from grasp_jax.problem import make_problem
+from grasp_jax import make_problem
 from grasp_jax.rollout import trajectory
 
 KEY_FIELDS = ("environment", "mode", "planner", "horizon", "goal")
@@ -140,17 +140,20 @@ def begin_search(cell: Cell, numbers: np.ndarray) -> grasp_jax.Search:
     """A fresh search for entries `[n]` of a cell's `todo`, from zero actions."""
     model, rows = cell.setting.model, _rows(cell, numbers)
     lengths = np.array([_steps(cell, cell.job(number)[0]) for number in numbers])
-    return grasp_jax.start_batch(
-        model,
-        rows.start,
-        rows.goal,
-        jnp.zeros((_steps(cell, cell.horizon), model.action_size), jnp.float32),
+    return grasp_jax.start(
+        grasp_jax.make_problem(
+            model,
+            rows.start,
+            rows.goal,
+            jnp.zeros((_steps(cell, cell.horizon), model.action_size), jnp.float32),
+            bounds=model.bounds,
+            objective=model.objective,
+            context=rows.context,
+            horizon=lengths if cell.horizons else None,
+            batched=True,
+        ),
         _keys(cell, numbers),
         planner=cell.planner,
-        bounds=model.bounds,
-        objective=model.objective,
-        context=rows.context,
-        length=lengths if cell.horizons else None,
     )
 
 
@@ -252,14 +255,14 @@ def _roll(
             dynamics=model,
             state=row.start,
             goal=row.goal,
-            actions=actions,
+            init_actions=actions,
             bounds=model.bounds,
             objective=model.objective,
             context=row.context,
-            length=length,
+            horizon=length,
         )
-        states = trajectory(problem, problem.actions)
-        return states, problem.cost(states[1:], problem.actions)
+        states = trajectory(problem, problem.init_actions)
+        return states, problem.cost(states[1:], problem.init_actions)
 
     return jax.vmap(one)(rows, jnp.asarray(actions), jnp.asarray(lengths))
 
@@ -269,12 +272,8 @@ def _control_step(
     controller: grasp_jax.MPC, memory: grasp_jax.MPCState, frames: jax.Array, goal: jax.Array
 ) -> tuple[jax.Array, grasp_jax.MPCState]:
     """One control step of `n` episodes from what is seen of them: actions `[n, P]`."""
-    # The clock is shared, so that a step that only follows its plan does not plan.
-    context = None if memory.context is None else 0
-    rows: Any = grasp_jax.MPCState(0, context, None, 0, 0)  # pyright: ignore[reportArgumentType]
-    observed = controller.dynamics.encode(frames)
-    step = jax.vmap(controller.step, in_axes=(rows, 0, 0), out_axes=(0, rows, 0))
-    actions, memory, _ = step(memory, observed, goal)
+    observed = controller.problem.dynamics.encode(frames)
+    actions, memory, _ = controller.step_batch(memory, observed, goal)
     return actions, memory
 
 
@@ -285,20 +284,24 @@ def _control(cell: Cell, todo: tuple[int, ...]) -> list[Record]:
     index = padded(cell, todo)
     rows = _rows(cell, index)
     ends = [_goal(cell, number) for number in index]
-    controller = grasp_jax.MPC(
-        model,
-        cell.planner,
-        replan_every=min(setting.replan_every, steps),
-        shrink=True,
+    goal, context = jnp.asarray(rows.goal), jax.tree.map(jnp.asarray, rows.context)
+    first = jax.tree.map(lambda x: x[0], (jnp.asarray(rows.start), goal, context))
+    problem = make_problem(
+        dynamics=model,
+        state=first[0],
+        goal=first[1],
+        init_actions=jnp.zeros((steps, model.action_size)),
         bounds=model.bounds,
         objective=model.objective,
+        context=first[2],
     )
-    guess = jnp.zeros((len(index), steps, model.action_size))
-    goal, context = jnp.asarray(rows.goal), jax.tree.map(jnp.asarray, rows.context)
-    status = jnp.zeros(len(index), jnp.int32)
-    memory = grasp_jax.MPCState(
-        guess, context, jnp.zeros((), jnp.int32), _keys(cell, index), status
+    controller = grasp_jax.MPC(
+        problem,
+        cell.planner,
+        replan_every=min(setting.replan_every, steps),
+        shrinking_horizon=True,
     )
+    memory = controller.init_batch(_keys(cell, index), context)
     states, spent = [np.stack([start for start, _ in ends])], []
     began = time.perf_counter()
     frames = jnp.asarray(task.render(states[-1]))

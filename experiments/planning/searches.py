@@ -52,7 +52,7 @@ def run_searches(
 
 def _steps(search: grasp_jax.Search) -> np.ndarray:
     """`[n]` model steps of each plan; the rest of a padded plan is not executed."""
-    goals, length = len(search.state.best_cost), search.problem.length
+    goals, length = len(search.state.best_cost), search.problem.given_horizon
     return np.full(goals, search.horizon) if length is None else np.asarray(length)
 
 
@@ -120,8 +120,8 @@ def _plan_chunk(
         if cell.time_budget is not None and seconds >= cell.time_budget:
             break
     spent_on_model = {
-        "model_forward": sum(np.asarray(rows.forward).sum(axis=1) for rows in search.metrics),
-        "model_backward": sum(np.asarray(rows.backward).sum(axis=1) for rows in search.metrics),
+        "model_forward": sum(np.asarray(rows.model_evals).sum(axis=1) for rows in search.metrics),
+        "model_backward": sum(np.asarray(rows.model_vjps).sum(axis=1) for rows in search.metrics),
     }
     common = {"seconds": round(seconds, 5), "compile_seconds": round(compile_seconds, 2)}
     records = score.records(spent_on_model, common)
@@ -136,7 +136,9 @@ def _plan_chunk(
 def _efforts(search: grasp_jax.Search, cost: float) -> list[float | None]:
     """Model evaluations of each search until its best plan costs that little; None if never."""
     rows = search.metrics
-    spent = np.concatenate([np.asarray(r.forward) + np.asarray(r.backward) for r in rows], axis=1)
+    spent = np.concatenate(
+        [np.asarray(r.model_evals) + np.asarray(r.model_vjps) for r in rows], axis=1
+    )
     solved = np.concatenate([np.asarray(r.best_cost) for r in rows], axis=1) <= cost
     efforts = np.take_along_axis(np.cumsum(spent, axis=1), solved.argmax(axis=1)[:, None], axis=1)
     return [float(e) if s.any() else None for e, s in zip(efforts[:, 0], solved, strict=True)]

@@ -18,13 +18,15 @@ def of_states() -> dict[str, dict[str, Any]]:
     return {
         "CEM": {
             f"{shape} std={std} samples={samples}": CEM(
-                samples=samples, elites=samples // 10, std=std, noise=noise
+                num_samples=samples, num_elites=samples // 10, std=std, noise=noise
             )
             for shape, noise in _SHAPES.items()
             for samples, std in [(300, 0.5), (300, 1.0), (300, 2.0), (300, 3.0)]
         },
         "iCEM": {
-            f"beta={beta} std={std}": ICEM(std=std, noise=Colored(beta, stacked=STACKED))
+            f"beta={beta} std={std}": ICEM(
+                std=std, noise=Colored(exponent=beta, action_block=STACKED)
+            )
             for beta in (1.0, 2.0)
             for std in (0.5, 1.0, 2.0)
         },
@@ -37,23 +39,30 @@ def of_states() -> dict[str, dict[str, Any]]:
             for temperature in (0.01, 0.03, 0.1)
         },
         "GD-SGD": {
-            f"rate={rate}": GD(rate, 500, optax.sgd)
+            f"rate={rate}": GD(learning_rate=rate, iterations=500, optimizer=optax.sgd)
             for rate in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
         },
-        "GD-Adam": {f"rate={rate}": GD(rate, 500) for rate in (0.01, 0.03, 0.1, 0.3, 1.0)},
+        "GD-Adam": {
+            f"rate={rate}": GD(learning_rate=rate, iterations=500)
+            for rate in (0.01, 0.03, 0.1, 0.3, 1.0)
+        },
         "GD-Adam-x8": {
-            f"rate={rate} start={start}": MultiStart(GD(rate, 300), 8, start, SMOOTH)
+            f"rate={rate} start={start}": MultiStart(
+                GD(learning_rate=rate, iterations=300), num_starts=8, start_std=start, noise=SMOOTH
+            )
             for rate in (0.01, 0.03, 0.1, 0.3)
             for start in (0.5, 1.0, 2.0)
         },
         "LatCo": {
-            f"rate={rate} multiplier={multiplier}": LatCo(rate, 1000, multiplier=multiplier)
+            f"rate={rate} multiplier={multiplier}": LatCo(
+                learning_rate=rate, iterations=1000, multiplier=multiplier
+            )
             for rate in (0.02, 0.05, 0.1)
             for multiplier in (1.0, 10.0, 100.0)
         },
         "GRASP-author": {
             f"sync rate={rate} steps={steps}": dataclasses.replace(
-                GRASP.author(), sync=GD(rate, steps)
+                GRASP(), sync=GD(learning_rate=rate, iterations=steps)
             )
             for rate, steps in [(0.05, 10), (0.03, 30), (0.1, 30), (0.3, 30)]
         },
@@ -107,7 +116,14 @@ def of_states() -> dict[str, dict[str, Any]]:
         "baselines": {
             **{
                 f"iCEM, {n} x {iterations}, {elites} elites, {kept} kept, beta={beta} std={std}": (
-                    ICEM(n, elites, kept, iterations, std=std, noise=Colored(beta, stacked=STACKED))
+                    ICEM(
+                        num_samples=n,
+                        num_elites=elites,
+                        num_kept=kept,
+                        iterations=iterations,
+                        std=std,
+                        noise=Colored(exponent=beta, action_block=STACKED),
+                    )
                 )
                 for n, iterations, elites, kept, beta, std in [
                     (300, 30, 30, 5, 1.0, 1.0),
@@ -126,7 +142,11 @@ def of_states() -> dict[str, dict[str, Any]]:
             },
             **{
                 f"CEM, {samples} x {iterations}, {elites} elites, {shape} std={std}": CEM(
-                    samples, elites, iterations, std=std, noise=_SHAPES[shape]
+                    num_samples=samples,
+                    num_elites=elites,
+                    iterations=iterations,
+                    std=std,
+                    noise=_SHAPES[shape],
                 )
                 for samples, iterations, elites, shape, std in [
                     (300, 30, 30, "white", 2.0),
@@ -139,7 +159,11 @@ def of_states() -> dict[str, dict[str, Any]]:
             },
             **{
                 f"MPPI, {samples} x {iterations}, std={std} temperature={temperature}": MPPI(
-                    samples, iterations, std=std, temperature=temperature, noise=SMOOTH
+                    num_samples=samples,
+                    iterations=iterations,
+                    std=std,
+                    temperature=temperature,
+                    noise=SMOOTH,
                 )
                 for samples, iterations, std, temperature in [
                     (300, 30, 0.5, 0.03),
@@ -152,7 +176,10 @@ def of_states() -> dict[str, dict[str, Any]]:
             },
             **{
                 f"GD-Adam, {starts} starts, {steps} steps, rate={rate}": MultiStart(
-                    GD(rate, steps), starts, 1.0, SMOOTH
+                    GD(learning_rate=rate, iterations=steps),
+                    num_starts=starts,
+                    start_std=1.0,
+                    noise=SMOOTH,
                 )
                 for starts, steps, rate in [
                     (8, 300, 0.03),
@@ -183,7 +210,11 @@ def of_states() -> dict[str, dict[str, Any]]:
             "sync only, 16 starts of 4 cycles, every cycle": sync_only(16, 4, exchange=1),
             **{
                 f"GD-Adam-x8, noise={noise}, every {every} steps": MultiStart(
-                    GD(0.03, 300, action_noise=noise), 8, 1.0, SMOOTH, every
+                    GD(learning_rate=0.03, iterations=300, action_std=noise),
+                    num_starts=8,
+                    start_std=1.0,
+                    noise=SMOOTH,
+                    resample_every=every,
                 )
                 for noise in (0.01, 0.03)
                 for every in (50, 100)
@@ -196,10 +227,12 @@ def of_pixels() -> dict[str, dict[str, Any]]:
     """From frames: family to (label to planner), around the settings of the state table."""
 
     def icem(beta: float, std: float) -> ICEM:
-        return ICEM(std=std, noise=Colored(beta, stacked=STACKED))
+        return ICEM(std=std, noise=Colored(exponent=beta, action_block=STACKED))
 
     def restarts(rate: float, start: float) -> MultiStart:
-        return MultiStart(GD(rate, 300), 8, start, SMOOTH)
+        return MultiStart(
+            GD(learning_rate=rate, iterations=300), num_starts=8, start_std=start, noise=SMOOTH
+        )
 
     pusht = functools.partial(grasp, noise=0.08, starts=16, cycles=4)
     return {
@@ -209,13 +242,25 @@ def of_pixels() -> dict[str, dict[str, Any]]:
             for b, std in [(1.0, 1.0), (1.0, 0.5), (2.0, 1.0), (2.0, 0.5)]
         }
         # As much work as the wide GRASP.
-        | {"wide": ICEM(1130, 113, 5, 30, std=1.0, noise=Colored(1.0, stacked=STACKED))},
+        | {
+            "wide": ICEM(
+                num_samples=1130,
+                num_elites=113,
+                num_kept=5,
+                iterations=30,
+                std=1.0,
+                noise=Colored(exponent=1.0, action_block=STACKED),
+            )
+        },
         "MPPI": {
             f"std={std} temperature={t}": MPPI(std=std, temperature=t, noise=SMOOTH)
             for std, t in [(0.5, 0.03), (1.0, 0.03), (0.5, 0.1)]
         },
-        "GD-SGD": {f"rate={rate}": GD(rate, 500, optax.sgd) for rate in (2.0, 6.5, 20.0, 60.0)},
-        "GD-Adam": {f"rate={rate}": GD(rate, 500) for rate in (0.03, 0.1)},
+        "GD-SGD": {
+            f"rate={rate}": GD(learning_rate=rate, iterations=500, optimizer=optax.sgd)
+            for rate in (2.0, 6.5, 20.0, 60.0)
+        },
+        "GD-Adam": {f"rate={rate}": GD(learning_rate=rate, iterations=500) for rate in (0.03, 0.1)},
         "GD-Adam-x8": {
             f"rate={rate} start={start}": restarts(rate, start)
             for rate, start in [(0.01, 1.0), (0.03, 1.0), (0.03, 0.5), (0.1, 1.0)]
@@ -223,7 +268,11 @@ def of_pixels() -> dict[str, dict[str, Any]]:
         # What GRASP may do too: half of the searches go on from the other half, here by noise.
         "GD-Adam-exchange": {
             f"{starts} starts, {steps} steps, noise={noise}, every {every}": MultiStart(
-                GD(0.03, steps, action_noise=noise), starts, 1.0, SMOOTH, every
+                GD(learning_rate=0.03, iterations=steps, action_std=noise),
+                num_starts=starts,
+                start_std=1.0,
+                noise=SMOOTH,
+                resample_every=every,
             )
             for starts, steps, every in [(8, 300, 50), (16, 150, 38)]
             for noise in (0.003, 0.01, 0.03)
@@ -232,19 +281,24 @@ def of_pixels() -> dict[str, dict[str, Any]]:
         "baselines": {
             **{
                 f"iCEM, 300 x 30, {elites} elites, std={std}": ICEM(
-                    300, elites, std=std, noise=Colored(1.0, stacked=STACKED)
+                    num_samples=300,
+                    num_elites=elites,
+                    std=std,
+                    noise=Colored(exponent=1.0, action_block=STACKED),
                 )
                 for elites, std in [(15, 1.0), (10, 1.0), (15, 1.5), (10, 1.5), (15, 2.0)]
             },
             "MPPI, std=0.5 temperature=0.01": MPPI(std=0.5, temperature=0.01, noise=SMOOTH),
-            "CEM, 15 elites, std=1.5": CEM(300, 15, std=1.5),
+            "CEM, 15 elites, std=1.5": CEM(num_samples=300, num_elites=15, std=1.5),
         },
         "LatCo": {
-            f"rate={rate} multiplier={m}": LatCo(rate, 1000, multiplier=m)
+            f"rate={rate} multiplier={m}": LatCo(learning_rate=rate, iterations=1000, multiplier=m)
             for rate, m in [(0.05, 10.0), (0.05, 1.0), (0.02, 10.0)]
         },
         "GRASP-plain": {
-            f"sync rate={rate}": dataclasses.replace(GRASP.author(), sync=GD(rate, 30))
+            f"sync rate={rate}": dataclasses.replace(
+                GRASP(), sync=GD(learning_rate=rate, iterations=30)
+            )
             for rate in (0.03, 0.1)
         },
         "GRASP": {
@@ -263,7 +317,7 @@ def of_pixels() -> dict[str, dict[str, Any]]:
             "sync only": sync_only(starts=16, cycles=4),
             "16 starts, 2 cycles, then iCEM": Chain(
                 pusht(cycles=2),
-                ICEM(iterations=12, std=0.3, noise=Colored(1.0, stacked=STACKED)),
+                ICEM(iterations=12, std=0.3, noise=Colored(exponent=1.0, action_block=STACKED)),
             ),
             "iCEM as the sync": sampled_grasp(),
             "iCEM as the sync, 2 starts": sampled_grasp(2),

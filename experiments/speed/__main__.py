@@ -59,9 +59,9 @@ _COLUMNS = (
 def planners() -> dict[str, Any]:
     """The planners that are timed, at the settings their papers or authors give."""
     return {
-        "GRASP": grasp_jax.GRASP.author(),
-        "GD": grasp_jax.GD(0.1, iterations=150),
-        "GD-parallel": grasp_jax.GD(0.1, iterations=150, parallel=True),
+        "GRASP": grasp_jax.GRASP(),
+        "GD": grasp_jax.GD(learning_rate=0.1, iterations=150),
+        "GD-parallel": grasp_jax.GD(learning_rate=0.1, iterations=150, parallel_in_time=True),
         "CEM": grasp_jax.CEM(),
         "iCEM": grasp_jax.ICEM(),
         "MPPI": grasp_jax.MPPI(),
@@ -129,8 +129,10 @@ def run_cells(log: ResultLog, computer: Record) -> None:
         for cell in cells:
             planner = available[cell["planner"]]
             if flags.FLAGS.time_chunk and isinstance(planner, grasp_jax.GRASP):
-                sync = dataclasses.replace(planner.sync, recompute=True)  # pyright: ignore[reportArgumentType,reportCallIssue]
-                planner = dataclasses.replace(planner, time_chunk=flags.FLAGS.time_chunk, sync=sync)
+                sync = dataclasses.replace(planner.sync, remat=True)  # pyright: ignore[reportArgumentType,reportCallIssue]
+                planner = dataclasses.replace(
+                    planner, time_batch_size=flags.FLAGS.time_chunk, sync=sync
+                )
             setting, model = bare(cell["model"], cell["horizon"], cell["goals"], cell["loops"])
             if flags.FLAGS.compile_only:
                 whole = flags.FLAGS.whole_plans

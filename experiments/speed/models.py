@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 import grasp_jax
 from grasp_jax import rollout, world_models
-from grasp_jax.planning import open_problem
 from grasp_jax.problem import Context, Problem
 
 ACTION_SIZE = 10
@@ -72,11 +71,9 @@ class Setting:
         """Goal 0 alone, from zero actions `[T, A]`."""
         start, goal, context = jax.tree.map(lambda x: x[0], (self.start, self.goal, self.context))
         actions = jnp.zeros((horizon, ACTION_SIZE))
-        opened = open_problem(
-            self.model, start, goal, actions, jax.random.key(0), None, None, self.objective,
-            context, None, None,
-        )  # fmt: skip
-        return opened[0]
+        return grasp_jax.make_problem(
+            self.model, start, goal, actions, objective=self.objective, context=context
+        )
 
 
 def make_model(name: str, seed: int = 0) -> Any:
@@ -99,10 +96,10 @@ def make_model(name: str, seed: int = 0) -> Any:
 def make_setting(name: str, goals: int, seed: int = 0) -> Setting:
     """A model with random weights, and random starts and goals of the size of its states.
 
-    `lewm:bfloat16` and `dinowm:bfloat16` are those models in `LowPrecision`.
+    `lewm:bfloat16` and `dinowm:bfloat16` are those models in `mixed_precision`.
     """
     model = make_model(name.removesuffix(_ROUNDED), seed)
-    context = model.no_context() if hasattr(model, "no_context") else None
+    context = model.empty_context() if hasattr(model, "empty_context") else None
     if isinstance(model, MLP):
         like: Any = jnp.zeros(model.weights[2].shape[1])
     else:
@@ -121,7 +118,7 @@ def make_setting(name: str, goals: int, seed: int = 0) -> Setting:
     size = sum(x.size for x in leaves)
     objective = getattr(model, "objective", None)
     if name.endswith(_ROUNDED):
-        model = world_models.LowPrecision.of(model)
+        model = world_models.mixed_precision(model)
     return Setting(model, start, goal, context, objective, size)
 
 
@@ -135,8 +132,8 @@ def reachable(model: Any, horizon: int, seed: int) -> tuple[jax.Array, jax.Array
 
     def follow(start: jax.Array, key: jax.Array) -> jax.Array:
         actions = jax.random.normal(key, (horizon, ACTION_SIZE))
-        problem, _ = open_problem(
-            model, start, start, actions, key, None, None, None, model.no_context(), None, None
+        problem = grasp_jax.make_problem(
+            model, start, start, actions, context=model.empty_context()
         )
         return rollout.trajectory(problem, actions)[-1]
 

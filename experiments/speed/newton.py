@@ -21,7 +21,7 @@ from experiments.harness.tables import print_table
 from experiments.speed import models
 from experiments.speed.timing import medians
 from grasp_jax import _tree
-from grasp_jax.parallel import parallel_gradient
+from grasp_jax.newton import parallel_gradient
 from grasp_jax.rollout import rollout_cost, trajectory
 
 KEY_FIELDS = ("device", "state_size", "horizon")
@@ -40,7 +40,7 @@ def measure(size: int, horizon: int, repeats: int) -> Record:
     """Milliseconds of both, the sweeps, and how far the gradients are apart."""
     problem = models.make_setting(f"mlp:{size}", 1).problem(horizon)
     before, change = (
-        jax.random.normal(jax.random.key(seed), problem.actions.shape) for seed in (2, 3)
+        jax.random.normal(jax.random.key(seed), problem.init_actions.shape) for seed in (2, 3)
     )
     actions = 0.3 * before + 0.05 * change
     guess = _tree.take(jax.jit(trajectory)(problem, 0.3 * before), slice(1, None))
@@ -54,8 +54,8 @@ def measure(size: int, horizon: int, repeats: int) -> Record:
         repeats,
     )
     (_, gradient), found = serially(problem, actions), side_by_side(problem, actions, guess)
-    apart = jnp.linalg.norm(found.gradient - gradient) / jnp.linalg.norm(gradient)
-    sweeps = (int(found.backward) // horizon - 1) // size - 1
+    apart = jnp.linalg.norm(found.found.gradient - gradient) / jnp.linalg.norm(gradient)
+    sweeps = (int(found.model_vjps) // horizon - 1) // size - 1
     return {
         **{f"{name}_ms": 1e3 * seconds for name, seconds in spent.items()},
         "sweeps": sweeps,

@@ -71,10 +71,10 @@ def measure(horizon: int, frames: int, repeats: int) -> Record:
     setting = models.make_setting("lewm", 1)
     context = None
     if frames > 1:
-        context = jax.tree.map(lambda x: x[None], setting.model.no_context(frames - 1))
+        context = jax.tree.map(lambda x: x[None], setting.model.empty_context(frames - 1))
     setting = dataclasses.replace(setting, context=context)
     lifted, _ = searching(setting, horizon, GRASP(sync=None), _LOOPS)
-    sync, _ = searching(setting, horizon, GD(0.05, iterations=10), _LOOPS)
+    sync, _ = searching(setting, horizon, GD(learning_rate=0.05, iterations=10), _LOOPS)
     thunks = _torch_thunks(setting, horizon, frames)
     spent = medians({**thunks, "lifted": lifted, "sync_step": sync}, repeats)
     found = {f"{name}_ms": 1e3 * s for name, s in spent.items()}

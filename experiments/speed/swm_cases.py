@@ -43,7 +43,7 @@ class Case:
         from experiments.models import reference
         from grasp_jax.world_models import LeWM, LeWMConfig, ViTConfig
 
-        tiny = ViTConfig(64, 2, 1, 96, patch=28, table=8, image=224)
+        tiny = ViTConfig(width=64, depth=2, heads=1, hidden=96, patch=28, pos_grid=8, image=224)
         config = LeWMConfig(latent=64, depth=2, heads=2, hidden=96, encoder=tiny)
         self.config = config if small else LeWMConfig()
         self.theirs = reference.lewm(self.config).requires_grad_(False)
@@ -153,12 +153,12 @@ def textbook(loss: str, frames: int, sync_frames: int) -> Callable[[Case, int], 
 def ours(
     planner: Callable[[int], Any], window: int, some: int, full: int
 ) -> Callable[[Case, int], Record]:
-    """One of our planners behind `GraspSolver`, over `some` iterations; the first call compiles."""
+    """One of our planners behind `PlannerSolver`, over `some` iterations; the first call compiles."""
 
     def timed(case: Case, horizon: int) -> Record:
-        from grasp_jax.integrations.stable_worldmodel import GraspSolver
+        from grasp_jax.integrations.stable_worldmodel import PlannerSolver
 
-        solver = GraspSolver(case.ours, planner=planner(some), window=window)
+        solver = PlannerSolver(case.ours, planner=planner(some), window=window)
         configure(solver, horizon)
         first = seconds(lambda: solver.solve(case.info))
         took = seconds(lambda: solver.solve(case.info))
@@ -180,14 +180,14 @@ def planners() -> dict[str, tuple[Callable[[Case, int], Record], tuple[int, ...]
     from grasp_jax import CEM, GD, GRASP, MultiStart
 
     def grasp(iterations: int) -> GRASP:
-        return dataclasses.replace(GRASP.author(), iterations=iterations)
+        return dataclasses.replace(GRASP(), iterations=iterations)
 
     def cem(iterations: int) -> CEM:
-        return CEM(samples=SAMPLES, elites=30, iterations=iterations)
+        return CEM(num_samples=SAMPLES, num_elites=30, iterations=iterations)
 
     def gradient(iterations: int) -> MultiStart:
-        one = GD(0.1, iterations=iterations, optimizer=optax.adamw)
-        return MultiStart(one, GRADIENT_SAMPLES, start_noise=1.0)
+        one = GD(learning_rate=0.1, iterations=iterations, optimizer=optax.adamw)
+        return MultiStart(one, num_starts=GRADIENT_SAMPLES, start_std=1.0)
 
     some = STEPS // 3
 

@@ -27,9 +27,8 @@ from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
 from experiments.speed import models
 from grasp_jax import GD, GRASP, programs
-from grasp_jax.planning import open_problem
 from grasp_jax.rollout import rollout_cost
-from grasp_jax.world_models import LeWM, LowPrecision
+from grasp_jax.world_models import LeWM, mixed_precision
 
 KEY_FIELDS = ("seed", "horizon", "row")
 
@@ -67,19 +66,19 @@ class Row:
 
 def rows() -> dict[str, Row]:
     """The ways that are compared."""
-    fast = GRASP(iterations=250, sync_every=10, sync=GD(0.2, iterations=10))
-    long = GRASP(iterations=200, sync_every=40, sync=GD(0.2, iterations=60))
+    fast = GRASP(iterations=250, sync_every=10, sync=GD(learning_rate=0.2, iterations=10))
+    long = GRASP(iterations=200, sync_every=40, sync=GD(learning_rate=0.2, iterations=60))
     return {
-        "plain": Row(GRASP.author(), 50, Plain),
-        "prepared actions": Row(GRASP.author(), 50),
-        "rate 0.2": Row(GRASP(sync=GD(0.2, iterations=10)), 50),
+        "plain": Row(GRASP(), 50, Plain),
+        "prepared actions": Row(GRASP(), 50),
+        "rate 0.2": Row(GRASP(sync=GD(learning_rate=0.2, iterations=10)), 50),
         "rate 0.2 every 10": Row(fast, 10),
         "rate 0.2 20 steps every 20": Row(
-            GRASP(iterations=500, sync_every=20, sync=GD(0.2, iterations=20)), 20
+            GRASP(iterations=500, sync_every=20, sync=GD(learning_rate=0.2, iterations=20)), 20
         ),
         "rate 0.2 60 steps every 40": Row(long, 40),
-        "rate 0.2 60 steps every 40 in bfloat16": Row(long, 40, LowPrecision.of),
-        "GD alone at rate 0.2": Row(GD(0.2, iterations=150), 10),
+        "rate 0.2 60 steps every 40 in bfloat16": Row(long, 40, mixed_precision),
+        "GD alone at rate 0.2": Row(GD(learning_rate=0.2, iterations=150), 10),
     }
 
 
@@ -113,19 +112,20 @@ def follow(
     """
     start, goal = models.reachable(model, horizon, seed)
     planned = model if row.wrap is None else row.wrap(model)
-    context, actions = model.no_context(), jnp.zeros((horizon, models.ACTION_SIZE))
+    context, actions = model.empty_context(), jnp.zeros((horizon, models.ACTION_SIZE))
     search = grasp_jax.start(
-        planned, start, goal, actions, jax.random.key(seed), planner=row.planner, context=context
+        grasp_jax.make_problem(planned, start, goal, actions, context=context),
+        jax.random.key(seed),
+        planner=row.planner,
     )
-    problem, _ = open_problem(
-        model, start, goal, actions, jax.random.key(0), None, None, None, context, None, None
-    )
+    problem = grasp_jax.make_problem(model, start, goal, actions, context=context)
     score = jax.jit(rollout_cost).lower(problem, actions).compile()
-    program = programs.advance.lower(search, row.every).compile()
+    program = programs.advance.lower(search, iterations=row.every).compile()
     seconds, costs, spent = [0.0], [float(score(problem, actions))], 0.0
     for _ in range(row.planner.iterations // row.every):
         began = time.perf_counter()
-        state, _ = jax.block_until_ready(program(search))
+        leaves, _ = programs.advance.flatten(search)
+        state, _ = jax.block_until_ready(program(leaves))
         spent += time.perf_counter() - began
         search = dataclasses.replace(search, state=state)
         seconds.append(spent)

@@ -37,7 +37,7 @@ class Predictor:
         return F.linear(x, self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))
 
     def norm(self, name: str, x: Tensor) -> Tensor:
-        """Layer normalisation with scale and shift."""
+        """Layer normalization with scale and shift."""
         w, b = self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
         return F.layer_norm(x, x.shape[-1:], w, b)
 
@@ -56,7 +56,7 @@ class Predictor:
         return self.linear(f"{name}.to_out.0", mixed.transpose(1, 2).flatten(2))
 
     def mlp(self, name: str, x: Tensor) -> Tensor:
-        """Normalisation and two layers."""
+        """Normalization and two layers."""
         x = self.linear(f"{name}.net.1", self.norm(f"{name}.net.0", x))
         return self.linear(f"{name}.net.4", F.gelu(x))
 

@@ -20,7 +20,8 @@ import grasp_jax
 from experiments.harness.log import Record
 from experiments.speed.models import ACTION_SIZE, Setting
 from grasp_jax import programs
-from grasp_jax.planning import open_problem
+from grasp_jax._compile import Frozen
+from grasp_jax._tree import is_number
 from grasp_jax.problem import Problem
 
 Thunk = Callable[[], Any]
@@ -109,25 +110,28 @@ def parts(planner: Any) -> list[tuple[Any, float]]:
 
 def searching(setting: Setting, horizon: int, planner: Any, loops: int) -> tuple[Thunk, Any]:
     """`loops` iterations of a planner for all goals as one thunk, and its search."""
-    search = grasp_jax.start_batch(
-        setting.model, setting.start, setting.goal, jnp.zeros((horizon, ACTION_SIZE)),
-        jax.random.key(0), planner=planner, objective=setting.objective, context=setting.context,
-    )  # fmt: skip
-    program, _ = compiled(programs.advance, search, loops)
-    return lambda: program(search), search
+    search = grasp_jax.start(grasp_jax.make_problem(setting.model, setting.start, setting.goal, jnp.zeros((horizon, ACTION_SIZE)), objective=setting.objective, context=setting.context, batched=True), jax.random.key(0), planner=planner)  # fmt: skip
+    program, _ = compiled(programs.advance, search, iterations=loops)
+    leaves, _ = programs.advance.flatten(search)
+    return lambda: program(leaves), search
 
 
 def whole_plan(setting: Setting, horizon: int, planner: Any) -> tuple[Thunk, float, int | None]:
     """A whole `plan_batch` as a thunk, the seconds of its compilation, its temporary bytes."""
     goals = len(jax.tree.leaves(setting.start)[0])
-    problem, frozen = open_problem(
-        setting.model, setting.start, setting.goal, jnp.zeros((goals, horizon, ACTION_SIZE)),
-        jax.random.key(0), planner, None, setting.objective, setting.context, None, None,
-        batch=True,
-    )  # fmt: skip
-    key = jax.random.key(0)
-    program, seconds = compiled(programs.run_batch, problem, frozen, key, None, chunk_size=None)
-    return lambda: program(problem, frozen, key, None), seconds, temporary_bytes(program)
+    problem = grasp_jax.make_problem(
+        setting.model,
+        setting.start,
+        setting.goal,
+        jnp.zeros((goals, horizon, ACTION_SIZE)),
+        objective=setting.objective,
+        context=setting.context,
+        batched=True,
+    )
+    call = problem, Frozen(planner, is_number), jax.random.key(0)
+    program, seconds = compiled(programs.solve, *call, batch_size=None)
+    leaves, _ = programs.solve.flatten(*call)
+    return lambda: program(leaves), seconds, temporary_bytes(program)
 
 
 def compile_only(setting: Setting, horizon: int, planner: Any, loops: int, whole: bool) -> None:
@@ -174,7 +178,7 @@ def measure(
         thunk, _ = searching(setting, horizon, part, loops)
         thunks[f"part{i}"] = thunk
         rows = thunk()[1]
-        counts.append((iterations, float(rows.forward.mean()), float(rows.backward.mean())))
+        counts.append((iterations, float(rows.model_evals.mean()), float(rows.model_vjps.mean())))
     spent = {name: s / loops for name, s in medians(thunks, repeats).items()}
     expected = sum(n * spent[f"part{i}"] for i, (n, _, _) in enumerate(counts))
     plan, compile_seconds, bytes_ = None, None, None

@@ -4,7 +4,7 @@ python -m experiments.swm --checkpoint=runs/lewm/weights.pt
 python -m experiments.swm                     # small random weights: whether all runs
 
 Records episodes with the package's own collector, takes starts and goals `goal_offset` steps apart
-from them, and lets its policy and evaluation loop execute what `GraspSolver` plans, beside its
+from them, and lets its policy and evaluation loop execute what `PlannerSolver` plans, beside its
 random policy. An episode is solved when its goal is met at any time, which is the package's rule.
 
 Needs stable-worldmodel installed whole, in an environment of its own (its Push-T needs pymunk 7):
@@ -25,8 +25,8 @@ from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.tables import print_table, wilson_interval, write_summary
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, MultiStart
-from grasp_jax.integrations.stable_worldmodel import GraspSolver
-from grasp_jax.world_models import LeWM, LeWMConfig, Normalisation, ViTConfig
+from grasp_jax.integrations.stable_worldmodel import PlannerSolver
+from grasp_jax.world_models import LeWM, LeWMConfig, Normalization, ViTConfig
 
 _FLAGS = flags.FLAGS
 
@@ -35,7 +35,7 @@ SMALL = LeWMConfig(
     depth=2,
     heads=2,
     hidden=64,
-    encoder=ViTConfig(width=32, depth=2, heads=1, hidden=64, image=56, table=4),
+    encoder=ViTConfig(width=32, depth=2, heads=1, hidden=64, image=56, pos_grid=4),
 )
 
 
@@ -81,7 +81,7 @@ class Scaler:
     @staticmethod
     def fit(rows: np.ndarray) -> "Scaler":
         """Of `[..., n]`; rows with a NaN are left out."""
-        norm = Normalisation.fit(rows)
+        norm = Normalization.fit(rows)
         return Scaler(np.asarray(norm.action_mean), np.asarray(norm.action_std))
 
     def transform(self, x: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ def planner(name: str, iterations: int) -> Any:
         made = dataclasses.replace(made, iterations=iterations)
     if isinstance(made, GRASP) and made.sync_every > made.iterations:
         made = dataclasses.replace(made, sync_every=made.iterations)
-    return MultiStart(made, 8, start_noise=0.5) if isinstance(made, GD) else made
+    return MultiStart(made, num_starts=8, start_std=0.5) if isinstance(made, GD) else made
 
 
 def evaluate(world: Any, policy: Any, data: Recording, seed: int, video: pathlib.Path) -> Record:
@@ -187,7 +187,7 @@ def main(argv: list[str]) -> None:
     begin(argv)
     swm, seed = package(), _FLAGS.seed
     given = _FLAGS.checkpoint or LeWM.random(jax.random.key(seed), SMALL)
-    model = GraspSolver(given).model
+    model = PlannerSolver(given).model
     size, count = model.config.encoder.image, _FLAGS.episodes
     world = swm.World(
         "swm/PushT-v1",
@@ -197,10 +197,10 @@ def main(argv: list[str]) -> None:
     )
     data = record(world, swm, count, seed)
     columns = {k: np.concatenate([ep[k] for ep in data.episodes]) for k in ("action", "proprio")}
-    solver = GraspSolver(
+    solver = PlannerSolver(
         model,
         planner=planner(_FLAGS.planner, _FLAGS.iterations),
-        normalisation=Normalisation.fit(columns["action"], _FLAGS.action_block),
+        normalization=Normalization.fit(columns["action"], _FLAGS.action_block),
         seed=seed,
     )
     scalers = {k: Scaler.fit(x) for k, x in columns.items()}

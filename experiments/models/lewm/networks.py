@@ -145,7 +145,7 @@ class Decoder(eqx.Module):
 
 
 def normalise(x: Array) -> Array:
-    """Layer normalisation over the last axis, without scale and shift; inside in float32."""
+    """Layer normalization over the last axis, without scale and shift; inside in float32."""
     wide = x.astype(jnp.float32)
     centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
     scale = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
@@ -177,7 +177,7 @@ class Block(eqx.Module):
 
 
 class Predictor(eqx.Module):
-    """The next latent; as in LeWM, it leaves through a normalisation and a projection.
+    """The next latent; as in LeWM, it leaves through a normalization and a projection.
 
     Attributes:
         enter: of a window of latents.

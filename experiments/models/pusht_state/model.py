@@ -109,7 +109,7 @@ class PushTStateModel(eqx.Module):
     @property
     def objective(self) -> grasp_jax.Objective:
         """Squared distance of all but the velocity."""
-        return grasp_jax.Objective(distance=goal_distance)
+        return grasp_jax.Objective(terminal_cost=goal_distance)
 
     def encode(self, states: Any) -> Any:
         """Planning states [..., 8] of simulator states [..., 10]."""

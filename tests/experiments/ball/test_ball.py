@@ -131,7 +131,7 @@ def test_every_planner_has_a_chosen_candidate_and_settings_of_its_own():
 
 def test_both_maps_are_planned_scored_and_drawn(tmp_path):
     settings = tuple(Setting(task, task.checkpoint) for task in tasks.BALL)
-    chosen = {FLOOR: None, CEILING: None, "GRASP": grasp_jax.GD(0.1, iterations=40)}
+    chosen = {FLOOR: None, CEILING: None, "GRASP": grasp_jax.GD(learning_rate=0.1, iterations=40)}
     todo = cells.make_cells(chosen, [ball.HORIZON], 3, 0, checks=1, settings=settings)
     records = [r for c in todo for rows in runner.run_cell(c) for r in rows]
     rows = {(r["environment"], r["planner"]): r for r in summarise(records)}
@@ -151,10 +151,10 @@ def test_both_maps_are_planned_scored_and_drawn(tmp_path):
 
 
 def test_the_film_shows_the_population_and_then_the_syncs(tmp_path):
-    sync = grasp_jax.GD(0.1, iterations=2)
+    sync = grasp_jax.GD(learning_rate=0.1, iterations=2)
     lifted = grasp_jax.GRASP(iterations=2, sync=sync, sync_every=2)
     hops = grasp_jax.GRASP(iterations=3, sync=sync, sync_every=1)
-    planner = grasp_jax.Chain(grasp_jax.MultiStart(lifted, 3, start_noise=0.5), hops)
+    planner = grasp_jax.Chain(grasp_jax.MultiStart(lifted, num_starts=3, start_std=0.5), hops)
     path = tmp_path / "film.gif"
     pictures.virtual_states_gif(path, "u_trap", 0, planner, hops=1)
     film = Image.open(path)

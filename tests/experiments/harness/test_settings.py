@@ -44,7 +44,10 @@ def test_a_folder_whose_results_nobody_described_is_refused(tmp_path):
 
 
 def test_families_and_settings_are_chosen_by_name():
-    candidates = {"GD": {"slow": GD(0.1), "fast": GD(1.0)}, "GRASP": {"plain, short": GRASP()}}
+    candidates = {
+        "GD": {"slow": GD(learning_rate=0.1), "fast": GD(learning_rate=1.0)},
+        "GRASP": {"plain, short": GRASP()},
+    }
     assert set(tuning.choose(candidates, [])) == {"GD: slow", "GD: fast", "GRASP: plain, short"}
     assert set(tuning.choose(candidates, ["GD"])) == {"GD: slow", "GD: fast"}
     chosen = tuning.choose(candidates, ["GD: fast", "GRASP: plain, short"])
@@ -54,7 +57,11 @@ def test_families_and_settings_are_chosen_by_name():
 
 
 def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None:
-    described = {"seed": 0, "checks": 10, "planners": {"GD": describe(grasp_jax.GD(0.1))}}
+    described = {
+        "seed": 0,
+        "checks": 10,
+        "planners": {"GD": describe(grasp_jax.GD(learning_rate=0.1))},
+    }
     check_settings(tmp_path, described)
     check_settings(tmp_path, {**described, "planners": {"CEM": describe(grasp_jax.CEM())}})
     # A field that is new since the results were recorded, and off.
@@ -68,7 +75,9 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: pathlib.Path) -> None
     path.write_text(json.dumps(held))
     check_settings(tmp_path, described)
     with pytest.raises(ValueError, match="GD with other settings"):
-        check_settings(tmp_path, {**described, "planners": {"GD": describe(grasp_jax.GD(0.2))}})
+        check_settings(
+            tmp_path, {**described, "planners": {"GD": describe(grasp_jax.GD(learning_rate=0.2))}}
+        )
     with pytest.raises(ValueError, match="seed=0, this run has seed=1"):
         check_settings(tmp_path, {**described, "seed": 1})
     data = tmp_path / "data"

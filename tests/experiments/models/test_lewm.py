@@ -131,7 +131,7 @@ def test_planning_through_it_finds_actions_that_reach_a_latent() -> None:
         goal,
         jnp.zeros((3, model.action_size)),
         jax.random.key(0),
-        planner=grasp_jax.GD(0.1, 60),
+        planner=grasp_jax.GD(learning_rate=0.1, iterations=60),
         bounds=model.bounds,
         objective=model.objective,
         context=context,

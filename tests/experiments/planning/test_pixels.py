@@ -16,7 +16,7 @@ from experiments.models import plans
 from experiments.planning import cells, collect, pictures, runner, tasks
 from experiments.planning.cells import Cell
 
-TINY = grasp_jax.GD(0.1, iterations=4, start_noise=0.1)
+TINY = grasp_jax.GD(learning_rate=0.1, iterations=4, start_std=0.1)
 WALL = runner.Setting(tasks.WALL, "wall_pixels")
 MAZE = runner.Setting(tasks.POINTMAZE, "pointmaze_pixels")
 
@@ -67,7 +67,7 @@ def test_a_goal_has_the_same_plan_in_any_chunk_and_padded_to_a_longer_horizon() 
 
 
 def test_the_closed_loop_plans_at_every_step_and_reaches_most_goals() -> None:
-    planner = grasp_jax.GD(0.1, iterations=15)
+    planner = grasp_jax.GD(learning_rate=0.1, iterations=15)
     closed = run(cell("GD", planner, 10, 8, dataclasses.replace(MAZE, replan_every=1)))
     assert {r["mode"] for r in closed} == {"closed_loop"}
     assert all(r["control_steps"] == 2 and r["replan_every"] == 1 for r in closed)

@@ -19,7 +19,7 @@ from experiments.planning.runner import KEY_FIELDS, Setting
 from experiments.pusht import planners
 
 STATES = Setting(tasks.PUSHT_STATE, tasks.PUSHT_STATE.checkpoint)
-TINY = grasp_jax.GD(0.1, iterations=4, start_noise=0.1)
+TINY = grasp_jax.GD(learning_rate=0.1, iterations=4, start_std=0.1)
 
 
 def cell(name: str, planner: object, horizon: int, goals: int, **more: object) -> Cell:

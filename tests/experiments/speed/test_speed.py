@@ -19,7 +19,9 @@ from experiments.speed import models, newton, pictures, sync, timing
 from grasp_jax.rollout import rollout_cost
 
 SETTING = models.make_setting("mlp:4", 2)
-GRASP = grasp_jax.GRASP(iterations=6, sync_every=3, sync=grasp_jax.GD(0.1, iterations=2))
+GRASP = grasp_jax.GRASP(
+    iterations=6, sync_every=3, sync=grasp_jax.GD(learning_rate=0.1, iterations=2)
+)
 
 
 def test_parts_spend_what_the_whole_plan_spends() -> None:
@@ -54,7 +56,7 @@ def test_the_roofline_calls_the_model_once_per_term() -> None:
 
 def test_a_model_in_bfloat16_costs_nearly_the_same_plan() -> None:
     exact, rounded = (models.make_setting(name, 1) for name in ("lewm", "lewm:bfloat16"))
-    assert isinstance(rounded.model, grasp_jax.world_models.LowPrecision)
+    assert isinstance(rounded.model, grasp_jax.world_models.mixed_precision)
     assert rounded.state_size == 192
     with pytest.raises(ValueError, match="only `lewm` and `lewm:bfloat16`"):
         models.make_setting("lewm:bf16", 1)
@@ -87,7 +89,7 @@ def test_a_reachable_goal_costs_nothing_under_its_actions_and_something_under_no
         latent=32, depth=1, heads=1, hidden=32, encoder=encoder
     )
     model = grasp_jax.world_models.LeWM.random(jax.random.key(0), config)
-    row = sync.Row(grasp_jax.GD(0.1, iterations=4), 2, sync.Plain)
+    row = sync.Row(grasp_jax.GD(learning_rate=0.1, iterations=4), 2, sync.Plain)
     seconds, costs = sync.follow(model, 3, 0, row, -1.0, float("inf"))
     assert len(seconds) == len(costs) == 3 and costs[0] > costs[-1] > 0
     assert costs == sorted(costs, reverse=True) and seconds == sorted(seconds)

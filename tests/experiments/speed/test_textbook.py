@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import GD, GRASP
+from grasp_jax import GD, GRASP, make_problem
 from grasp_jax.lifted import lifted_gradient
-from grasp_jax.problem import make_problem
 from grasp_jax.rollout import rollout_cost
 from grasp_jax.world_models import LeWM
 from tests.world_models.golden import LEWM
@@ -44,7 +43,7 @@ def tensors(case: dict[str, Any], *names: str) -> list[Any]:
 
 
 def problem(case: dict[str, Any], frames: int) -> Any:
-    context = None if frames == 1 else case["ours"].no_context(frames - 1)
+    context = None if frames == 1 else case["ours"].empty_context(frames - 1)
     given = (jnp.asarray(case[k]) for k in ("start", "goal", "actions"))
     return make_problem(case["ours"], *given, None, case["ours"].objective, context)
 
@@ -91,7 +90,11 @@ def test_a_whole_plan_is_ours(case: dict[str, Any], loss: Any) -> None:
     start, goal, actions = tensors(case, "start", "goal", "actions")
     found = textbook.plan(case["theirs"], start, goal, actions, settings, loss)
     planner = dataclasses.replace(
-        GRASP.author(), iterations=8, state_noise=None, sync_every=8, sync=GD(0.05, 4)
+        GRASP(),
+        iterations=8,
+        state_std=None,
+        sync_every=8,
+        sync=GD(learning_rate=0.05, iterations=4),
     )
     given = problem(case, FRAMES)
     ours = grasp_jax.plan(
