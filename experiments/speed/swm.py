@@ -20,8 +20,8 @@ import pathlib
 from absl import app, flags
 
 from experiments.harness.flags import begin
-from experiments.harness.machine import machine
 from experiments.harness.log import Record, ResultLog
+from experiments.harness.machine import machine
 from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
 from experiments.speed.swm_cases import Case, planners, their_solvers

@@ -108,8 +108,8 @@ def their_solvers() -> Any:
         raise app.UsageError(
             f"stable-worldmodel cannot be imported here ({error}). In an environment of its own: "
             "pip install torch torchvision stable-worldmodel opencv-python-headless pygame "
-            "'pymunk>=7' shapely transformers jax optax absl-py pandas scipy tqdm safetensors; then "
-            "run this from the repository's root."
+            "'pymunk>=7' shapely transformers jax optax absl-py pandas scipy tqdm safetensors; "
+            "then run this from the repository's root."
         ) from error
     return solver
 
