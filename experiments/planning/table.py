@@ -178,7 +178,9 @@ def run(table: Table) -> None:
     _plan(table, folder, chosen, horizons)
     log = _open_log(folder)
     report(table, folder, log.records, list(available), horizons, values.goals)
-    print(f"Finished in {time.perf_counter() - began:.0f} s. Table and pictures: {folder}")
+    drawn = sorted(p.name for p in folder.iterdir() if p.suffix in (".png", ".gif"))
+    print(f"Finished in {time.perf_counter() - began:.0f} s. Table: {folder / 'summary.csv'}")
+    print(f"Pictures in {folder}: {', '.join(drawn)}", flush=True)
 
 
 def _models(settings: Sequence[Setting]) -> Record:
