@@ -1,5 +1,6 @@
 """What every command does before anything else."""
 
+import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ def begin(argv: Sequence[str], keep_programs: bool = True) -> None:
     """
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; flags start with --.")
+    # JAX tells which accelerators it did not find.
+    logging.getLogger("jax").setLevel(logging.WARNING)
     if keep_programs and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
         jax.config.update("jax_compilation_cache_dir", str(CACHE))

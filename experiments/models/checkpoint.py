@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -84,23 +85,24 @@ def read(
     return path, tensors, None if config is None else json.loads(config)
 
 
-def fill(blank: T, path: pathlib.Path, tensors: dict[str, np.ndarray]) -> T:
+def fill(blank: Callable[[], T], path: pathlib.Path, tensors: dict[str, np.ndarray]) -> T:
     """The model with the arrays of a file, in float32.
 
     Args:
-        blank: A model of the right shapes.
+        blank: Makes a model of the right shapes; only they are asked for.
         path: For the message.
         tensors: Name to array.
 
     Raises:
         ValueError: names or shapes do not fit; the message names the tensors.
     """
-    expected = {key: value.shape for key, value in _named(blank).items()}
+    leaves, structure = jax.tree_util.tree_flatten_with_path(jax.eval_shape(blank))
+    # `write` stores a single number as an array of one.
+    expected = {_name(where): leaf.shape or (1,) for where, leaf in leaves}
     held = {key: value.shape for key, value in tensors.items()}
     if wrong := sorted(key for key in expected | held if expected.get(key) != held.get(key)):
         detail = ", ".join(f"{k}: {held.get(k)}, expected {expected.get(k)}" for k in wrong)
         raise ValueError(f"{path} does not fit its config: {detail}")
-    leaves, structure = jax.tree_util.tree_flatten_with_path(blank)
     arrays = [jnp.asarray(tensors[_name(where)], leaf.dtype) for where, leaf in leaves]
     return jax.tree.unflatten(structure, arrays)
 

@@ -25,7 +25,8 @@ def load_model(name: str | pathlib.Path) -> Model:
     if config is None:
         raise ValueError(f"{path} has no config among its metadata: not a visual model")
     if "latent" in config:  # sprites have no choice of their latents' size
-        return fill(SmallLeWM.random(jax.random.key(0), LeWMConfig(**config)), path, tensors)
+        sizes = LeWMConfig(**config)
+        return fill(lambda: SmallLeWM.random(jax.random.key(0), sizes), path, tensors)
     config["kinds"] = tuple(Kind(**kind) for kind in config["kinds"])
     config["action_signs"] = tuple(config["action_signs"])
-    return fill(blank(Config(**config)), path, tensors)
+    return fill(lambda: blank(Config(**config)), path, tensors)

@@ -73,6 +73,16 @@ def executed_gif(
     plots.save_gif(frames, path, fps=10)
 
 
+def film_gif(setting: Setting, path: pathlib.Path, record: Record) -> None:
+    """One executed plan, beside its goal's frame where that is not drawn in."""
+    goal = record["goal"]
+    problems = setting.task.goals(goal + 1, record["horizon"], record["seed"], record["split"])
+    films = [_film(setting, problems, record)]
+    if setting.task.show is None:
+        films.insert(0, _goal_film(setting, problems, goal, len(films[0])))
+    plots.save_gif([np.hstack(frames) for frames in zip(*films, strict=True)], path, fps=10)
+
+
 def _shown_planners(records: list[Record]) -> list[str]:
     """GRASP and the two best others that recorded their plans."""
     rates = {

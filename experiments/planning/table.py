@@ -162,7 +162,7 @@ def run(table: Table) -> None:
     available = {FLOOR: None, CEILING: None, **table.planners, **table.extra}
     chosen = _chosen(table, available)
     horizons = [int(h) for h in values.horizons]
-    every = table.settings[0].model.frameskip
+    every = table.settings[0].task.frameskip
     if any(h < every or h % every for h in horizons):
         raise app.UsageError(f"--horizons must be multiples of {every}, got {horizons}.")
     # Closed-loop rows may use other settings under the same name.
@@ -178,7 +178,9 @@ def run(table: Table) -> None:
     _plan(table, folder, chosen, horizons)
     log = _open_log(folder)
     report(table, folder, log.records, list(available), horizons, values.goals)
-    print(f"Finished in {time.perf_counter() - began:.0f} s. Table and pictures: {folder}")
+    drawn = sorted(p.name for p in folder.iterdir() if p.suffix in (".png", ".gif"))
+    print(f"Finished in {time.perf_counter() - began:.0f} s. Table: {folder / 'summary.csv'}")
+    print(f"Pictures in {folder}: {', '.join(drawn)}", flush=True)
 
 
 def _models(settings: Sequence[Setting]) -> Record:
@@ -233,19 +235,17 @@ def _plan(table: Table, folder: pathlib.Path, chosen: dict[str, Any], horizons: 
     fast = values.compile_fast
     cells = together(cells, _SHORT) if fast and table.mode != CLOSED_LOOP else cells
     first_core = values.process * values.workers
-    look = functools.partial(_show_first, table, folder) if values.pictures else None
+    shows = fast and values.pictures and table.draw is pictures.draw_all
+    look = functools.partial(_show_first, table.settings[0], folder) if shows else None
     print(f"{table.title}: compiling and planning; a line for every batch of goals follows.")
     run_cells(runner.run_cell, cells, log, values.workers, table.title, fast, first_core, look)
 
 
-def _show_first(table: Table, folder: pathlib.Path, records: list[Record]) -> None:
+def _show_first(setting: Setting, folder: pathlib.Path, records: list[Record]) -> None:
     """Draws the first plan of a folder, long before all are there."""
-    path = folder / "first_plan.gif"
-    planned = [r for r in records if r.get("actions") and r["planner"] not in (FLOOR, CEILING)]
-    if not path.exists() and planned and table.draw is pictures.draw_all:
-        first = planned[0]
-        mine = [r for r in planned if r["horizon"] == first["horizon"]]
-        pictures.executed_gif(table.settings[0], path, mine, goals=1)
+    path, first = folder / "first_plan.gif", records[0]
+    if "actions" in first and not path.exists():
+        pictures.film_gif(setting, path, first)
         print(f"First plan, {first['planner']}, H = {first['horizon']}: {path}", flush=True)
 
 
@@ -264,8 +264,15 @@ def report(
     """
     known = [r for r in records if r["planner"] in names]
     order = {name: i for i, name in enumerate(names)}
+    places = {setting.task.name: i for i, setting in enumerate(table.settings)}
     known.sort(
-        key=lambda r: (r["mode"] == CLOSED_LOOP, r["horizon"], order[r["planner"]], r["goal"])
+        key=lambda r: (
+            places.get(r["environment"], len(places)),
+            r["mode"] == CLOSED_LOOP,
+            r["horizon"],
+            order[r["planner"]],
+            r["goal"],
+        )
     )
     write_summary(folder / "summary.csv", summary.summarise(known))
     known = [r for r in known if r["goal"] < goals and r["mode"] == table.mode]

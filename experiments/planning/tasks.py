@@ -49,6 +49,7 @@ class Task:
       errors: A state `[S]` and a goal `[S]` to named numbers, for records.
       show: States `[n, S]` and a goal `[S]` to frames `[n, P, P, 3]` for the GIF, the goal in them;
         None where `render` is what to show.
+      frameskip: Environment steps in a model step.
       success_cost: Where the model is the world: a plan of this cost or less succeeds.
     """
 
@@ -64,6 +65,7 @@ class Task:
     predicted: Callable[[Any, Any], NDArray[np.bool_]]
     errors: Callable[[States, States], Record]
     show: Callable[[States, States], NDArray[np.uint8]] | None = None
+    frameskip: int = 5
     success_cost: float | None = None
 
 
@@ -240,6 +242,7 @@ BALL = tuple(
         success=ball.success,
         predicted=ball.success,
         errors=ball_errors,
+        frameskip=1,
         success_cost=ball.SUCCESS_RADIUS**2,
     )
     for layout in ball.MAPS

@@ -120,10 +120,10 @@ def run_cells(log: ResultLog, computer: Record) -> None:
 
     @functools.lru_cache(maxsize=1)
     def bare(model: str, horizon: int, goals: int, loops: int) -> tuple[Any, Any]:
-        setting = models.make_setting(model, goals)
+        workload = models.make_workload(model, goals)
         if not flags.FLAGS.bare_model:
-            return setting, {}
-        return setting, timing.roofline(setting, horizon, loops)
+            return workload, {}
+        return workload, timing.roofline(workload, horizon, loops)
 
     with progress(len(cells), "benchmark") as bar:
         for cell in cells:
@@ -133,14 +133,14 @@ def run_cells(log: ResultLog, computer: Record) -> None:
                 planner = dataclasses.replace(
                     planner, time_batch_size=flags.FLAGS.time_chunk, sync=sync
                 )
-            setting, model = bare(cell["model"], cell["horizon"], cell["goals"], cell["loops"])
+            workload, model = bare(cell["model"], cell["horizon"], cell["goals"], cell["loops"])
             if flags.FLAGS.compile_only:
                 whole = flags.FLAGS.whole_plans
-                timing.compile_only(setting, cell["horizon"], planner, cell["loops"], whole)
+                timing.compile_only(workload, cell["horizon"], planner, cell["loops"], whole)
                 bar()
                 continue
             found = timing.measure(
-                setting,
+                workload,
                 cell["horizon"],
                 planner,
                 model,
@@ -149,7 +149,7 @@ def run_cells(log: ResultLog, computer: Record) -> None:
                 flags.FLAGS.plan_limit if flags.FLAGS.whole_plans else None,
             )
             repeats = flags.FLAGS.repeats
-            size = setting.state_size
+            size = workload.state_size
             log.append({**cell, "repeats": repeats, "state_size": size, **found, **computer})
             bar(latest=f"{cell['model']} T={cell['horizon']} {cell['planner']}")
 

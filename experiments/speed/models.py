@@ -48,7 +48,7 @@ class MLP:
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class Workload:
     """A model and what a plan on it needs.
 
     Attributes:
@@ -93,7 +93,7 @@ def make_model(name: str, seed: int = 0) -> Any:
     raise ValueError(f"no model {name!r}; there are {', '.join(NAMES)} and mlp:SIZE.")
 
 
-def make_setting(name: str, goals: int, seed: int = 0) -> Setting:
+def make_workload(name: str, goals: int, seed: int = 0) -> Workload:
     """A model with random weights, and random starts and goals of the size of its states.
 
     `lewm:bfloat16` and `dinowm:bfloat16` are those models in `mixed_precision`.
@@ -119,7 +119,7 @@ def make_setting(name: str, goals: int, seed: int = 0) -> Setting:
     objective = getattr(model, "objective", None)
     if name.endswith(_ROUNDED):
         model = world_models.mixed_precision(model)
-    return Setting(model, start, goal, context, objective, size)
+    return Workload(model, start, goal, context, objective, size)
 
 
 def reachable(model: Any, horizon: int, seed: int) -> tuple[jax.Array, jax.Array]:

@@ -38,7 +38,7 @@ def define_flags() -> None:
 
 def measure(size: int, horizon: int, repeats: int) -> Record:
     """Milliseconds of both, the sweeps, and how far the gradients are apart."""
-    problem = models.make_setting(f"mlp:{size}", 1).problem(horizon)
+    problem = models.make_workload(f"mlp:{size}", 1).problem(horizon)
     before, change = (
         jax.random.normal(jax.random.key(seed), problem.init_actions.shape) for seed in (2, 3)
     )

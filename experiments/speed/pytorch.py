@@ -23,7 +23,7 @@ _LOOPS = 3
 KEY_FIELDS = ("device", "horizon", "frames")
 
 
-def _torch_thunks(setting: models.Setting, horizon: int, frames: int) -> dict[str, Thunk]:
+def _torch_thunks(workload: models.Workload, horizon: int, frames: int) -> dict[str, Thunk]:
     """Loop over `T`, batched over `T`, and one step of the sync."""
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -34,9 +34,9 @@ def _torch_thunks(setting: models.Setting, horizon: int, frames: int) -> dict[st
     if on_gpu:
         torch.set_default_device("cuda")
         torch.set_float32_matmul_precision("high")  # as JAX does by default
-    config = setting.model.config
-    model = textbook.predictor(setting.model.weights, config.depth, config.heads)
-    start, goal = (torch.tensor(np.asarray(x[0])) for x in (setting.start, setting.goal))
+    config = workload.model.config
+    model = textbook.predictor(workload.model.weights, config.depth, config.heads)
+    start, goal = (torch.tensor(np.asarray(x[0])) for x in (workload.start, workload.goal))
     settings = textbook.Settings(lifted_frames=frames, sync_frames=frames)
     actions = torch.zeros(horizon, models.ACTION_SIZE)
     search = textbook.begin(start, goal, actions, settings)
@@ -68,14 +68,14 @@ def _finished(thunk: Thunk) -> Thunk:
 
 def measure(horizon: int, frames: int, repeats: int) -> Record:
     """Milliseconds of the three forms in PyTorch and of ours, one core, one plan."""
-    setting = models.make_setting("lewm", 1)
+    workload = models.make_workload("lewm", 1)
     context = None
     if frames > 1:
-        context = jax.tree.map(lambda x: x[None], setting.model.empty_context(frames - 1))
-    setting = dataclasses.replace(setting, context=context)
-    lifted, _ = searching(setting, horizon, GRASP(sync=None), _LOOPS)
-    sync, _ = searching(setting, horizon, GD(learning_rate=0.05, iterations=10), _LOOPS)
-    thunks = _torch_thunks(setting, horizon, frames)
+        context = jax.tree.map(lambda x: x[None], workload.model.empty_context(frames - 1))
+    workload = dataclasses.replace(workload, context=context)
+    lifted, _ = searching(workload, horizon, GRASP(sync=None), _LOOPS)
+    sync, _ = searching(workload, horizon, GD(learning_rate=0.05, iterations=10), _LOOPS)
+    thunks = _torch_thunks(workload, horizon, frames)
     spent = medians({**thunks, "lifted": lifted, "sync_step": sync}, repeats)
     found = {f"{name}_ms": 1e3 * s for name, s in spent.items()}
     for name in ("lifted_ms", "sync_step_ms"):

@@ -13,6 +13,7 @@ read windows of 3.
 Needs stable-worldmodel installed whole (torchvision and its other requirements).
 """
 
+import importlib.metadata
 import os
 import pathlib
 
@@ -20,6 +21,7 @@ from absl import app, flags
 
 from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
+from experiments.harness.machine import machine
 from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
 from experiments.speed.swm_cases import Case, planners, their_solvers
@@ -71,6 +73,7 @@ def main(argv: list[str]) -> None:
     begin(argv, keep_programs=False)
     pin(_FLAGS.core)
     their_solvers()
+    versions = {"torch": importlib.metadata.version("torch")}
     folder = pathlib.Path(_FLAGS.output)
     log = ResultLog(folder / "results.jsonl", ("planner", "horizon"))
     chosen = {k: v for k, v in planners().items() if not _FLAGS.only or k in _FLAGS.only}
@@ -85,7 +88,7 @@ def main(argv: list[str]) -> None:
         with progress(len(work), "timings") as bar:
             for name, horizon in work:
                 found = chosen[name][0](case, horizon)
-                log.append({"planner": name, "horizon": horizon, **found, **machine()})
+                log.append({"planner": name, "horizon": horizon, **found, **machine(), **versions})
                 bar(1, f"{name}, T = {horizon}: {found['seconds']:.1f} s")
     rows = summary(log.records)
     write_summary(folder / "summary.csv", rows)
@@ -112,20 +115,6 @@ def picture(rows: list[Record], path: pathlib.Path) -> None:
     axes.set_xlabel(f"seconds per plan through LeWM, T = {longest}, one core")
     axes.legend()
     plots.save_figure(figure, path)
-
-
-def machine() -> Record:
-    """What the figures depend on besides the code."""
-    import jax
-    import torch  # pyright: ignore[reportMissingImports]
-
-    return {"jax": jax.__version__, "torch": torch.__version__, "cpu": _cpu(), "cores": 1}
-
-
-def _cpu() -> str:
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown"
 
 
 if __name__ == "__main__":

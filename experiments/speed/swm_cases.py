@@ -108,14 +108,14 @@ def their_solvers() -> Any:
         raise app.UsageError(
             f"stable-worldmodel cannot be imported here ({error}). In an environment of its own: "
             "pip install torch torchvision stable-worldmodel opencv-python-headless pygame "
-            "'pymunk>=7' shapely transformers jax optax absl-py rich tqdm safetensors; then run "
-            "this from the repository's root."
+            "'pymunk>=7' shapely transformers jax optax absl-py pandas scipy tqdm safetensors; "
+            "then run this from the repository's root."
         ) from error
     return solver
 
 
 def textbook(loss: str, frames: int, sync_frames: int) -> Callable[[Case, int], Record]:
-    """GRASP in PyTorch; `loss` and the frames are those of `torch_textbook`."""
+    """GRASP in PyTorch; `loss` and the frames are those of `experiments.speed.textbook`."""
 
     def timed(case: Case, horizon: int) -> Record:
         import torch  # pyright: ignore[reportMissingImports]

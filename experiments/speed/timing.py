@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 import grasp_jax
 from experiments.harness.log import Record
-from experiments.speed.models import ACTION_SIZE, Setting
+from experiments.speed.models import ACTION_SIZE, Workload
 from grasp_jax import programs
 from grasp_jax._compile import Frozen
 from grasp_jax._tree import is_number
@@ -59,19 +59,19 @@ def peak_process_bytes() -> int:
     return scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def roofline(setting: Setting, horizon: int, loops: int) -> dict[str, Thunk]:
+def roofline(workload: Workload, horizon: int, loops: int) -> dict[str, Thunk]:
     """The bare model on the `T` terms of all goals, `loops` times: forward, and with the VJP."""
-    goals = len(jax.tree.leaves(setting.start)[0])
-    base = setting.problem(horizon)
-    window = (base.window,) if setting.context is not None else ()
+    goals = len(jax.tree.leaves(workload.start)[0])
+    base = workload.problem(horizon)
+    window = (base.window,) if workload.context is not None else ()
 
     def fill(x: jax.Array) -> jax.Array:
         return jnp.broadcast_to(x.reshape(goals, 1, *(1,) * len(window), *x.shape[1:]),
                                 (goals, horizon, *window, *x.shape[1:])) + 0  # fmt: skip
 
-    states = jax.tree.map(fill, setting.start)
+    states = jax.tree.map(fill, workload.start)
     slope = jax.tree.map(
-        lambda x: jnp.broadcast_to(x[:, None], (goals, horizon, *x.shape[1:])), setting.goal
+        lambda x: jnp.broadcast_to(x[:, None], (goals, horizon, *x.shape[1:])), workload.goal
     )
 
     def terms(problem: Problem, states: Any, actions: jax.Array) -> Any:
@@ -108,24 +108,24 @@ def parts(planner: Any) -> list[tuple[Any, float]]:
     return [(lifted, planner.iterations), (sync, syncs * sync.iterations)]
 
 
-def searching(setting: Setting, horizon: int, planner: Any, loops: int) -> tuple[Thunk, Any]:
+def searching(workload: Workload, horizon: int, planner: Any, loops: int) -> tuple[Thunk, Any]:
     """`loops` iterations of a planner for all goals as one thunk, and its search."""
-    search = grasp_jax.start(grasp_jax.make_problem(setting.model, setting.start, setting.goal, jnp.zeros((horizon, ACTION_SIZE)), objective=setting.objective, context=setting.context, batched=True), jax.random.key(0), planner=planner)  # fmt: skip
+    search = grasp_jax.start(grasp_jax.make_problem(workload.model, workload.start, workload.goal, jnp.zeros((horizon, ACTION_SIZE)), objective=workload.objective, context=workload.context, batched=True), jax.random.key(0), planner=planner)  # fmt: skip
     program, _ = compiled(programs.advance, search, iterations=loops)
     leaves, _ = programs.advance.flatten(search)
     return lambda: program(leaves), search
 
 
-def whole_plan(setting: Setting, horizon: int, planner: Any) -> tuple[Thunk, float, int | None]:
+def whole_plan(workload: Workload, horizon: int, planner: Any) -> tuple[Thunk, float, int | None]:
     """A whole `plan_batch` as a thunk, the seconds of its compilation, its temporary bytes."""
-    goals = len(jax.tree.leaves(setting.start)[0])
+    goals = len(jax.tree.leaves(workload.start)[0])
     problem = grasp_jax.make_problem(
-        setting.model,
-        setting.start,
-        setting.goal,
+        workload.model,
+        workload.start,
+        workload.goal,
         jnp.zeros((goals, horizon, ACTION_SIZE)),
-        objective=setting.objective,
-        context=setting.context,
+        objective=workload.objective,
+        context=workload.context,
         batched=True,
     )
     call = problem, Frozen(planner, is_number), jax.random.key(0)
@@ -134,24 +134,24 @@ def whole_plan(setting: Setting, horizon: int, planner: Any) -> tuple[Thunk, flo
     return lambda: program(leaves), seconds, temporary_bytes(program)
 
 
-def compile_only(setting: Setting, horizon: int, planner: Any, loops: int, whole: bool) -> None:
+def compile_only(workload: Workload, horizon: int, planner: Any, loops: int, whole: bool) -> None:
     """Compiles what `measure` will run, for JAX's persistent cache; times nothing.
 
     Args:
-      setting: Model and goals.
+      workload: Model and goals.
       horizon: `T`.
       planner: Any planner of the library.
       loops: Iterations per timed call.
       whole: Whole plans, too.
     """
     for part, _ in parts(planner):
-        searching(setting, horizon, part, loops)
+        searching(workload, horizon, part, loops)
     if whole:
-        whole_plan(setting, horizon, planner)
+        whole_plan(workload, horizon, planner)
 
 
 def measure(
-    setting: Setting,
+    workload: Workload,
     horizon: int,
     planner: Any,
     bare_model: Mapping[str, Thunk],
@@ -162,20 +162,20 @@ def measure(
     """One cell: iteration, roofline, whole plan, compilation, memory, evaluations.
 
     Args:
-      setting: Model and goals.
+      workload: Model and goals.
       horizon: `T`.
       planner: Any planner of the library.
-      bare_model: `roofline` of the same setting, horizon and loops; empty for none.
+      bare_model: `roofline` of the same workload, horizon and loops; empty for none.
       repeats: Interleaved repeats of every timing.
       loops: Iterations per timed call.
       plan_limit: A whole plan that should take longer than this many seconds is not run; its time
         is then summed up from its parts. None does not even compile it.
     """
-    goals = len(jax.tree.leaves(setting.start)[0])
+    goals = len(jax.tree.leaves(workload.start)[0])
     thunks = dict(bare_model)
     counts = []
     for i, (part, iterations) in enumerate(parts(planner)):
-        thunk, _ = searching(setting, horizon, part, loops)
+        thunk, _ = searching(workload, horizon, part, loops)
         thunks[f"part{i}"] = thunk
         rows = thunk()[1]
         counts.append((iterations, float(rows.model_evals.mean()), float(rows.model_vjps.mean())))
@@ -183,7 +183,7 @@ def measure(
     expected = sum(n * spent[f"part{i}"] for i, (n, _, _) in enumerate(counts))
     plan, compile_seconds, bytes_ = None, None, None
     if plan_limit is not None:
-        plan, compile_seconds, bytes_ = whole_plan(setting, horizon, planner)
+        plan, compile_seconds, bytes_ = whole_plan(workload, horizon, planner)
     run = plan is not None and plan_limit is not None and expected <= plan_limit
     seconds = medians({"plan": plan}, 1)["plan"] if run and plan else expected
     if getattr(jax.config, "jax_compilation_cache_dir", None):

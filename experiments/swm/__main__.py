@@ -9,7 +9,7 @@ random policy. An episode is solved when its goal is met at any time, which is t
 
 Needs stable-worldmodel installed whole, in an environment of its own (its Push-T needs pymunk 7):
 pip install torch torchvision stable-worldmodel opencv-python-headless pygame 'pymunk>=7' shapely
-    imageio imageio-ffmpeg transformers jax optax absl-py rich tqdm safetensors
+    imageio imageio-ffmpeg transformers jax optax absl-py pandas scipy tqdm safetensors
 """
 
 import dataclasses

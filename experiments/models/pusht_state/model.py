@@ -265,4 +265,5 @@ def load_model(path: str | pathlib.Path = DEFAULT_CHECKPOINT) -> PushTStateModel
         layers = sorted(name for name in tensors if name.startswith("weights."))
         widths = [tensors[name].shape[-1] for name in layers[:-1]]
     agent = np.zeros((len(PATH_TIMES), 2, 2))
-    return fill(init_model(jax.random.key(0), agent, tuple(widths)), path, tensors)
+    key = jax.random.key(0)
+    return fill(lambda: init_model(key, agent, tuple(widths)), path, tensors)

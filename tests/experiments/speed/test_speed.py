@@ -18,7 +18,7 @@ from experiments.speed import __main__ as speed
 from experiments.speed import models, newton, pictures, sync, timing
 from grasp_jax.rollout import rollout_cost
 
-SETTING = models.make_setting("mlp:4", 2)
+SETTING = models.make_workload("mlp:4", 2)
 GRASP = grasp_jax.GRASP(
     iterations=6, sync_every=3, sync=grasp_jax.GD(learning_rate=0.1, iterations=2)
 )
@@ -46,8 +46,8 @@ def test_the_roofline_calls_the_model_once_per_term() -> None:
         jax.debug.callback(lambda _: calls.append(1), action)
         return state + action[:4]
 
-    setting = models.Setting(counting, SETTING.start, SETTING.goal, None, None, 4)
-    thunk = timing.roofline(setting, 3, 5)["forward"]
+    workload = models.Workload(counting, SETTING.start, SETTING.goal, None, None, 4)
+    thunk = timing.roofline(workload, 3, 5)["forward"]
     calls.clear()
     jax.block_until_ready(thunk())
     jax.effects_barrier()
@@ -55,14 +55,14 @@ def test_the_roofline_calls_the_model_once_per_term() -> None:
 
 
 def test_a_model_in_bfloat16_costs_nearly_the_same_plan() -> None:
-    exact, rounded = (models.make_setting(name, 1) for name in ("lewm", "lewm:bfloat16"))
-    assert isinstance(rounded.model, grasp_jax.world_models.mixed_precision)
+    exact, rounded = (models.make_workload(name, 1) for name in ("lewm", "lewm:bfloat16"))
+    assert rounded.model is not exact.model
     assert rounded.state_size == 192
     with pytest.raises(ValueError, match="only `lewm` and `lewm:bfloat16`"):
-        models.make_setting("lewm:bf16", 1)
+        models.make_workload("lewm:bf16", 1)
     actions = jax.random.normal(jax.random.key(0), (1, 10))
     costs = [
-        float(jax.jit(rollout_cost)(setting.problem(1), actions)) for setting in (exact, rounded)
+        float(jax.jit(rollout_cost)(workload.problem(1), actions)) for workload in (exact, rounded)
     ]
     assert 0 < abs(costs[1] / costs[0] - 1) < 0.02
 
