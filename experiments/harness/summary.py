@@ -45,7 +45,7 @@ def summarise(records: list[Record]) -> list[Record]:
 
 
 def _row(group: pd.DataFrame) -> Record:
-    wins, goals = int(group["success"].sum()), len(group)
+    wins, goals = int(np.sum(group["success"].to_numpy())), len(group)
     low, high = wilson_interval(wins, goals)
     first = group.iloc[0].to_dict()
     return {

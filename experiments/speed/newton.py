@@ -59,7 +59,7 @@ def measure(size: int, horizon: int, repeats: int) -> Record:
     return {
         **{f"{name}_ms": 1e3 * seconds for name, seconds in spent.items()},
         "sweeps": sweeps,
-        "then_serially": int(found.forward) // horizon - 2 > sweeps,
+        "then_serially": int(found.model_evals) // horizon - 2 > sweeps,
         "gradient_error": float(apart),
     }
 

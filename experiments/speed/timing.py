@@ -110,7 +110,16 @@ def parts(planner: Any) -> list[tuple[Any, float]]:
 
 def searching(workload: Workload, horizon: int, planner: Any, loops: int) -> tuple[Thunk, Any]:
     """`loops` iterations of a planner for all goals as one thunk, and its search."""
-    search = grasp_jax.start(grasp_jax.make_problem(workload.model, workload.start, workload.goal, jnp.zeros((horizon, ACTION_SIZE)), objective=workload.objective, context=workload.context, batched=True), jax.random.key(0), planner=planner)  # fmt: skip
+    problem = grasp_jax.make_problem(
+        workload.model,
+        workload.start,
+        workload.goal,
+        jnp.zeros((horizon, ACTION_SIZE)),
+        objective=workload.objective,
+        context=workload.context,
+        batched=True,
+    )
+    search = grasp_jax.start(problem, jax.random.key(0), planner=planner)
     program, _ = compiled(programs.advance, search, iterations=loops)
     leaves, _ = programs.advance.flatten(search)
     return lambda: program(leaves), search

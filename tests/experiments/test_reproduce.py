@@ -1,4 +1,4 @@
-"""Every line of every `reproduce.sh` names a command, and flags that it has with values it takes."""
+"""Every line of every `reproduce.sh` names a command, and flags with values that it takes."""
 
 import importlib
 import pathlib

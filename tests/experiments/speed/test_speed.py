@@ -33,8 +33,8 @@ def test_parts_spend_what_the_whole_plan_spends() -> None:
     )  # fmt: skip
     spent = plan.metrics
     # A sync also evaluates its last actions.
-    assert found["model_forward"] + 2 * 5 == spent.forward[0].sum()
-    assert found["model_backward"] == spent.backward[0].sum()
+    assert found["model_forward"] + 2 * 5 == spent.model_evals[0].sum()
+    assert found["model_backward"] == spent.model_vjps[0].sum()
     assert found["plan_measured"] and found["plan_seconds"] > 0 and found["ratio"] > 0
     assert found["serial_depth"] == 6 * 2 + 2 * 2 * 5 * 2
 

@@ -45,7 +45,7 @@ def tensors(case: dict[str, Any], *names: str) -> list[Any]:
 def problem(case: dict[str, Any], frames: int) -> Any:
     context = None if frames == 1 else case["ours"].empty_context(frames - 1)
     given = (jnp.asarray(case[k]) for k in ("start", "goal", "actions"))
-    return make_problem(case["ours"], *given, None, case["ours"].objective, context)
+    return make_problem(case["ours"], *given, objective=case["ours"].objective, context=context)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
@@ -99,13 +99,13 @@ def test_a_whole_plan_is_ours(case: dict[str, Any], loss: Any) -> None:
     given = problem(case, FRAMES)
     ours = grasp_jax.plan(
         case["ours"],
-        given.start,
+        given.state,
         given.goal,
-        given.actions,
+        given.init_actions,
         jax.random.key(0),
         planner=planner,
         context=given.context,
         objective=case["ours"].objective,
     )
     # Ours hands on the best plan of a sync, which here is its last.
-    np.testing.assert_allclose(found, ours.state.planner.actions, atol=2e-3)
+    np.testing.assert_allclose(found, ours.actions, atol=2e-3)
