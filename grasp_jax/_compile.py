@@ -168,13 +168,34 @@ class Frozen:
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> "Frozen":
         """The inverse."""
-        structure, traced = aux
-        return cls(structure.join(children), traced)
+        children = list(children)
+        if all(map(aux[1], children)):
+            return cls(aux[0].join(children), aux[1])
+        return _Emptied(aux, children)
+
+
+@jax.tree_util.register_pytree_node_class
+class _Emptied(Frozen):
+    """A `Frozen` whose leaves are no arrays at the moment: axes, shapes, or shardings, say."""
+
+    __slots__ = ("aux", "children")
+
+    def __init__(self, aux: Any, children: list[Any]) -> None:
+        self.aux, self.children = aux, children
+
+    def tree_flatten(self) -> tuple[list[Any], Hashable]:
+        """As of the `Frozen` that it was made from."""
+        return self.children, self.aux
+
+
+def frozen(x: Any, traced: Callable[[Any], bool] = is_array) -> Frozen:
+    """A `Frozen` of a pytree; of a field that `thawed` left as it was, that."""
+    return x if isinstance(x, Frozen) else Frozen(x, traced)
 
 
 def thawed(x: Any) -> Any:
     """What a `Frozen` holds; anything else as it is (a prefix of a pytree, say)."""
-    return x.value if isinstance(x, Frozen) else x
+    return x.value if type(x) is Frozen else x
 
 
 def require_hashable(tree: PyTree, name: str, traced: Callable[[Any], bool] = is_array) -> None:

@@ -153,7 +153,7 @@ def textbook(loss: str, frames: int, sync_frames: int) -> Callable[[Case, int], 
 def ours(
     planner: Callable[[int], Any], window: int, some: int, full: int
 ) -> Callable[[Case, int], Record]:
-    """One of our planners behind `PlannerSolver`, over `some` iterations; the first call compiles."""
+    """A planner of ours behind `PlannerSolver`, over `some` iterations; the first call compiles."""
 
     def timed(case: Case, horizon: int) -> Record:
         from grasp_jax.integrations.stable_worldmodel import PlannerSolver

@@ -200,7 +200,7 @@ def main(argv: list[str]) -> None:
     solver = PlannerSolver(
         model,
         planner=planner(_FLAGS.planner, _FLAGS.iterations),
-        normalization=Normalization.fit(columns["action"], _FLAGS.action_block),
+        normalization=Normalization.fit(columns["action"], action_block=_FLAGS.action_block),
         seed=seed,
     )
     scalers = {k: Scaler.fit(x) for k, x in columns.items()}
