@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import Scalar
-from grasp_jax._tree import PyTree, cost_dtype
+from grasp_jax._tree import PyTree, Record, cost_dtype
 from grasp_jax.objectives import Objective, squares
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context
@@ -88,8 +88,8 @@ class DinoWMConfig:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class PatchDistance:
+@dataclasses.dataclass(frozen=True, eq=False)
+class PatchDistance(Record):
     """DINO-WM's goal cost: mean over patches, plus `α` times the mean over proprioception.
 
     Attributes:
