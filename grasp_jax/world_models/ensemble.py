@@ -151,5 +151,12 @@ class _WorstCase(Record):
 
 
 def worst_case(distance: StateCost = squared_distance) -> StateCost:
-    """The largest distance over the members; the squared distance by default."""
+    """The largest distance over the members, a terminal cost `(state, goal) -> []`.
+
+    Args:
+      distance: Of one member's state `[...]` to the goal; the squared distance by default.
+
+    >>> float(worst_case()(jnp.array([[1.0], [3.0]]), jnp.zeros(1)))
+    9.0
+    """
     return _WorstCase(distance)
