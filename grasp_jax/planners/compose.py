@@ -38,7 +38,7 @@ class Hops(Planner):
     def check(self, problem: Problem) -> None:
         """Raises for settings that do not fit a problem; asks the planner too."""
         super().check(problem)
-        require_planner(self.planner, "Hops.inner")
+        require_planner(self.planner, "Hops.planner")
         self.planner.check(problem)
 
     def init(self, problem: Problem, key: jax.Array) -> jax.Array:

@@ -1,18 +1,18 @@
 """GRASP: the paper's updates restated, what a sync does, and what an iteration costs."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, StraightLine, Plan, sawtooth_schedule
+from grasp_jax import CEM, GD, GRASP, Plan, StraightLine
+from grasp_jax import search as searching
 from tests import matrix
+from tests.jaxprs import count_primitive, equations
 from tests.matrix import PLANNERS, assert_close, assert_same, key
 
 T, D, A = 4, 2, 2
@@ -36,8 +36,25 @@ def distance(actions: jax.Array) -> jax.Array:
 
 
 def solve(planner: Any, dynamics: Any = step, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "actions": ACTIONS, "key": key()}
+    arguments: dict[str, Any] = {
+        "state": START,
+        "goal": GOAL,
+        "init_actions": ACTIONS,
+        "key": key(),
+    }
     return grasp_jax.plan(dynamics, **(arguments | changes), planner=planner)
+
+
+def last(planner: Any, **changes: Any) -> Any:
+    """The planner's own state after its last iteration."""
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": ACTIONS,
+    }
+    problem = grasp_jax.make_problem(**(arguments | changes))
+    return matrix.searched(planner, problem)[1].inner
 
 
 PLAIN = GRASP(
@@ -65,39 +82,48 @@ def test_the_papers_updates_equal_a_hand_written_loop():
     for _ in range(4):
         slope_s, slope_a = slopes(states, actions)
         states, actions = states - 0.1 * slope_s, actions - 0.2 * slope_a
-    search = solve(PLAIN).state.planner
+    search = last(PLAIN)
     assert_close(search.states[:-1], states)
     assert_close(search.actions, actions)
 
 
 def test_noise_moves_virtual_states_only():
-    quiet = solve(dataclasses.replace(PLAIN, iterations=1)).state.planner
-    noisy = solve(dataclasses.replace(PLAIN, iterations=1, state_std=3.0)).state.planner
+    quiet = last(dataclasses.replace(PLAIN, iterations=1))
+    noisy = last(dataclasses.replace(PLAIN, iterations=1, state_std=3.0))
     assert_close(noisy.actions, quiet.actions, 0)
     difference = noisy.states - quiet.states
     assert 1 < jnp.std(difference) < 6
     # Where nothing moves the actions, no noise reaches them.
-    still = solve(dataclasses.replace(PLAIN, action_rate=0.0, state_std=3.0))
-    assert_close(still.state.planner.actions, ACTIONS, 0)
+    still = last(dataclasses.replace(PLAIN, action_rate=0.0, state_std=3.0))
+    assert_close(still.actions, ACTIONS, 0)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_sync_of_j_gradient_steps_takes_j_gradient_steps(count: int):
     """Bug: the last step of a sync was computed, never evaluated, and thrown away (J=1: all)."""
     planner = dataclasses.replace(
-        PLAIN, iterations=2, action_rate=0.0, sync=GD(learning_rate=0.1, iterations=count, optimizer=optax.sgd), sync_every=2
+        PLAIN,
+        iterations=2,
+        action_rate=0.0,
+        sync=GD(learning_rate=0.1, iterations=count, optimizer=optax.sgd),
+        sync_every=2,
     )
     actions = ACTIONS
     for _ in range(count):
         actions = actions - 0.1 * jax.grad(distance)(actions)
-    found = solve(planner)
-    assert_close(found.state.planner.actions, actions)
+    found, search = matrix.searched(planner, grasp_jax.make_problem(step, START, GOAL, ACTIONS))
+    assert_close(search.inner.actions, actions)
     assert_close(found.metrics.cost[-1], distance(actions))
 
 
 def test_the_sync_comes_every_k_iterations_and_leaves_virtual_states_alone():
     planner = dataclasses.replace(
-        PLAIN, iterations=6, state_std=0.1, action_rate=0.0, sync=GD(learning_rate=0.1, iterations=2), sync_every=3
+        PLAIN,
+        iterations=6,
+        state_std=0.1,
+        action_rate=0.0,
+        sync=GD(learning_rate=0.1, iterations=2),
+        sync_every=3,
     )
     found = solve(planner)
     assert jnp.isfinite(found.metrics.cost).tolist() == [False, False, True] * 2
@@ -109,29 +135,22 @@ def test_the_sync_comes_every_k_iterations_and_leaves_virtual_states_alone():
 
 def test_a_sync_starts_both_optimisers_anew():
     planner = GRASP(iterations=3, sync=GD(learning_rate=0.1, iterations=2), sync_every=3)
-    search = solve(planner).state.planner
+    search = last(planner)
     assert all(jnp.all(x == 0) for x in jax.tree.leaves(search.action_optimizer))
     assert all(jnp.all(x == 0) for x in jax.tree.leaves(search.state_optimizer))
 
 
-def test_sync_from_best_returns_to_the_best_plan():
-    # The lifted phase ruins the actions; a sync that does not move shows where it starts from.
-    ruin = dataclasses.replace(
-        PLAIN, iterations=2, action_rate=5.0, sync=GD(learning_rate=0.0, iterations=1, optimizer=optax.sgd), sync_every=2
-    )
-    assert_close(
-        solve(dataclasses.replace(ruin, sync_from_best=True)).state.planner.actions, ACTIONS, 0
-    )
-    assert jnp.abs(solve(ruin).state.planner.actions - ACTIONS).max() > 0.1
-
-
 def test_sync_noise_perturbs_the_start_of_the_sync():
     quiet = dataclasses.replace(
-        PLAIN, iterations=1, action_rate=0.0, sync=GD(learning_rate=0.0, iterations=1, optimizer=optax.sgd), sync_every=1
+        PLAIN,
+        iterations=1,
+        action_rate=0.0,
+        sync=GD(learning_rate=0.0, iterations=1, optimizer=optax.sgd),
+        sync_every=1,
     )
-    noisy = solve(dataclasses.replace(quiet, sync_std=0.5)).state.planner.actions
+    noisy = last(dataclasses.replace(quiet, sync_std=0.5)).actions
     assert 0.05 < jnp.std(noisy - ACTIONS) < 2
-    assert_close(solve(quiet).state.planner.actions, ACTIONS, 0)
+    assert_close(last(quiet).actions, ACTIONS, 0)
 
 
 def test_schedules_are_functions_of_the_iteration():
@@ -144,23 +163,16 @@ def test_schedules_are_functions_of_the_iteration():
     # Rates too: optax schedules count the updates.
     stop = dataclasses.replace(PLAIN, action_rate=optax.piecewise_constant_schedule(0.2, {1: 0.0}))
     once = dataclasses.replace(PLAIN, iterations=1)
-    assert_close(solve(stop).state.planner.actions, solve(once).state.planner.actions)
-
-
-def test_sawtooth_falls_within_each_period():
-    schedule = sawtooth_schedule(init_value=1.0, end_value=0.2, period=5)
-    values = [float(schedule(jnp.asarray(i))) for i in range(10)]
-    np.testing.assert_allclose(values, 2 * [1.0, 0.8, 0.6, 0.4, 0.2], atol=1e-6)
-    assert float(sawtooth_schedule(init_value=1.0, end_value=0.0, period=1)(jnp.asarray(3))) == 1.0
+    assert_close(last(stop).actions, last(once).actions)
 
 
 def test_presets_are_what_their_sources_say():
-    author, paper = GRASP.author(), GRASP.paper()
+    author, paper = GRASP(), GRASP.paper()
     assert (author.iterations, author.state_rate, author.action_rate) == (750, 0.1, 0.005)
-    assert (author.state_noise, author.sync_every) == (0.005, 50)
-    assert (author.sync.iterations, author.sync.learning_rate) == (10, 0.05)
+    assert (author.state_std, author.sync_every) == (0.005, 50)
+    assert author.sync == GD(learning_rate=0.05, iterations=10)
     assert paper.optimizer is optax.sgd and paper.sync_every == 100
-    assert isinstance(paper.path, StraightLine) and paper.path.noise > 0
+    assert paper.init_states == StraightLine(std=0.01)
 
 
 @pytest.mark.parametrize("stop", [True, False])
@@ -185,22 +197,10 @@ def test_the_lifted_phase_never_reads_the_state_derivative(stop: bool):
             assert found.status == grasp_jax.Status.NON_FINITE
 
 
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """Every equation of a jaxpr and of the jaxprs inside it."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for inner in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
-        ):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                yield from equations(inner)
-
-
 def branches_that_search(jaxpr: Any) -> int:
     """How many `cond` equations hold a loop (the sync's scan) inside."""
     conds = [e for e in equations(jaxpr) if e.primitive.name == "cond"]
-    return sum(any("scan" in str(b) for b in e.params["branches"]) for e in conds)
+    return sum(any(count_primitive(b, "scan") for b in e.params["branches"]) for e in conds)
 
 
 @pytest.mark.parametrize("name", ["GRASP", "GRASP sync=CEM", "MultiStart GRASP", "Chain"])
@@ -212,11 +212,8 @@ def test_the_sync_stays_a_branch_under_vmap(name: str):
         return jax.vmap(lambda g, k: matrix.solve(name, goal=g, key=k))(goals, keys)
 
     def batch(goals: Any, key: Any) -> Plan:
-        starts = matrix.stacked(*matrix.STARTS)
-        planner = PLANNERS[name]
-        return grasp_jax.plan_batch(
-            matrix.WORLD, starts, goals, matrix.ACTIONS, key, planner=planner, goal_batch_size=2
-        )
+        problem = matrix.batch(goal=goals)
+        return grasp_jax.solve(problem, key, planner=PLANNERS[name], goal_batch_size=2)
 
     expected = branches_that_search(
         jax.make_jaxpr(lambda g: matrix.solve(name, goal=g))(matrix.GOAL).jaxpr
@@ -228,14 +225,15 @@ def test_the_sync_stays_a_branch_under_vmap(name: str):
 
 def test_a_batched_iteration_would_turn_the_branch_into_a_select():
     # The detector of the test above can fail.
-    planner = matrix.PLANNERS["GRASP"]
-    search = grasp_jax.start(grasp_jax.make_problem(matrix.WORLD, matrix.START, matrix.GOAL, matrix.ACTIONS), key(), planner=planner)
-    states = jax.tree.map(lambda x: jnp.stack([x, x]), search.state)
+    problem, planner = matrix.problem(), matrix.PLANNERS["GRASP"]
+    state = searching.initialize(problem, planner, key())
+    states = jax.tree.map(lambda x: jnp.stack([x, x]), state)
 
-    def resumed(state: Any) -> Plan:
-        return matrix.solve("GRASP", resume=state)
+    def resumed(state: Any) -> Any:
+        return searching.advance(problem, planner, state, 3)
 
-    assert branches_that_search(jax.make_jaxpr(jax.vmap(resumed))(states).jaxpr) == 0
+    assert branches_that_search(jax.make_jaxpr(resumed)(state)) == 1
+    assert branches_that_search(jax.make_jaxpr(jax.vmap(resumed))(states)) == 0
 
 
 def test_a_schedule_of_a_rate_follows_the_iteration_across_syncs():
@@ -245,19 +243,24 @@ def test_a_schedule_of_a_rate_follows_the_iteration_across_syncs():
 
     still = GD(learning_rate=0.0, iterations=1)
     planner = GRASP(
-        iterations=6, state_rate=fading, action_rate=fading, state_std=None, sync=still, sync_every=3
+        iterations=6,
+        state_rate=fading,
+        action_rate=fading,
+        state_std=None,
+        sync=still,
+        sync_every=3,
     )
-    early = solve(dataclasses.replace(planner, iterations=3)).state.planner
-    late = solve(planner).state.planner
+    early = last(dataclasses.replace(planner, iterations=3))
+    late = last(planner)
     assert_same(late.states, early.states)
     assert_same(late.actions, early.actions)
-    moving = solve(dataclasses.replace(planner, state_rate=0.1)).state.planner
+    moving = last(dataclasses.replace(planner, state_rate=0.1))
     assert jnp.abs(moving.states - late.states).max() > 0.05
 
 
 def test_rates_and_noises_of_states_may_differ_between_leaves():
     def steps(planner: GRASP) -> Any:
-        return matrix.solve(planner).state.planner.states
+        return matrix.searched(planner, matrix.problem())[1].inner.states
 
     still = GRASP(iterations=3, state_rate=0.0, state_std=None, sync=None)
     both = dataclasses.replace(still, state_rate=0.1)

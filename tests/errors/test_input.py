@@ -1,6 +1,7 @@
 """Wrong calls: every message names the argument, what was got, what was expected, and the fix."""
 
 import dataclasses
+import types
 from typing import Any
 
 import jax
@@ -43,21 +44,37 @@ def broken(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def call(function: Any = grasp_jax.plan, **changes: Any) -> Any:
-    arguments = {
+    arguments: dict[str, Any] = {
         "dynamics": step,
         "state": START,
         "goal": GOAL,
-        "actions": GUESS,
+        "init_actions": GUESS,
         "key": KEY,
         "planner": PLANNER,
     }
     return function(**(arguments | changes))
 
 
+def make(**changes: Any) -> grasp_jax.Problem:
+    """The problem of `call`."""
+    arguments: dict[str, Any] = {
+        "dynamics": step,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
+    return grasp_jax.make_problem(**(arguments | changes))
+
+
 def assert_told(changes: dict[str, Any], error: type[Exception], words: list[str]) -> None:
-    """A call with these arguments ends in this error, whose message holds the words in order."""
+    """A call with these arguments ends in this error, whose message holds the words in order.
+
+    A planner may be given as a function that makes it: some settings are refused at once.
+    """
+    planner = changes.get("planner", PLANNER)
+    make_planner = planner if isinstance(planner, types.FunctionType) else lambda: planner
     with pytest.raises(error) as caught:
-        call(**changes)
+        call(**(changes | {"planner": make_planner()}))
     message = str(caught.value)
     place = 0
     for word in words:
@@ -127,32 +144,40 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     ),
     "ragged state": ({"state": np.array([1, "a"], object)}, TypeError, ["state", "arrays"]),
     # actions
-    "no actions": ({"actions": None}, TypeError, ["actions must be an array [T, A]", "None"]),
-    "horizon zero": (
-        {"actions": jnp.zeros((0, 2))},
-        ValueError,
-        ["actions", "at least one step", "horizon 0"],
+    "no actions": (
+        {"init_actions": None},
+        TypeError,
+        ["init_actions must be an array [T, A]", "None"],
     ),
-    "action size zero": ({"actions": jnp.zeros((4, 0))}, ValueError, ["actions", "action size 0"]),
-    "actions of a batch": (
-        {"actions": jnp.zeros((5, 4, 2))},
+    "horizon zero": (
+        {"init_actions": jnp.zeros((0, 2))},
         ValueError,
-        ["actions must have shape [T, A]", "float32[5, 4, 2]", "plan_batch"],
+        ["init_actions", "at least one step", "horizon 0"],
+    ),
+    "action size zero": (
+        {"init_actions": jnp.zeros((4, 0))},
+        ValueError,
+        ["actions", "action size 0"],
+    ),
+    "actions of a batch": (
+        {"init_actions": jnp.zeros((5, 4, 2))},
+        ValueError,
+        ["init_actions must have shape [T, A]", "float32[5, 4, 2]", "plan_batch"],
     ),
     "one action": (
-        {"actions": jnp.zeros(2)},
+        {"init_actions": jnp.zeros(2)},
         ValueError,
-        ["actions must have shape [T, A]", "float32[2]", "jnp.zeros((horizon, action_size))"],
+        ["init_actions must have shape [T, A]", "float32[2]", "jnp.zeros((horizon, action_size))"],
     ),
     "the horizon instead of actions": (
-        {"actions": 4},
+        {"init_actions": 4},
         ValueError,
-        ["actions must have shape [T, A]", "int32[]", "jnp.zeros((horizon, action_size))"],
+        ["init_actions must have shape [T, A]", "int32[]", "jnp.zeros((horizon, action_size))"],
     ),
     "integer actions": (
-        {"actions": jnp.zeros((4, 2), int)},
+        {"init_actions": jnp.zeros((4, 2), int)},
         TypeError,
-        ["actions must be floating", "int32", "jnp.zeros"],
+        ["init_actions must be floating", "int32", "jnp.zeros"],
     ),
     # bounds
     "bounds reversed": (
@@ -260,42 +285,47 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "a bare function as objective": (
         {"objective": lambda s, g: 0.0},
         TypeError,
-        ["objective must be a grasp_jax.Objective", "function", "Objective(distance="],
+        ["objective must be a grasp_jax.Objective", "function", "Objective(terminal_cost="],
     ),
     "objective of a vector": (
         {"objective": Objective(terminal_cost=lambda s, g: s - g)},
         ValueError,
-        ["objective.distance must return one floating number", "float32[3]"],
+        ["objective.terminal_cost must return one floating number", "float32[3]"],
     ),
     "objective of an integer": (
         {"objective": Objective(terminal_cost=lambda s, g: jnp.argmax(s))},
         ValueError,
-        ["objective.distance must return one floating number", "int32[]"],
+        ["objective.terminal_cost must return one floating number", "int32[]"],
     ),
     "objective that raises": (
         {"objective": Objective(terminal_cost=lambda s, g: s["x"])},
         ValueError,
-        ["objective.distance failed", "distance(state, goal)", "float32[3]"],
+        ["objective.terminal_cost failed", "terminal_cost(state, goal)", "float32[3]"],
     ),
     "action cost of an integer": (
         {"objective": Objective(control_cost=lambda a: jnp.sum(jnp.abs(a) > 0.5))},
         ValueError,
-        ["objective.action_cost must return one floating number", "int32[]"],
+        ["objective.control_cost must return one floating number", "int32[]"],
     ),
     "action cost of a vector": (
         {"objective": Objective(control_cost=lambda a: a.sum(0))},
         ValueError,
-        ["objective.action_cost must return one floating number", "float32[2]"],
+        ["objective.control_cost must return one floating number", "float32[2]"],
     ),
     "state cost of a vector": (
         {"objective": Objective(running_cost=lambda s, g: jnp.abs(s - g))},
         ValueError,
-        ["objective.state_cost must return one floating number", "float32[3]"],
+        ["objective.running_cost must return one floating number", "float32[3]"],
     ),
     "state cost of the state alone": (
-        {"objective": Objective(running_cost=lambda s: jnp.sum(s))},
+        {"objective": Objective(running_cost=lambda s: jnp.sum(s))},  # pyright: ignore
         ValueError,
-        ["objective.state_cost failed", "state_cost(state, goal)", "positional argument"],
+        ["objective.running_cost failed", "running_cost(state, goal)", "positional argument"],
+    ),
+    "a list of numbers as the state": (
+        {"state": [0.0, 0.0, 0.0], "goal": [1.0, 1.0, 1.0]},
+        ValueError,
+        ["failed", "state is a list of 3 numbers", "jnp.asarray(state)"],
     ),
     # context
     "context not a Context": (
@@ -340,7 +370,7 @@ def test_wrong_calls_are_told_what_is_wrong_and_what_to_do(case: str):
 def test_start_tells_the_same_and_so_does_a_callers_jit(case: str):
     changes, error, words = WRONG[case]
     with pytest.raises(error) as caught:
-        call(grasp_jax.start, **changes)
+        grasp_jax.start(make(**changes), KEY, planner=PLANNER)
     assert words[0] in str(caught.value)
     with pytest.raises(error) as caught:
         jax.jit(lambda: call(**changes))()
@@ -348,7 +378,9 @@ def test_start_tells_the_same_and_so_does_a_callers_jit(case: str):
 
 
 def test_numpy_and_python_numbers_are_welcome():
-    found = call(state=np.zeros(3), goal=[1.0, 1.0, 1.0][0] * np.ones(3), actions=np.zeros((4, 2)))
+    found = call(
+        state=np.zeros(3), goal=[1.0, 1.0, 1.0][0] * np.ones(3), init_actions=np.zeros((4, 2))
+    )
     assert found.status == grasp_jax.Status.OK
     single = call(dynamics=step, state=0.0, goal=1.0, bounds=[-1, 1])
     assert single.states.shape == (5,)

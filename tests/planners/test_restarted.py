@@ -1,13 +1,11 @@
 """`restarted_grasp`: that it is put together as it says, and what it is for."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import GD, GRASP, restarted_grasp
+from grasp_jax import AR1, GD, GRASP, Hops, MultiStart, restarted_grasp
 
 
 def wall(state, action):
@@ -17,18 +15,20 @@ def wall(state, action):
     return moved - jnp.array([0.35, 0.0]) * push
 
 
-def test_cycles_and_exchange_count_lifted_iterations():
+def test_cycles_and_resampling_count_lifted_iterations():
     planner = restarted_grasp(num_starts=6, num_cycles=5, num_lifted=3, resample_every=2)
-    assert (planner.starts, planner.iterations, planner.exchange_every) == (6, 15, 6)
-    assert planner.planner.sync_every == 3
-    assert restarted_grasp(resample_every=None).exchange_every is None
-    assert restarted_grasp(num_starts=6, num_cycles=5, num_lifted=0, resample_every=2).exchange_every == 2
+    assert (planner.num_starts, planner.iterations, planner.resample_every) == (6, 15, 6)
+    assert isinstance(planner.planner, GRASP) and planner.planner.sync_every == 3
+    assert restarted_grasp(resample_every=None).resample_every is None
 
 
-@pytest.mark.parametrize("wrong", [{"starts": 0}, {"cycles": 2.5}, {"lifted": -1}, {"exchange": 0}])
-def test_a_count_that_cannot_work_is_named(wrong):
-    with pytest.raises((TypeError, ValueError), match=f"restarted_grasp: {next(iter(wrong))} must"):
-        restarted_grasp(**wrong)
+WRONG = {"num_starts": 0, "num_cycles": 2.5, "num_lifted": 0, "resample_every": -1}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_count_that_cannot_work_is_named(name):
+    with pytest.raises((TypeError, ValueError), match=f"restarted_grasp: {name} must"):
+        restarted_grasp(**{name: WRONG[name]})
 
 
 def test_it_finds_the_gap_that_one_search_with_the_same_sync_does_not():
@@ -38,7 +38,7 @@ def test_it_finds_the_gap_that_one_search_with_the_same_sync_does_not():
         return grasp_jax.plan(wall, start, goal, guess, key, planner=planner).cost
 
     sync = GD(learning_rate=0.1, iterations=30)
-    one = dataclasses.replace(GRASP.author(), iterations=400, sync=sync)
+    one = GRASP(iterations=400, sync=sync)
     assert cost(restarted_grasp(num_starts=8, num_cycles=8, sync=sync)) < 0.01 < cost(one)
 
 
@@ -48,7 +48,12 @@ def test_parts_of_a_state_have_noises_of_their_own():
         return {"x": state["x"] + 10 * v, "v": v}
 
     start, goal = {"x": jnp.zeros(2), "v": jnp.zeros(2)}, {"x": jnp.ones(2), "v": jnp.zeros(2)}
-    planner = restarted_grasp(num_starts=2, num_cycles=2, state_std={"x": 0.5, "v": 0.0}, sync=GD(learning_rate=0.02, iterations=40))
+    planner = restarted_grasp(
+        num_starts=2,
+        num_cycles=2,
+        state_std={"x": 0.5, "v": 0.0},
+        sync=GD(learning_rate=0.02, iterations=40),
+    )
     found = grasp_jax.plan(
         model, start, goal, jnp.zeros((8, 2)), jax.random.key(0), planner=planner
     )
@@ -61,12 +66,14 @@ def test_parts_of_a_state_have_noises_of_their_own():
     assert found.cost < 0.1
 
 
-def test_without_lifting_noise_and_sync_alone_find_the_gap():
-    planner = restarted_grasp(num_starts=8, num_cycles=8, num_lifted=0, action_std=0.5, sync=GD(learning_rate=0.1, iterations=30))
+def test_hops_alone_find_the_gap_too():
+    sync = GD(learning_rate=0.1, iterations=30)
+    hops = Hops(planner=sync, iterations=8, std=0.5, noise=AR1(rho=0.9))
+    planner = MultiStart(hops, num_starts=8, start_std=0.5, noise=AR1(rho=0.9), resample_every=1)
     start, goal = jnp.array([-1.0, 0.0]), jnp.array([1.0, 0.0])
     found = grasp_jax.plan(
         wall, start, goal, jnp.zeros((20, 2)), jax.random.key(0), planner=planner
     )
     assert found.cost < 0.01
-    # Per cycle: the terms once, the sync's steps and its last rollout, the restart's rollout.
-    assert found.metrics.model_evals.sum() == 8 * 20 * 8 * (1 + 30 + 1 + 1)
+    # Per round: the planner's steps and its last rollout.
+    assert found.metrics.model_evals.sum() == 8 * 20 * 8 * (30 + 1)

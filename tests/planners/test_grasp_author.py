@@ -1,10 +1,10 @@
-"""The author's algorithm (METHOD §3: `michael-psenka/le-wm-grasp`) restated in NumPy, by hand.
+"""The author's algorithm (his `michael-psenka/le-wm-grasp`) restated in NumPy, by hand.
 
 Two deviations of ours are restated too: sums instead of the author's means, which Adam cancels up
 to its epsilon, and a sync that hands on the best of its plans instead of its last.
 """
 
-import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import pytest
 
 import grasp_jax
 from grasp_jax import GD, GRASP
+from tests import matrix
 
 T, D, A = 6, 3, 2
 RANDOM = np.random.default_rng(0)
@@ -87,22 +88,23 @@ def author(iterations: int, sync_every: int, sync_steps: int) -> tuple[np.ndarra
     return states, actions
 
 
-def ours(iterations: int, sync_every: int, sync_steps: int) -> grasp_jax.Plan:
-    planner = dataclasses.replace(
-        GRASP.author(),
+def ours(iterations: int, sync_every: int, sync_steps: int) -> tuple[Any, Any]:
+    """Our plan, and the planner's own last state."""
+    planner = GRASP(
         iterations=iterations,
         state_std=None,
         sync_every=sync_every,
         sync=GD(learning_rate=0.05, iterations=sync_steps),
     )
-    arguments = (jnp.asarray(START), jnp.asarray(GOAL), jnp.asarray(GUESS), jax.random.key(0))
-    return grasp_jax.plan(dynamics, *arguments, planner=planner)
+    arguments = (jnp.asarray(x) for x in (START, GOAL, GUESS))
+    plan, search = matrix.searched(planner, grasp_jax.make_problem(dynamics, *arguments))
+    return plan, search.inner
 
 
-def test_the_preset_holds_the_authors_numbers() -> None:
-    preset = GRASP.author()
+def test_the_defaults_are_the_authors_numbers() -> None:
+    preset = GRASP()
     assert (preset.iterations, preset.sync_every) == (750, 50)
-    assert (preset.state_rate, preset.action_rate, preset.state_noise) == (0.1, 0.005, 0.005)
+    assert (preset.state_rate, preset.action_rate, preset.state_std) == (0.1, 0.005, 0.005)
     assert isinstance(preset.sync, GD)
     assert (preset.sync.iterations, preset.sync.learning_rate) == (10, 0.05)
 
@@ -115,8 +117,7 @@ def test_the_preset_holds_the_authors_numbers() -> None:
 def test_the_authors_loop(iterations: int, sync_every: int, sync_steps: int) -> None:
     states, actions = author(iterations, sync_every, sync_steps)
     with jax.enable_x64():
-        plan = ours(iterations, sync_every, sync_steps)
-    found = plan.state.planner
+        plan, found = ours(iterations, sync_every, sync_steps)
     np.testing.assert_allclose(found.states[:-1], states, rtol=0, atol=1e-9)
     np.testing.assert_allclose(found.actions, actions, rtol=0, atol=1e-9)
     np.testing.assert_allclose(plan.cost, shoot(np.asarray(plan.actions))[0], rtol=1e-9)

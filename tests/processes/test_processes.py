@@ -19,7 +19,7 @@ def _free_port() -> int:
 
 
 def test_two_processes_plan_what_one_plans(tmp_path: pathlib.Path):
-    root, port = pathlib.Path(__file__).parents[1], _free_port()
+    root, port = pathlib.Path(__file__).parents[2], _free_port()
     workers = [
         subprocess.Popen(
             [
@@ -41,17 +41,14 @@ def test_two_processes_plan_what_one_plans(tmp_path: pathlib.Path):
         for worker in workers:
             worker.kill()
 
-    expected = grasp_jax.plan_batch(
-        matrix.WORLD,
-        matrix.stacked(*matrix.STARTS, matrix.START),
-        matrix.stacked(*matrix.GOALS, matrix.GOAL),
-        matrix.ACTIONS,
-        matrix.key(),
-        planner=matrix.PLANNERS["GRASP"],
-        bounds=matrix.BOUNDS,
-        objective=matrix.OBJECTIVE,
-        horizon=matrix.LENGTHS,
-    ).actions
+    problem = matrix.problem(
+        state=matrix.stacked(*matrix.STARTS, matrix.START),
+        goal=matrix.stacked(*matrix.GOALS, matrix.GOAL),
+        horizon=matrix.HORIZONS,
+        batched=True,
+    )
+    planner = matrix.PLANNERS["GRASP"]
+    expected = grasp_jax.solve(problem, matrix.key(), planner=planner).actions
     seen = np.zeros(expected.shape, bool)
     for index in range(2):
         saved = np.load(tmp_path / f"{index}.npz")

@@ -1,5 +1,6 @@
 """A model that returns NaN or infinity for one goal, one sample or one step harms nothing else."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -10,11 +11,27 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, MultiStart, Plan, Status, White
-from grasp_jax.planner import StepContext, proposal
-from grasp_jax.problem import Problem, make_problem
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Chain,
+    LatCo,
+    MultiStart,
+    Plan,
+    Planner,
+    Problem,
+    Status,
+    StepContext,
+    StepInfo,
+    White,
+    make_problem,
+)
 from grasp_jax.rollout import rollout_cost
-from tests.matrix import PLANNERS, assert_same, every_program, key
+from tests import matrix
+from tests.matrix import PLANNERS, assert_same, every_kind, every_program, key
 
 T, A = 4, 2
 BOUNDS = (-0.7, 0.6)
@@ -40,7 +57,13 @@ def model(poison: float = np.nan, time: float = np.inf, limit: float = np.inf) -
 
 
 def solve(name: str, dynamics: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "actions": GUESS, "key": key(), "bounds": BOUNDS}
+    arguments: dict[str, Any] = {
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+        "key": key(),
+        "bounds": BOUNDS,
+    }
     return grasp_jax.plan(dynamics, **(arguments | changes), planner=PLANNERS[name])
 
 
@@ -66,7 +89,7 @@ def test_a_model_that_is_always_broken_gives_the_guess_back(name: str, poison: f
     assert_same(found.actions, GUESS)
     assert is_inside(found.actions)
     assert jnp.all(found.metrics.best_cost == jnp.inf)
-    outside = solve(name, model(poison, time=-1.0), actions=GUESS + 5)
+    outside = solve(name, model(poison, time=-1.0), init_init_actions=GUESS + 5)
     assert_same(outside.actions, jnp.full_like(GUESS, BOUNDS[1]))
 
 
@@ -80,19 +103,19 @@ def test_a_broken_start_or_goal_or_guess_fails_without_raising(name: str):
 def test_actions_that_break_the_model_are_reported_and_never_returned(name: str):
     # From 0.02 up the first action breaks the model; the guess and the way to the goal hold both.
     guess = jnp.full((T, A), 0.015)
-    found = solve(name, model(limit=0.02), actions=guess)
+    found = solve(name, model(limit=0.02), init_actions=guess)
     assert jnp.isfinite(found.cost) and jnp.all(jnp.isfinite(found.states))
     assert found.status == Status.NON_FINITE
     assert jnp.all(found.actions[:, 0] <= 0.02) and is_inside(found.actions)
-    start = grasp_jax.start(grasp_jax.make_problem(model(limit=0.02), START, GOAL, guess, bounds=BOUNDS), key(), planner=PLANNERS[name])
-    assert found.cost <= start.state.best_cost
+    problem = make_problem(model(limit=0.02), START, GOAL, guess, bounds=BOUNDS)
+    assert found.cost <= grasp_jax.rollout_cost(problem, guess)
 
 
 @every_program
 def test_a_broken_guess_is_left_behind_once_a_finite_plan_is_found(name: str):
     # The guess breaks the model at its last step only, by its action.
     guess = GUESS.at[-1, 0].set(0.3)
-    found = solve(name, model(limit=0.25), actions=guess)
+    found = solve(name, model(limit=0.25), init_actions=guess)
     assert found.status in (Status.NON_FINITE, Status.FAILED)
     if name in ("CEM", "ICEM", "MPPI", "GD dino_wm", "MultiStart GD"):
         assert found.status == Status.NON_FINITE
@@ -101,7 +124,7 @@ def test_a_broken_guess_is_left_behind_once_a_finite_plan_is_found(name: str):
         assert_same(found.actions, guess)
 
 
-@every_program
+@every_kind
 def test_one_broken_goal_leaves_the_others_bitwise_unchanged(name: str):
     times = jnp.array([0.0, 1.0, 0.0, 0.0])
     starts = jnp.concatenate([jnp.tile(START[:2], (4, 1)), times[:, None]], axis=1)
@@ -136,8 +159,8 @@ def test_steps_before_the_broken_one_move_as_ever(name: str):
     planner = grasp_jax.GRASP(iterations=1, state_std=0.0, action_rate=0.1, sync=None)
 
     def moved(time: float) -> Any:
-        found = grasp_jax.plan(model(time=time), START, goal, GUESS, key(), planner=planner)
-        return found.state.planner
+        problem = make_problem(model(time=time), START, goal, GUESS)
+        return matrix.searched(planner, problem)[1].inner
 
     healthy, broken = moved(np.inf), moved(0.6)
     # s_3 = 0.75 breaks the fourth prediction alone.
@@ -146,7 +169,7 @@ def test_steps_before_the_broken_one_move_as_ever(name: str):
     assert_same(broken.actions[3], GUESS[3])
 
 
-@every_program
+@every_kind
 def test_a_nan_gradient_at_a_finite_cost_does_not_spread(name: str):
     # d/dx sqrt(x²) is NaN at 0: where the rollout meets its goal exactly in one number.
     def distance(state: jax.Array, goal: jax.Array) -> jax.Array:
@@ -162,35 +185,43 @@ def test_a_nan_gradient_at_a_finite_cost_does_not_spread(name: str):
 
 @pytest.mark.parametrize(
     "planner",
-    [CEM(num_samples=40, num_elites=40, iterations=1, std=0.3), ICEM(num_samples=40, num_elites=40, num_kept=2, iterations=1, std=0.3), MPPI(num_samples=40, iterations=1, std=0.3)],
+    [
+        CEM(num_samples=40, num_elites=40, iterations=1, std=0.3),
+        ICEM(num_samples=40, num_elites=40, num_kept=2, iterations=1, std=0.3),
+        MPPI(num_samples=40, iterations=1, std=0.3),
+    ],
     ids=lambda p: type(p).__name__,
 )
 def test_broken_samples_weigh_nothing(planner: Any):
-    found = grasp_jax.plan(model(limit=0.2), START, GOAL, GUESS * 0, key(), planner=planner)
-    mean = found.state.planner.mean
+    found, search = matrix.searched(planner, make_problem(model(limit=0.2), START, GOAL, GUESS * 0))
+    mean = search.inner.mean
     assert jnp.all(jnp.isfinite(mean)) and jnp.all(mean[:, 0] <= 0.2)
     assert found.status == Status.NON_FINITE
     # With limits nobody reaches the mean is another one: the broken samples did matter.
-    whole = grasp_jax.plan(model(), START, GOAL, GUESS * 0, key(), planner=planner)
-    assert jnp.abs(whole.state.planner.mean - mean).max() > 1e-4
+    _, whole = matrix.searched(planner, make_problem(model(), START, GOAL, GUESS * 0))
+    assert jnp.abs(whole.inner.mean - mean).max() > 1e-4
 
 
 @pytest.mark.parametrize(
     "planner",
-    [GD(learning_rate=1e3, iterations=5), GRASP(iterations=6, state_rate=1e3, action_rate=1e3, sync_every=3), LatCo(learning_rate=1e3, iterations=5)],
+    [
+        GD(learning_rate=1e3, iterations=5),
+        GRASP(iterations=6, state_rate=1e3, action_rate=1e3, sync_every=3),
+        LatCo(learning_rate=1e3, iterations=5),
+    ],
     ids=lambda p: type(p).__name__,
 )
 def test_steps_that_explode_stay_inside_the_bounds_and_never_worsen_the_plan(planner: Any):
     found = grasp_jax.plan(model(), START, GOAL, GUESS, key(), planner=planner, bounds=BOUNDS)
-    start = grasp_jax.start(grasp_jax.make_problem(model(), START, GOAL, GUESS, bounds=BOUNDS), key(), planner=planner)
-    assert is_inside(found.actions) and found.cost <= start.state.best_cost
+    guess = grasp_jax.rollout_cost(make_problem(model(), START, GOAL, GUESS, bounds=BOUNDS), GUESS)
+    assert is_inside(found.actions) and found.cost <= guess
 
 
 def clipped_adam(rate: Any) -> optax.GradientTransformation:
     return optax.chain(optax.clip(1.0), optax.adam(rate))
 
 
-def test_gradients_too_large_to_square_need_an_optimiser_that_clips():
+def test_gradients_too_large_to_square_need_an_optimizer_that_clips():
     # Adam's second moment overflows at a slope of 1e25 and never comes back: its rates are zero
     # from then on. The cure is any optax chain as the factory.
     def steep(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -201,7 +232,9 @@ def test_gradients_too_large_to_square_need_an_optimiser_that_clips():
     planner = GD(learning_rate=0.1, iterations=40, optimizer=clipped_adam)
     found = grasp_jax.plan(steep, START, START, guess, key(), planner=planner)
     assert jnp.all(found.actions[:, 0] < 0.5)
-    stuck = grasp_jax.plan(steep, START, START, guess, key(), planner=GD(learning_rate=0.1, iterations=40))
+    stuck = grasp_jax.plan(
+        steep, START, START, guess, key(), planner=GD(learning_rate=0.1, iterations=40)
+    )
     assert_same(stuck.actions[:, 0], guess[:, 0])
 
 
@@ -237,34 +270,37 @@ def test_costs_beyond_the_range_of_half_precision_are_costs(name: str):
 
 def test_a_starting_guess_of_nan_starts_from_zero():
     broken = GUESS.at[1].set(jnp.nan)
-    found, clean = (solve("GD", model(), actions=a) for a in (broken, GUESS.at[1].set(0)))
+    found, clean = (solve("GD", model(), init_init_actions=a) for a in (broken, GUESS.at[1].set(0)))
     assert_same(found.actions, clean.actions)
 
 
-class Leap:
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Leap(Planner):
     """Proposes the zero plan at once; what it would do next is given."""
 
-    iterations = 1
-
-    def __init__(self, present: float = 0.0):
-        self.present = present
+    present: float = 0.0
+    iterations: int = dataclasses.field(default=1, metadata={"static": True})
 
     def init(self, problem: Problem, key: jax.Array) -> jax.Array:
         return jnp.zeros(())
 
-    def step(self, problem: Problem, state: jax.Array, progress: StepContext) -> Any:
-        still = jnp.zeros_like(problem.actions)
-        return state, proposal(still, rollout_cost(problem, still), jnp.asarray(True), 4)
+    def step(self, problem: Problem, state: jax.Array, context: StepContext) -> Any:
+        still = jnp.zeros_like(problem.init_actions)
+        return state, StepInfo.of(still, rollout_cost(problem, still), jnp.asarray(True), 4)
 
     def actions(self, problem: Problem, state: jax.Array) -> jax.Array:
-        return jnp.full_like(problem.actions, self.present)
+        return jnp.full_like(problem.init_actions, self.present)
 
 
 @pytest.mark.parametrize(
     ("planner", "status"),
     [
         (MultiStart(Leap(), num_starts=4, start_std=3.0, noise=White()), Status.NON_FINITE),
-        (MultiStart(Leap(), num_starts=4, start_std=3.0, noise=White(), resample_every=1), Status.NON_FINITE),
+        (
+            MultiStart(Leap(), num_starts=4, start_std=3.0, noise=White(), resample_every=1),
+            Status.NON_FINITE,
+        ),
         (Chain(Leap(0.9), Leap()), Status.NON_FINITE),
         (MultiStart(Leap(), num_starts=4, start_std=0.01, noise=White()), Status.OK),
         (Chain(Leap(0.3), Leap()), Status.OK),
@@ -280,8 +316,8 @@ def test_a_broken_rollout_of_latco_is_reported(rate: float, fits: bool):
     def step(state: jax.Array, action: jax.Array) -> jax.Array:
         return jnp.where(state > 1.2, jnp.nan, state + action)
 
-    arguments = step, jnp.zeros(1), jnp.ones(1), jnp.zeros((4, 1)), None, None, None
-    problem, planner = make_problem(*arguments), LatCo(learning_rate=rate, evaluate_every=1)
-    progress = StepContext(key(), jnp.asarray(0), problem.actions, jnp.asarray(jnp.inf))
-    _, found = planner.step(problem, planner.init(problem, key()), progress)
+    problem = make_problem(step, jnp.zeros(1), jnp.ones(1), jnp.zeros((4, 1)))
+    planner = LatCo(learning_rate=rate, evaluate_every=1)
+    context = StepContext(key(), jnp.asarray(0), problem.init_actions, jnp.asarray(jnp.inf))
+    _, found = planner.step(problem, planner.init(problem, key()), context)
     assert bool(jnp.isfinite(found.cost)) == bool(found.finite) == fits

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import GD, GRASP, LatCo, Objective, restarted_grasp
+from grasp_jax import GD, GRASP, LatCo, Objective, Problem, restarted_grasp
 from grasp_jax.lifted import lifted_gradient, predict
-from grasp_jax.planning import open_problem
 from grasp_jax.rollout import rollout_cost, trajectory
+from tests.jaxprs import count_primitive
 from tests.matrix import DETERMINISTIC, PLANNERS, assert_close, key
 
 T = 6
@@ -42,13 +42,14 @@ def reach_and_pay(state: dict[str, jax.Array], goal: jax.Array) -> jax.Array:
 ALONG = Objective(running_cost=near)
 
 
-def problem(objective: Objective = ALONG, length: int | None = None, **changes: Any) -> Any:
-    arguments = {
-        "dynamics": move, "state": START, "goal": GOAL, "actions": GUESS, "key": key(),
-        "planner": None, "bounds": None, "objective": objective, "context": None,
-        "length": length, "mesh": None,
-    }  # fmt: skip
-    return open_problem(*(arguments | changes).values())[0]
+def problem(objective: Objective = ALONG, **changes: Any) -> Problem:
+    arguments: dict[str, Any] = {
+        "dynamics": move,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
+    return grasp_jax.make_problem(**(arguments | changes), objective=objective)
 
 
 @pytest.mark.parametrize("name", [n for n in PLANNERS if not n.startswith(("GRASP", "Lat"))])
@@ -72,41 +73,41 @@ def test_a_plan_is_that_of_a_state_that_carries_its_cost(name: str):
     assert_close(found.cost, other.cost, tolerance)
 
 
-@pytest.mark.parametrize("length", [None, 1, 4])
+@pytest.mark.parametrize("horizon", [None, 1, 4])
 @pytest.mark.parametrize("h", [1, 3])
-def test_a_rollout_costs_what_its_states_up_to_the_goals_step_cost(length: int | None, h: int):
+def test_a_rollout_costs_what_its_states_up_to_the_goals_step_cost(horizon: int | None, h: int):
     context = grasp_jax.Context.repeat(START, h - 1, 2) if h > 1 else None
 
     def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
         return states[-1] + 0.3 * jnp.tanh(actions.mean(0))
 
-    mine = problem(length=length, dynamics=windowed if context else move, context=context)
+    mine = problem(horizon=horizon, dynamics=windowed if context else move, context=context)
     states = trajectory(mine, GUESS)[1:]
-    end = length or T
+    end = horizon or T
     expected = jnp.sum(jnp.square(states[end - 1] - GOAL))
     expected += sum(near(states[t], GOAL) for t in range(end))
     assert_close(rollout_cost(mine, GUESS), expected, 1e-6)
-    assert_close(rollout_cost(mine, GUESS, recompute=True), expected, 1e-6)
+    assert_close(rollout_cost(mine, GUESS, remat=True), expected, 1e-6)
     assert_close(mine.cost(states, GUESS), expected, 1e-6)
 
 
 @pytest.mark.parametrize("stop", [True, False])
-@pytest.mark.parametrize("length", [None, 4])
-def test_the_lifted_objective_pays_at_its_predictions(stop: bool, length: int | None):
-    priced, free = problem(length=length), problem(Objective(), length=length)
+@pytest.mark.parametrize("horizon", [None, 4])
+def test_the_lifted_objective_pays_at_its_predictions(stop: bool, horizon: int | None):
+    priced, free = problem(horizon=horizon), problem(Objective(), horizon=horizon)
     states = jax.random.normal(key(3), (T, 2))
 
     def along(states: jax.Array, actions: jax.Array) -> jax.Array:
         states = jax.lax.stop_gradient(states) if stop else states
         predictions = predict(priced, states, actions)
-        return jnp.sum(jnp.stack([near(predictions[t], GOAL) for t in range(length or T)]))
+        return jnp.sum(jnp.stack([near(predictions[t], GOAL) for t in range(horizon or T)]))
 
     value, slopes = jax.value_and_grad(along, (0, 1))(states, GUESS)
     with_cost = lifted_gradient(priced, states, GUESS, 0.3, stop)
     without = lifted_gradient(free, states, GUESS, 0.3, stop)
     assert jnp.abs(slopes[1]).max() > 1e-3
     assert_close(with_cost.loss, without.loss + value, 1e-5)
-    assert_close(with_cost.residual, without.residual, 1e-6)
+    assert_close(with_cost.dynamics_residual, without.dynamics_residual, 1e-6)
     assert_close(with_cost.states, without.states + slopes[0], 1e-5)
     assert_close(with_cost.actions, without.actions + slopes[1], 1e-5)
 
@@ -118,14 +119,19 @@ def test_it_costs_no_second_evaluation_of_the_model():
 
     mine = problem(dynamics=marked)
     jaxpr = jax.make_jaxpr(lambda s, a: lifted_gradient(mine, s, a, 0.3))(GUESS, GUESS)
-    assert str(jaxpr).count("erf_inv") == 1
+    assert count_primitive(jaxpr, "erf_inv") == 1
 
 
 @pytest.mark.parametrize(
     "planner",
     [
         GD(learning_rate=0.1, iterations=150),
-        GRASP(iterations=200, state_rate=0.03, action_rate=0.03, sync=GD(learning_rate=0.1, iterations=20)),
+        GRASP(
+            iterations=200,
+            state_rate=0.03,
+            action_rate=0.03,
+            sync=GD(learning_rate=0.1, iterations=20),
+        ),
         restarted_grasp(num_starts=4, num_cycles=4),
         LatCo(learning_rate=0.05, iterations=600, multiplier=10.0),
     ],
@@ -143,13 +149,20 @@ def test_planners_go_around_what_is_dear(planner: Any):
         return jnp.linalg.norm(found.states - MIDDLE * GOAL, axis=-1).min()
 
     heavy = Objective(running_cost=lambda s, g: 3 * near(s, g))
-    assert nearest(heavy) > 0.3
-    assert nearest(heavy) > nearest(Objective()) + 0.1
+    assert nearest(heavy) > max(0.3, nearest(Objective()) + 0.1)
 
 
 def test_a_broken_cost_along_the_way_is_a_broken_plan():
     broken = Objective(running_cost=lambda s, g: jnp.log(s[0] - 100))
-    found = grasp_jax.plan(move, START, GOAL, GUESS, key(), planner=GD(learning_rate=0.1, iterations=3), objective=broken)
+    found = grasp_jax.plan(
+        move,
+        START,
+        GOAL,
+        GUESS,
+        key(),
+        planner=GD(learning_rate=0.1, iterations=3),
+        objective=broken,
+    )
     assert found.status == grasp_jax.Status.FAILED
     assert_close(found.actions, GUESS)
 
