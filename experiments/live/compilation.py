@@ -12,10 +12,10 @@ _durations: list[float] = []
 _known: set[tuple[str, str, str]] = set()
 
 
-def _listen(event: str, duration: float, **_: object) -> None:
+def _listen(event: str, duration_secs: float, **_: str | int) -> None:
     if event == _EVENT:
         with _lock:
-            _durations.append(duration)
+            _durations.append(duration_secs)
 
 
 jax.monitoring.register_event_duration_secs_listener(_listen)

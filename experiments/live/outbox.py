@@ -16,7 +16,7 @@ class Outbox:
     """Safe to use from several threads."""
 
     def __init__(self, wake: Callable[[], None] = lambda: None):
-        """Makes an empty one; `wake` is called, from any thread, when there is something to take."""
+        """Makes an empty one; `wake` is called, from any thread, when there is something."""
         self._wake, self._lock = wake, threading.Lock()
         self._view: dict[str, Any] = {}
         self._rows: deque[list[Any]] = deque(maxlen=_MOST_ROWS)

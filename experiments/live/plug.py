@@ -1,6 +1,6 @@
 """One's own world model on the live page, from a script or a notebook.
 
-    grasp_jax_live(dynamics, start, draw, goal=goal, action_size=2)
+grasp_jax_live(dynamics, start, draw, goal=goal, action_size=2)
 """
 
 import asyncio
@@ -14,7 +14,8 @@ import numpy as np
 
 import grasp_jax
 from experiments.live.controls import Settings
-from experiments.live.server import HOST, Live, Worlds, serve
+from experiments.live.conversation import Worlds
+from experiments.live.server import HOST, Live, serve
 from experiments.live.world import Handle, State, World, all_finite
 
 
@@ -137,9 +138,9 @@ def grasp_jax_live(
     if not isinstance(fragment, str):
         raise ValueError(
             f"draw must return a fragment of SVG as a str, got {type(fragment).__name__}. "
-            "Return something like '<circle cx=\"0\" cy=\"0\" r=\"0.1\" fill=\"currentColor\"/>'."
+            'Return something like \'<circle cx="0" cy="0" r="0.1" fill="currentColor"/>\'.'
         )
-    step = simulate or jax.jit(dynamics)
+    step: Any = simulate or jax.jit(lambda state, action: dynamics(state, action))
 
     def act(state: State, action: np.ndarray) -> Sequence[State]:
         return [_numpy(step(state, jnp.asarray(action)))]
@@ -147,6 +148,10 @@ def grasp_jax_live(
     def near(state: State, goal: State) -> bool:
         gap = np.subtract(point(state), point(goal))
         return bool(np.linalg.norm(gap) <= tolerance)
+
+    def hold(goal: State) -> tuple[Handle, ...]:
+        x, y = point(goal)
+        return (Handle(float(x), float(y), None, 0.06 * max(view[2:])),)
 
     world = World(
         name="own",
@@ -162,7 +167,7 @@ def grasp_jax_live(
         draw=draw,
         view=view,
         point=point,
-        handles=lambda g: (Handle(*map(float, point(g)), None, 0.06 * max(view[2:])),),
+        handles=hold,
         move=lambda g, number, handle: _numpy(place(g, handle.x, handle.y)),
         presets=_presets(settings, horizon),
         objective=objective,

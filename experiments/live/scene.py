@@ -51,7 +51,9 @@ def no_plan() -> dict[str, Any]:
 
 def _states(world: World, states: Any, count: int) -> list[State]:
     """The first states of a trajectory, leaves `[n, ...]`, one by one."""
-    seen = jax.tree.map(np.asarray, world.decode(jax.tree.map(lambda x: np.asarray(x)[:count], states)))
+    seen = jax.tree.map(
+        np.asarray, world.decode(jax.tree.map(lambda x: np.asarray(x)[:count], states))
+    )
     return [jax.tree.map(lambda x, i=i: x[i], seen) for i in range(count)]
 
 

@@ -76,14 +76,23 @@ class Session:
         self._show_world()
         self._thread.start()
 
-    def close(self, timeout: float = 60.0) -> bool:
-        """Ends after the present chunk; whether the thread has ended within the time."""
+    def stop(self) -> None:
+        """Ends after the present chunk."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Stops and waits for the thread's end; whether it has ended within the time."""
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._closed
 
     @property
     def wish(self) -> Wish:
@@ -196,9 +205,9 @@ class Session:
         phase = "planning" if compilation.known(world.name, settings) else "compiling"
         self._outbox.show(phase=phase, reached=False)
         began, compiled = time.perf_counter(), compilation.seconds()
-        search = begin(
-            world, settings, self._window(), wish.goal, self._guess, key, steps
-        )
+        search = begin(world, settings, self._window(), wish.goal, self._guess, key, steps)
+        if self._interrupted(wish):
+            return None
         plan = None
         for update in range(settings.effort):
             # Only the last rows, because every new number of rows would compile.

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 import grasp_jax
 from experiments.live.controls import Settings
@@ -133,15 +132,18 @@ def from_numbers(found: Any, like: State, name: str) -> State:
     Raises:
       ValueError: they are not as many finite numbers as `like` has.
     """
-    flat, unravel = ravel_pytree(jax.tree.map(lambda x: np.asarray(x, np.float64), like))
-    fits = isinstance(found, list) and len(found) == flat.size
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, like))
+    size = sum(x.size for x in leaves)
+    fits = isinstance(found, list) and len(found) == size
     if not fits or not all(is_finite(x) for x in found):
         raise ValueError(
-            f"{name} in the address must be {flat.size} numbers, comma between them, got "
+            f"{name} in the address must be {size} numbers, comma between them, got "
             f"{found!r:.80}. Leave it out for the world's own."
         )
-    restored = unravel(np.asarray(found, flat.dtype))
-    return jax.tree.map(lambda x, y: np.asarray(x, np.asarray(y).dtype), restored, like)
+    ends = np.cumsum([x.size for x in leaves])[:-1]
+    parts = np.split(np.asarray(found, np.float64), ends)
+    restored = [p.reshape(x.shape).astype(x.dtype) for p, x in zip(parts, leaves, strict=True)]
+    return structure.unflatten(restored)
 
 
 def is_finite(value: Any) -> bool:

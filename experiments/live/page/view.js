@@ -2,17 +2,17 @@
 // a recorded frame looks like the page.
 
 const STYLE = `
-.frame { fill: #fff; stroke: #c3cbd9; stroke-width: 3px; vector-effect: non-scaling-stroke; }
-.wall { fill: #2b3650; } .wall-line { stroke: #2b3650; stroke-linecap: round; }
-polyline { fill: none; vector-effect: non-scaling-stroke; stroke-linejoin: round; stroke-linecap: round; }
-.now { color: #273349; } .goal { color: #149a52; opacity: .55; }
-.virtual { color: #e5780b; } .rollout { color: #2b62e3; } .trail { color: #9aa5b8; }
-.trail polyline { stroke: currentColor; stroke-width: 2px; stroke-dasharray: 1 5; }
-.virtual polyline { stroke: currentColor; stroke-width: 1.6px; stroke-opacity: .75; }
-.rollout polyline { stroke: currentColor; stroke-width: 2.6px; stroke-opacity: .9; }
-.knob { fill: #fff; stroke: #149a52; stroke-width: 2.5px; vector-effect: non-scaling-stroke; cursor: grab; }
-.arm { stroke: #149a52; stroke-width: 2px; stroke-dasharray: 3 3; vector-effect: non-scaling-stroke; }
-.grip { fill: none; stroke: #149a52; stroke-width: 2px; stroke-dasharray: 4 4; vector-effect: non-scaling-stroke; }
+svg .frame { fill: #fff; stroke: #c3cbd9; stroke-width: 3px; vector-effect: non-scaling-stroke; }
+svg .wall { fill: #2b3650; } svg .wall-line { stroke: #2b3650; stroke-linecap: round; }
+svg polyline { fill: none; vector-effect: non-scaling-stroke; stroke-linejoin: round; stroke-linecap: round; }
+svg .now { color: #273349; } svg .goal { color: #149a52; opacity: .55; }
+svg .virtual { color: #e5780b; } svg .rollout { color: #2b62e3; } svg .trail { color: #9aa5b8; }
+svg .trail polyline { stroke: currentColor; stroke-width: 2px; stroke-dasharray: 1 5; }
+svg .virtual polyline { stroke: currentColor; stroke-width: 1.6px; stroke-opacity: .75; }
+svg .rollout polyline { stroke: currentColor; stroke-width: 2.6px; stroke-opacity: .9; }
+svg .knob { fill: #fff; stroke: #149a52; stroke-width: 2.5px; vector-effect: non-scaling-stroke; cursor: grab; }
+svg .arm { stroke: #149a52; stroke-width: 2px; stroke-dasharray: 3 3; vector-effect: non-scaling-stroke; }
+svg .grip { fill: none; stroke: #149a52; stroke-width: 2px; stroke-dasharray: 4 4; vector-effect: non-scaling-stroke; }
 `;
 const LAYERS = ["backdrop", "trail", "rollout", "virtual", "goal", "now", "hold"];
 
