@@ -24,6 +24,7 @@ class Server:
 
     Attributes:
       url: The page's address.
+      worlds: Name to world.
     """
 
     def __init__(self, worlds: Worlds, port: int = 0):
@@ -32,6 +33,7 @@ class Server:
         Raises:
           PortInUseError: another program listens on the port.
         """
+        self.worlds = worlds
         self._live, self._loop = Live(worlds), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="live", daemon=True)
         self._thread.start()

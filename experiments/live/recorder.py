@@ -8,8 +8,12 @@ from PIL import Image, UnidentifiedImageError
 MOST_FRAMES = 400
 
 
+_SEEN = 8
+"""Frames whose colours make the palette."""
+
+
 def gif(frames: Sequence[bytes], milliseconds: float) -> bytes:
-    """An endless GIF; one palette of 128 colours, so that still parts cost nothing.
+    """An endless GIF; one palette for all frames, so that still parts cost nothing.
 
     Args:
       frames: Pictures (PNG) of one size.
@@ -28,7 +32,7 @@ def gif(frames: Sequence[bytes], milliseconds: float) -> bytes:
         raise ValueError("a frame is no picture.") from error
     if len({picture.size for picture in pictures}) > 1:
         raise ValueError("all frames must have one size: do not resize the window meanwhile.")
-    palette = pictures[len(pictures) // 2].quantize(128)
+    palette = _side_by_side(pictures[:: -(-len(pictures) // _SEEN)]).quantize(255)
     first, *rest = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     buffer = io.BytesIO()
     first.save(
@@ -41,3 +45,11 @@ def gif(frames: Sequence[bytes], milliseconds: float) -> bytes:
         optimize=True,
     )
     return buffer.getvalue()
+
+
+def _side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (width * len(pictures), height))
+    for index, picture in enumerate(pictures):
+        strip.paste(picture, (index * width, 0))
+    return strip

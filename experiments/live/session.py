@@ -267,6 +267,9 @@ class Session:
         self._change(steps=max(self.wish.steps - count, 0))
         per_step = 1000 * found.seconds / max(frames, 1)
         self._outbox.show(planMs=1000 * found.seconds, stepMs=per_step)
+        now = self.wish
+        if not now.playing and now.steps == 0:
+            self._outbox.show(phase="paused")
 
     def _pause(self) -> bool:
         """Leaves a picture on the screen for a while; whether the session was closed meanwhile."""

@@ -11,6 +11,7 @@ let socket = null;
 let drag = null;
 let lastUpdate = null;
 let written = 0;
+let leaving = false;
 
 const view = new View(at("view"), (place) => { drag = place; });
 const chart = new Chart(at("chart"));
@@ -64,6 +65,7 @@ function connect() {
   socket.onopen = () => open(fromAddress());
   socket.onmessage = (event) => receive(JSON.parse(event.data));
   socket.onclose = () => {
+    if (leaving) return;
     showPhase("stopped", "server gone");
     say({ kind: "error", text: "The server is gone. Start it again; this page then connects by itself." });
     setTimeout(connect, 2000);
@@ -71,14 +73,16 @@ function connect() {
 }
 
 function receive(found) {
+  if (found.view) show(found.view);
   for (const message of found.messages ?? []) say(message);
   if (found.rows) {
     chart.add(found.rows);
     state.cost = found.rows.at(-1)[1];
     state.updates += found.rows.length;
   }
-  const shown = found.view;
-  if (!shown) return;
+}
+
+function show(shown) {
   if (shown.world) openWorld(shown);
   for (const name of ["settings", "playing", "goalNumbers", "stateNumbers"]) {
     if (shown[name] !== undefined) state[name] = shown[name];
@@ -180,6 +184,9 @@ function reopen(seed) {
 
 // A drag sends where the goal is now, not every place it passed.
 setInterval(() => { if (drag) { send({ do: "goal", ...drag }); drag = null; } }, 40);
+// A page that the browser keeps to come back to would keep its session too.
+addEventListener("pagehide", () => { leaving = true; socket.close(); });
+addEventListener("pageshow", (event) => { if (event.persisted) { leaving = false; connect(); } });
 addEventListener("hashchange", () => open(fromAddress()));
 addEventListener("resize", () => chart.draw());
 globalThis.live = { state, view, chart, recorder };

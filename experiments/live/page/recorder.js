@@ -11,6 +11,7 @@ export class Recorder {
     this.caption = caption;
     this.onFull = onFull;
     this.frames = [];
+    this.film = null;
     this.timer = null;
     this.busy = false;
   }
@@ -33,7 +34,8 @@ export class Recorder {
     this.frames.forEach((frame, i) => form.append("frame", frame, `${i}.png`));
     const answer = await fetch("/gif", { method: "POST", body: form });
     if (!answer.ok) throw new Error(await answer.text());
-    return answer.blob();
+    this.film = await answer.blob();
+    return this.film;
   }
 
   async #capture() {
