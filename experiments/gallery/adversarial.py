@@ -95,7 +95,7 @@ def draw(found: Found, path: Any, shown: int = 4) -> None:
     titles = ("start", "found state", "predicted from it", "goal", "true state\nbefore the goal")
     figure = plots.plt.figure(figsize=(13, 1.75 * shown + 0.7), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
-    axes = left.subplots(shown, len(titles), squeeze=False)
+    axes: Any = left.subplots(shown, len(titles), squeeze=False)
     for row, frames in zip(axes, found.frames[:shown], strict=True):
         for panel, frame in zip(row, frames, strict=True):
             panel.imshow(frame, interpolation="nearest")
@@ -103,7 +103,8 @@ def draw(found: Found, path: Any, shown: int = 4) -> None:
             panel.set_yticks([])
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title, fontsize=10)
-    upper, lower = right.subplots(2, 1)
+    panels: Any = right.subplots(2, 1)
+    upper, lower = panels
     columns = {k: np.array([r[k] for r in found.rows]) for k in found.rows[0]}
     _dots(
         upper,

@@ -40,9 +40,8 @@ def draw(found: list[Way], path: Any, drawn: int = 25) -> None:
         panel.axhline(way.tolerance, color="#149a52", linestyle="--", linewidth=1.2)
         share = summary(way)["share_that_first_leaves_the_goal"]
         unit = f" ({way.unit})" if way.unit else ""
-        panel.set_title(
-            f"{way.title}\n{100 * share:.0f}% of {len(way.distances)} first leave it", fontsize=10
-        )
+        title = f"{way.title}\n{100 * share:.0f}% of {len(way.distances)} first leave it"
+        panel.set_title(title, fontsize=10)
         panel.set(xlabel="environment steps", ylabel=f"distance to the goal{unit}", ylim=(0, None))
         panel.spines[["top", "right"]].set_visible(False)
     figure.suptitle(

@@ -1,4 +1,4 @@
-"""What the pictures take from the other experiments; imported here and nowhere else in the folder."""
+"""What the pictures take from the other experiments, imported here and nowhere else."""
 
 from typing import NamedTuple
 
