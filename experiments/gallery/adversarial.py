@@ -11,17 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.gallery.sources import (
-    Case,
-    SmallLeWM,
-    data_latents,
-    impostors,
-    load_model,
-    make_cases,
-    nearest,
-    plots,
-    tasks,
-)
+from experiments.gallery.sources import plots, tasks
+from experiments.lewm_small.brittleness import Case, impostors, nearest
+from experiments.lewm_small.model import SmallLeWM
+from experiments.pixels.models import load_model
+from experiments.state_gradients import data_latents, make_cases
 
 CHECKPOINT = "wall_lewm"
 HORIZON = 50
@@ -94,7 +88,8 @@ def draw(found: Found, path: Any, shown: int = 4) -> None:
     """Decoded states of some goals, and how far impostors lie from the data."""
     titles = ("start", "found state", "predicted from it", "goal", "true state\nbefore the goal")
     figure = plots.plt.figure(figsize=(13, 1.75 * shown + 0.7), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    left, right = halves
     axes: Any = left.subplots(shown, len(titles), squeeze=False)
     for row, frames in zip(axes, found.frames[:shown], strict=True):
         for panel, frame in zip(row, frames, strict=True):

@@ -10,25 +10,14 @@ from jax import Array
 from experiments import plots, pusht_state_model
 from experiments.arguments import refuse_arguments
 from experiments.environments import ball, pointmaze, pusht, pusht_goals, wall
-from experiments.lewm_small.brittleness import Case, impostors, nearest
-from experiments.lewm_small.model import SmallLeWM
 from experiments.pixels import tasks
-from experiments.pixels.models import load_model
 from experiments.pusht_state_features import COG, rotate
-from experiments.state_gradients import data_latents, make_cases
 from experiments.version import code_version
 
 __all__ = [
-    "Case",
-    "SmallLeWM",
     "Way",
     "ball",
     "code_version",
-    "data_latents",
-    "impostors",
-    "load_model",
-    "make_cases",
-    "nearest",
     "plots",
     "pusht_model",
     "pusht_start",

@@ -31,8 +31,8 @@ class Settings:
       sync: A key of `SYNCS`; only GRASP has a sync.
       effort: Updates of the page per plan, each some iterations of the search.
       horizon: Model steps that the first plan looks ahead.
-      state_noise: Standard deviation on virtual states, in the units of model states.
-      action_noise: Standard deviation on actions, in the units of planning actions.
+      state_std: Standard deviation on virtual states, in the units of model states.
+      action_std: Standard deviation on actions, in the units of planning actions.
       rate: Adam's, of the sync or of GD.
       follow: Model steps from plan to plan.
     """
@@ -41,8 +41,8 @@ class Settings:
     sync: str = "gradients"
     effort: int = 16
     horizon: int = 12
-    state_noise: float = 0.1
-    action_noise: float = 0.3
+    state_std: float = 0.1
+    action_std: float = 0.3
     rate: float = 0.1
     follow: int = 1
 
@@ -75,8 +75,8 @@ def ranges(max_horizon: int) -> dict[str, Number]:
         "effort": Number("effort", 1, 80, "updates of this page per plan", whole=True),
         "horizon": Number("horizon", min(2, max_horizon), max_horizon, ahead, whole=True),
         "follow": Number("follow", 1, max_horizon, "model steps taken of each plan", whole=True),
-        "state_noise": Number("state noise", 0, 1, "standard deviation on virtual states"),
-        "action_noise": Number("action noise", 0, 3, "standard deviation on actions"),
+        "state_std": Number("state noise", 0, 1, "standard deviation on virtual states"),
+        "action_std": Number("action noise", 0, 3, "standard deviation on actions"),
         "rate": Number("rate", 0.001, 1, "of Adam, in the sync or in GD", logarithmic=True),
     }
 

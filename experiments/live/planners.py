@@ -4,7 +4,6 @@ Every number is passed as a traced field and no field is None at one setting and
 another, so that only choices compile.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -29,25 +28,35 @@ class Choice(NamedTuple):
 
 def choose(settings: Settings, world: World) -> Choice:
     """The planner that the settings name."""
-    noise, smooth = settings.action_noise, world.smooth
     match settings.planner:
         case "GRASP":
             return Choice(_grasp(settings, world), 1)
         case "GRASP-author":
-            author = grasp_jax.GRASP.author()
             sync = _sync(settings, world)
-            changed = dataclasses.replace(author, state_noise=settings.state_noise, sync=sync)
-            return Choice(changed, 10)
+            return Choice(grasp_jax.GRASP(state_std=settings.state_std, sync=sync), 10)
         case "GD":
             descent = grasp_jax.GD(learning_rate=settings.rate, iterations=100)
-            return Choice(grasp_jax.MultiStart(descent, _STARTS, noise, smooth), 5)
+            return Choice(_from_several_starts(descent, settings, world), 5)
+        case name:
+            return Choice(_sampler(name, settings.action_std, world.smooth), 1)
+
+
+def _sampler(name: str, std: float, noise: Any) -> Any:
+    """A planner that samples 100 sequences in an iteration."""
+    match name:
         case "CEM":
-            return Choice(grasp_jax.CEM(samples=100, elites=10, std=noise, noise=smooth), 1)
+            return grasp_jax.CEM(num_samples=100, num_elites=10, std=std, noise=noise)
         case "iCEM":
-            return Choice(grasp_jax.ICEM(samples=100, elites=10, std=noise, noise=smooth), 1)
+            return grasp_jax.ICEM(num_samples=100, num_elites=10, std=std, noise=noise)
         case "MPPI":
-            return Choice(grasp_jax.MPPI(100, std=noise, temperature=0.03, noise=smooth), 1)
-    raise ValueError(f"there is no planner {settings.planner!r}.")
+            return grasp_jax.MPPI(num_samples=100, temperature=0.03, std=std, noise=noise)
+    raise ValueError(f"there is no planner {name!r}.")
+
+
+def _from_several_starts(planner: Any, settings: Settings, world: World) -> Any:
+    return grasp_jax.MultiStart(
+        planner, num_starts=_STARTS, start_std=settings.action_std, noise=world.smooth
+    )
 
 
 def _grasp(settings: Settings, world: World) -> Any:
@@ -57,17 +66,17 @@ def _grasp(settings: Settings, world: World) -> Any:
             iterations=100,
             state_rate=0.1,
             action_rate=settings.rate,
-            state_noise=settings.state_noise,
+            state_std=settings.state_std,
             sync=None,
         )
-        return grasp_jax.MultiStart(alone, _STARTS, settings.action_noise, world.smooth)
+        return _from_several_starts(alone, settings, world)
     return grasp_jax.restarted_grasp(
-        starts=_STARTS,
-        cycles=8,
-        lifted=_LIFTED,
-        state_noise=settings.state_noise,
-        action_noise=settings.action_noise,
-        start_noise=settings.action_noise,
+        num_starts=_STARTS,
+        num_cycles=8,
+        num_lifted=_LIFTED,
+        state_std=settings.state_std,
+        action_std=settings.action_std,
+        start_std=settings.action_std,
         sync=sync,
         noise=world.smooth,
     )
@@ -77,8 +86,14 @@ def _sync(settings: Settings, world: World) -> Any:
     if settings.sync == "none":
         return None
     if settings.sync == "samples":
-        std = settings.action_noise
-        return grasp_jax.ICEM(48, 6, 3, iterations=5, std=std, noise=world.smooth)
+        return grasp_jax.ICEM(
+            num_samples=48,
+            num_elites=6,
+            num_kept=3,
+            iterations=5,
+            std=settings.action_std,
+            noise=world.smooth,
+        )
     return grasp_jax.GD(learning_rate=settings.rate, iterations=20)
 
 
@@ -102,18 +117,17 @@ def begin(
       key: One random key.
       steps: Model steps in which to reach the goal, traced.
     """
-    return grasp_jax.start(
+    problem = grasp_jax.make_problem(
         world.dynamics,
         jax.tree.map(_single, world.encode(window.state)),
         jax.tree.map(_single, world.encode(goal)),
-        actions=jnp.asarray(guess, jnp.float32),
-        key=key,
-        planner=choose(settings, world).planner,
+        jnp.asarray(guess, jnp.float32),
         bounds=world.bounds,
         objective=world.objective,
         context=world.context(window),
-        length=steps,
+        horizon=steps,
     )
+    return grasp_jax.start(problem, key, planner=choose(settings, world).planner)
 
 
 def _single(x: Any) -> jax.Array:

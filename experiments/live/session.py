@@ -286,7 +286,7 @@ class Session:
         )
 
     def _show_plan(self, plan: grasp_jax.Plan, steps: int, cost: float, iteration: int) -> None:
-        residual = float(np.asarray(plan.metrics.residual)[-1])
+        residual = float(np.asarray(plan.metrics.dynamics_residual)[-1])
         shown = [x if np.isfinite(x) else None for x in (cost, residual)]
         self._outbox.add_row(iteration, *shown)
         phase = "planning"

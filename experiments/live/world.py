@@ -115,7 +115,7 @@ class World:
     context: Callable[[Window], grasp_jax.Context | None] = no_context
     past: int = 0
     objective: grasp_jax.Objective = grasp_jax.Objective()
-    smooth: Any = grasp_jax.Correlated(0.9)
+    smooth: Any = grasp_jax.AR1(rho=0.9)
     backdrop: str = ""
     pause: float = 0.03
 

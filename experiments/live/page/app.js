@@ -32,7 +32,7 @@ function fromAddress() {
   const list = (name) => found.get(name)?.split(",").map(Number);
   const settings = {};
   for (const name of ["planner", "sync"]) if (found.has(name)) settings[name] = found.get(name);
-  for (const name of ["effort", "horizon", "follow", "state_noise", "action_noise", "rate"]) {
+  for (const name of ["effort", "horizon", "follow", "state_std", "action_std", "rate"]) {
     if (found.has(name)) settings[name] = Number(found.get(name));
   }
   return {

@@ -21,7 +21,7 @@ export class Controls {
     for (const [name, value] of Object.entries(settings)) this.inputs[name]?.write(value);
     const lifted = settings.planner.startsWith("GRASP");
     this.inputs.sync.element.disabled = !lifted;
-    this.inputs.state_noise.element.disabled = !lifted;
+    this.inputs.state_std.element.disabled = !lifted;
   }
 
   #select(name, options, planners) {

@@ -43,7 +43,7 @@ def _ball_world(layout: str, title: str, about: str) -> World:
         point=lambda state: (float(state[0]), float(state[1])),
         handles=lambda goal: (Handle(float(goal[0]), float(goal[1]), None, 0.1),),
         move=move,
-        smooth=grasp_jax.Colored(3.0),
+        smooth=grasp_jax.Colored(exponent=3.0),
         backdrop='<rect class="frame" x="-1" y="-1" width="2" height="2" rx="0.02"/>'
         + "".join(
             drawing.wall_line(ends, 2 * ball.WALL_RADIUS) for ends in ball.MAPS[layout].walls

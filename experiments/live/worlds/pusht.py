@@ -119,7 +119,7 @@ def _pusht_world(**fields: Any) -> World:
         point=_centre,
         handles=_pusht_handles,
         move=_pusht_move,
-        smooth=grasp_jax.Correlated(0.9, stacked=pusht_state_model.FRAMESKIP),
+        smooth=grasp_jax.AR1(rho=0.9, action_block=pusht_state_model.FRAMESKIP),
         backdrop=frame,
         **fields,
     )
@@ -139,7 +139,7 @@ def push_t() -> World:
         simulate=_pusht_simulate,
         encode=pusht_state_model.encode,
         decode=_pusht_decode,
-        objective=grasp_jax.Objective(distance=pusht_state_model.goal_distance),
+        objective=grasp_jax.Objective(terminal_cost=pusht_state_model.goal_distance),
         presets={
             "GRASP": Settings("GRASP", "gradients", 16, 12, 0.2, 0.3, 0.1),
             "GRASP-author": Settings("GRASP-author", "gradients", 20, 12, 0.005, 0.5, 0.05),

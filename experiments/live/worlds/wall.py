@@ -65,7 +65,7 @@ def wall_rooms() -> World:
         handles=lambda goal: (Handle(float(goal[0]), float(goal[1]), None, 4.0),),
         move=_wall_move,
         decode=lambda latents: read(np.asarray(latents, np.float64)),
-        smooth=grasp_jax.Correlated(0.9, stacked=model.frameskip),
+        smooth=grasp_jax.AR1(rho=0.9, action_block=model.frameskip),
         backdrop=_wall_backdrop(),
         presets={
             "GRASP": Settings("GRASP", "gradients", 12, 10, 0.1, 0.5, 0.1),

@@ -89,7 +89,7 @@ def test_numbers_never_compile():
     watched.wait_for("paused")
     before = compilation.count()
     other = dataclasses.replace(
-        settings, effort=7, horizon=4, state_noise=0.0, action_noise=0.7, rate=0.01, follow=1
+        settings, effort=7, horizon=4, state_std=0.0, action_std=0.7, rate=0.01, follow=1
     )
     watched.view["phase"] = ""
     watched.session.configure(other)

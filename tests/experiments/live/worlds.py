@@ -5,7 +5,7 @@ import numpy as np
 
 from experiments.live.controls import Settings
 
-SETTINGS = Settings("CEM", "none", effort=4, horizon=8, action_noise=1.0, follow=2)
+SETTINGS = Settings("CEM", "none", effort=4, horizon=8, action_std=1.0, follow=2)
 
 
 def dynamics(state, action):
