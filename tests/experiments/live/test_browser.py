@@ -174,7 +174,7 @@ def test_pause_step_and_reset(server, browse):
 def test_a_browser_that_goes_away_leaves_no_session(server, browse):
     first, second = browse(), browse()
     for browser in (first, second):
-        browser.get(f"{server.url}/#goal=0.9,-0.9&effort=80")
+        browser.get(f"{server.url}/#goal=0.9,-0.9&effort=30")
         wait(lambda b=browser: state(b, "phase") == "planning", "a search")
     wait(lambda: server.sessions == 2, "two sessions")
     note = second.find_element(By.ID, "messages").text
