@@ -18,7 +18,7 @@ from grasp_jax.objectives import (
     mean_squared_distance,
     squared_distance,
 )
-from grasp_jax.paths import BrownianBridge, Line, Rollout, ViaPoints
+from grasp_jax.paths import BrownianBridge, GivenPath, Line, Rollout, ViaPoints
 from grasp_jax.planners.base import Planner, Progress, Proposal, proposal
 from grasp_jax.planners.compose import Chain, MultiStart
 from grasp_jax.planners.gradient import GD
@@ -43,6 +43,7 @@ __all__ = [
     "CompiledPlan",
     "Context",
     "Correlated",
+    "GivenPath",
     "LatCo",
     "LatCoGN",
     "Line",
