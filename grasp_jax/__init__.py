@@ -26,6 +26,7 @@ from grasp_jax.planners.grasp import GRASP, Sawtooth
 from grasp_jax.planners.latco import LatCo, LatCoGN
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
+from grasp_jax.planners.segments import Segments
 from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
 from grasp_jax.problem import Context, Problem
 from grasp_jax.rollout import rollout_cost, trajectory
@@ -61,6 +62,7 @@ __all__ = [
     "Sawtooth",
     "Search",
     "SearchState",
+    "Segments",
     "Status",
     "ViaPoints",
     "White",

@@ -152,11 +152,11 @@ class StateIndex:
         Raises:
           ValueError: No recorded row lies within `radius` of `state`.
         """
-        from scipy.spatial import cKDTree
+        from scipy.spatial import KDTree
 
         require_int(num_rows, "num_rows")
         state = self._state(state, "state")
-        gaps, rows = cKDTree(self.states / self.scale).query(
+        gaps, rows = KDTree(self.states / self.scale).query(
             state / self.scale, k=min(neighbors, len(self.states))
         )
         gaps, rows = np.atleast_1d(gaps), np.atleast_1d(rows)
@@ -313,21 +313,21 @@ def _cluster(
     Farthest points first: a place that the recording passed once needs a node as much as one it
     passed a thousand times, which k-means from random rows would give it.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     rng = np.random.default_rng(seed)
     kept = rng.permutation(len(points))[: _CANDIDATES * count]
     centers = _farthest(points[kept], count).astype(np.float64)
     for _ in range(sweeps):
-        _, labels = cKDTree(centers).query(points)
+        _, labels = KDTree(centers).query(points)
         sizes = np.bincount(labels, minlength=count)
         sums = [np.bincount(labels, points[:, d], count) for d in range(points.shape[1])]
         means = np.stack(sums, 1) / np.maximum(sizes, 1)[:, None]
         centers = np.where(sizes[:, None] > 0, means, centers)
     # A mean may lie where no state can be.
-    _, rows = cKDTree(points).query(centers)
+    _, rows = KDTree(points).query(centers)
     rows = np.unique(rows)
-    gaps, labels = cKDTree(points[rows]).query(points)
+    gaps, labels = KDTree(points[rows]).query(points)
     return rows, labels, gaps
 
 

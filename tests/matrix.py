@@ -28,6 +28,7 @@ from grasp_jax import (
     MultiStart,
     Plan,
     Rollout,
+    Segments,
     restarted_grasp,
 )
 
@@ -71,15 +72,18 @@ PLANNERS: dict[str, Any] = {
     "MPPI": MPPI(samples=8, iterations=ITERATIONS),
     "LatCo": LatCo(iterations=ITERATIONS, multiplier_every=2, evaluate_every=3),
     "LatCoGN": LatCoGN(iterations=ITERATIONS),
+    "Segments": Segments(segment_length=2, iterations=ITERATIONS, state_rate=0.05),
     "MultiStart GRASP": MultiStart(_grasp, starts=3),
     "MultiStart GD": MultiStart(GD(0.1, ITERATIONS), starts=3, start_noise=0.3),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(0.1, iterations=2)),
 }
 NAMES = list(PLANNERS)
-LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
+LIFTED = [
+    n for n in NAMES if n.startswith(("GRASP", "Segments", "LatCo", "MultiStart GRASP", "Chain"))
+]
 VARIANTS = ["GD sgd", "GRASP paper", "GRASP hops", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
-DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN"]
+DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN", "Segments"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
 # For tests that compile a program of their own: variants only with `-m slow`.

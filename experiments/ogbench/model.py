@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -90,9 +90,9 @@ def init(states: np.ndarray, frames: int, key: jax.Array) -> MazeModel:
 class Steps(NamedTuple):
     """Recorded model steps: `before` `[n, 2]`, mean `actions` `[n, 2]`, `after` `[n, 2]`."""
 
-    before: np.ndarray
-    actions: np.ndarray
-    after: np.ndarray
+    before: Any
+    actions: Any
+    after: Any
 
 
 def model_steps(data: Recording, frames: int) -> Steps:
@@ -137,8 +137,8 @@ def fit(data: Recording, frames: int, updates: int, batch: int, seed: int) -> Ma
 
 def save(path: pathlib.Path, model: MazeModel, facts: dict) -> None:
     """Writes the weights (half precision for the grid) and, beside them, how they came about."""
-    arrays = {name: np.asarray(x, np.float32) for name, x in model.weights.items()}
-    arrays["walls"] = arrays["walls"].astype(np.float16)
+    kinds = {"walls": np.float16}
+    arrays = {k: np.asarray(x).astype(kinds.get(k, np.float32)) for k, x in model.weights.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({**arrays, "low": np.asarray(model.low, np.float32)}, str(path))
     write_text(path.with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
