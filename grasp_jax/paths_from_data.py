@@ -328,7 +328,7 @@ def _cluster(
     _, rows = KDTree(points).query(centers)
     rows = np.unique(rows)
     gaps, labels = KDTree(points[rows]).query(points)
-    return rows, labels, gaps
+    return rows, np.asarray(labels), gaps
 
 
 def _farthest(points: np.ndarray, count: int) -> np.ndarray:
