@@ -202,7 +202,7 @@ def build_index(
     radius: float | None = None,
     scale: Any = 1.0,
     max_jump: float | None = None,
-    reach: int = 3,
+    reach: int = 2,
     sweeps: int = 2,
     seed: int = 0,
 ) -> StateIndex:
@@ -224,7 +224,8 @@ def build_index(
       scale: A number or `[D]`, divides states before distances are taken.
       max_jump: Longer moves from row to row do not count (teleports, resets inside an episode);
         None for no limit. The graph counts fewest steps, so that moves of luck would look short.
-      reach: From each cluster an episode passes, count the steps to the next so many it passes.
+      reach: From each cluster an episode passes, count the steps to the next so many it passes. More
+        makes straighter paths, which cut the corners that the episode went around.
       sweeps: Of k-means.
       seed: Of the rows that may become nodes.
 

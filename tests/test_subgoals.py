@@ -78,6 +78,17 @@ def test_it_goes_around_the_corner(tree: PathTree, by_steps: bool):
     assert jnp.minimum(jnp.abs(positions[:, 1]), jnp.abs(positions[:, 0] - 10)).max() < 0.2
 
 
+def test_standing_on_its_first_row_it_moves_on():
+    """Taken for the row before the first, that row was aimed at for ever."""
+
+    def ahead(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        states = state + 0.3 * jnp.arange(1, num_states + 1)[:, None] * jnp.array([1.0, 0.0])
+        return ProposedPath(states, jnp.asarray(jnp.inf), jnp.asarray(True))
+
+    positions, _ = drive(controller(ahead), [0.0, 0.0], [9.0, 0.0], 5)
+    np.testing.assert_allclose(positions[:, 0], 0.3 * np.arange(6), atol=0.02)
+
+
 def test_pushed_off_its_path_it_finds_another(tree: PathTree):
     push = jnp.zeros((70, 2)).at[10].set(jnp.array([-4.0, 0.0]))
     positions, known = drive(controller(tree), START, GOAL, 70, push)

@@ -41,6 +41,13 @@ class Row:
     lifted: FromPath | None = None
     shooting: Planner | None = None
 
+    def planner(self, states: Any) -> Planner:
+        """The planner for a path's states `[T-1, ...]`."""
+        if self.lifted is not None:
+            return self.lifted(states)
+        assert self.shooting is not None
+        return self.shooting
+
 
 def lifted(iterations: int = 30, rate: float = 0.4) -> FromPath:
     """All actions side by side, virtual states fixed on the path, plain gradient descent.

@@ -69,14 +69,9 @@ def plan_open(world: World, row: Row, start: Any, goal: Any, tree: Any, key: Any
     """One plan of `STEPS` model steps; traced. Returns actions `[T, 2]`, and what was spent."""
     zeros = jnp.zeros((STEPS, 2))
     path = _propose(row, tree)(start, goal, num_states=STEPS - 1).states
-    if row.lifted is not None:
+    if row.lifted is not None or row.path is None:
         plan = grasp_jax.plan(
-            world.model, start, goal, zeros, key, planner=row.lifted(path), bounds=BOUNDS
-        )
-        final = plan.states[-1]
-    elif row.path is None:
-        plan = grasp_jax.plan(
-            world.model, start, goal, zeros, key, planner=row.shooting, bounds=BOUNDS
+            world.model, start, goal, zeros, key, planner=row.planner(path), bounds=BOUNDS
         )
         final = plan.states[-1]
     else:
@@ -86,7 +81,7 @@ def plan_open(world: World, row: Row, start: Any, goal: Any, tree: Any, key: Any
             jnp.concatenate([path, goal[None]]),
             zeros,
             key,
-            planner=row.shooting,
+            planner=row.planner(path),
             bounds=BOUNDS,
             objective=tracking_objective(),
         )
@@ -138,13 +133,12 @@ def closed_loop(world: World, row: Row, chosen: list[Case]) -> Iterator[Record]:
 
     `seconds` are processor seconds of planning in the whole episode, on one core.
     """
-    make = row.lifted if row.lifted is not None else lambda states: row.shooting
 
     def controller(tree: Any) -> SubgoalMPC:
         return SubgoalMPC(
             world.model,
             _propose(row, tree),
-            make,
+            row.planner,
             num_states=KNOWN_STATES,
             leave_distance=LEAVE_DISTANCE,
             bounds=BOUNDS,
