@@ -224,8 +224,8 @@ def build_index(
       scale: A number or `[D]`, divides states before distances are taken.
       max_jump: Longer moves from row to row do not count (teleports, resets inside an episode);
         None for no limit. The graph counts fewest steps, so that moves of luck would look short.
-      reach: From each cluster an episode passes, count the steps to the next so many it passes. More
-        makes straighter paths, which cut the corners that the episode went around.
+      reach: From each cluster an episode passes, count the steps to so many that it passes next.
+        More makes straighter paths, which cut the corners that the episode went around.
       sweeps: Of k-means.
       seed: Of the rows that may become nodes.
 
