@@ -7,7 +7,7 @@ the recording holds no episode that goes the whole way. A lifted planner starts 
     index = build_index(states, episodes, num_nodes=2000)      # once, on the host (scipy)
     tree = index.towards(goal)                                 # once per goal, on the host
     path = tree(state, num_states=T - 1)                       # pure JAX: jit, vmap, scan
-    planner = GRASP(path=GivenPath(path.states), state_rate=0.0, ...)
+    planner = GRASP(init_states=GivenPath(path.states), state_rate=0.0, ...)
 
 The same path gives subgoals (`grasp_jax.subgoals`) and a reference (`grasp_jax.tracking`), and
 `StateIndex.segment` gives recorded actions that any planner may start from. States are rows `[D]`
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from grasp_jax._settings import require, require_int
+from grasp_jax._fields import as_count, require
 from grasp_jax.proposals import PathTree
 
 _CANDIDATES = 16  # rows per node among which the nodes are chosen
@@ -154,7 +154,7 @@ class StateIndex:
         """
         from scipy.spatial import KDTree
 
-        require_int(num_rows, "num_rows")
+        as_count(num_rows, "num_rows")
         state = self._state(state, "state")
         gaps, rows = KDTree(self.states / self.scale).query(
             state / self.scale, k=min(neighbors, len(self.states))
@@ -233,8 +233,8 @@ def build_index(
       ValueError: Shapes do not fit, a state is not finite, or nothing ever moves.
     """
     points, episodes, actions = _recording(states, episodes, actions)
-    require_int(num_nodes, "num_nodes")
-    require_int(rows_per_step, "rows_per_step")
+    as_count(num_nodes, "num_nodes")
+    as_count(rows_per_step, "rows_per_step")
     factors = np.broadcast_to(np.asarray(scale, np.float32), points.shape[1:])
     require(bool((factors > 0).all()), f"scale must be positive, got {scale!r:.60}.")
     scaled = points / factors

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._settings import static
+from grasp_jax._fields import static
 from grasp_jax._tree import PyTree
 
 

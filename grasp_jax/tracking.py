@@ -13,7 +13,6 @@ Planners that roll out see the path only like this; a lifted planner may start f
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +20,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
-from grasp_jax.objectives import Distance, Objective, squared_distance
+from grasp_jax.objectives import ControlCost, Objective, StateCost, squared_distance
 
 
 class ClockedState(NamedTuple):
@@ -55,8 +54,8 @@ class Clocked:
 
 def tracking_objective(
     weight: jax.Array | float = 1.0,
-    distance: Distance = squared_distance,
-    control_cost: Callable[[jax.Array], jax.Array] | None = None,
+    distance: StateCost = squared_distance,
+    control_cost: ControlCost | None = None,
 ) -> Objective:
     """The cost of leaving a path, for goals that are paths `s_1..s_T`, leaves `[T, ...]`.
 
@@ -67,14 +66,15 @@ def tracking_objective(
     """
     track = jax.tree_util.Partial(_along, distance)
     arrive = jax.tree_util.Partial(_arrive, distance)
-    return Objective(arrive, control_cost, jax.tree_util.Partial(_weighted, track, weight))
+    running = jax.tree_util.Partial(_weighted, track, weight)
+    return Objective(terminal_cost=arrive, control_cost=control_cost, running_cost=running)
 
 
 def _weighted(track: Any, weight: Any, state: ClockedState, path: PyTree) -> jax.Array:
     return weight * track(state, path)
 
 
-def _along(distance: Distance, state: ClockedState, path: PyTree) -> jax.Array:
+def _along(distance: StateCost, state: ClockedState, path: PyTree) -> jax.Array:
     """`d(s_t, path_t)`; past the path's end, that to its last row."""
     rows = jax.tree.leaves(path)[0].shape[0]
     # Virtual states of a lifted planner may hold a clock between two steps.
@@ -82,5 +82,5 @@ def _along(distance: Distance, state: ClockedState, path: PyTree) -> jax.Array:
     return distance(state.state, _tree.take(path, jnp.clip(row, 0, rows - 1)))
 
 
-def _arrive(distance: Distance, state: ClockedState, path: PyTree) -> jax.Array:
+def _arrive(distance: StateCost, state: ClockedState, path: PyTree) -> jax.Array:
     return distance(state.state, _tree.take(path, -1))

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import GRASP, GivenPath
+from grasp_jax import GRASP, GivenPath, make_problem
 from grasp_jax.lifted import lifted_gradient
 from grasp_jax.paths_from_data import StateIndex, build_index
-from grasp_jax.problem import make_problem
 from grasp_jax.proposals import straight_line
 
 
@@ -173,8 +172,8 @@ def test_actions_are_fitted_to_a_given_path(index: StateIndex) -> None:
         state_rate=0.0,
         action_rate=0.1,
         goal_weight=0.0,
-        state_noise=None,
-        path=GivenPath(path.states),
+        state_std=None,
+        init_states=GivenPath(path.states),
         sync=None,
     )
     plan = grasp_jax.plan(
@@ -195,7 +194,7 @@ def test_a_fit_is_the_gradient_of_the_squared_gaps() -> None:
     states = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)), jnp.float32)
     actions = jnp.asarray(np.random.default_rng(1).normal(size=(6, 2)), jnp.float32)
     start, goal = jnp.zeros(2), jnp.ones(2)
-    problem = make_problem(move, start, goal, actions, None, None, None)
+    problem = make_problem(move, start, goal, actions)
     ends = jnp.concatenate([states, goal[None]])
     found = lifted_gradient(problem, ends, actions, 0.0)
 
@@ -208,12 +207,14 @@ def test_a_fit_is_the_gradient_of_the_squared_gaps() -> None:
 
 def test_given_paths_are_checked_and_mended() -> None:
     arguments = (move, jnp.zeros(2), jnp.ones(2), jnp.zeros((6, 2)), jax.random.key(0))
-    frozen = {"state_rate": 0.0, "state_noise": None, "sync": None, "iterations": 2}
+    frozen = {"state_rate": 0.0, "state_std": None, "sync": None, "iterations": 2}
     with pytest.raises(ValueError, match=r"must return the states s_1..s_\(T-1\)"):
-        grasp_jax.plan(*arguments, planner=GRASP(path=GivenPath(jnp.zeros((4, 2))), **frozen))
+        grasp_jax.plan(
+            *arguments, planner=GRASP(init_states=GivenPath(jnp.zeros((4, 2))), **frozen)
+        )
     states = jnp.linspace(0, 1, 7)[1:-1, None] * jnp.ones(2)
     broken = states.at[2].set(jnp.nan)
-    found = grasp_jax.plan(*arguments, planner=GRASP(path=GivenPath(broken), **frozen))
+    found = grasp_jax.plan(*arguments, planner=GRASP(init_states=GivenPath(broken), **frozen))
     np.testing.assert_allclose(found.virtual_states, states, atol=1e-6)
 
 
@@ -221,7 +222,9 @@ def test_a_path_per_goal_by_vmap() -> None:
     paths = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 2)), jnp.float32)
 
     def one(path: jax.Array) -> jax.Array:
-        planner = GRASP(3, 0.0, path=GivenPath(path), state_noise=None, sync=None, goal_weight=0.0)
+        planner = GRASP(
+            3, 0.0, init_states=GivenPath(path), state_std=None, sync=None, goal_weight=0.0
+        )
         return grasp_jax.plan(
             move, jnp.zeros(2), jnp.ones(2), jnp.zeros((6, 2)), jax.random.key(0), planner=planner
         ).actions

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from grasp_jax import CEM, GRASP, GivenPath
+from grasp_jax import CEM, GRASP, GivenPath, Status, make_problem
 from grasp_jax.paths_from_data import build_index
 from grasp_jax.proposals import PathTree, ProposedPath, straight_line
 from grasp_jax.subgoals import SubgoalMPC, SubgoalState
@@ -30,8 +30,8 @@ def fit(states: jax.Array) -> GRASP:
         state_rate=0.0,
         action_rate=0.8,
         goal_weight=0.0,
-        state_noise=None,
-        path=GivenPath(states),
+        state_std=None,
+        init_states=GivenPath(states),
         optimizer=optax.sgd,
         sync=None,
     )
@@ -44,19 +44,15 @@ def tree() -> PathTree:
 
 
 def controller(tree: Any, **changes: Any) -> SubgoalMPC:
-    settings: dict[str, Any] = {
-        "planner": fit,
-        "num_states": 12,
-        "leave_distance": 1.0,
-        "bounds": (-1.0, 1.0),
-    }
-    return SubgoalMPC(move, tree, **(settings | changes))
+    problem = make_problem(move, jnp.zeros(2), jnp.zeros(2), jnp.zeros((T, 2)), bounds=(-1.0, 1.0))
+    settings: dict[str, Any] = {"planner": fit, "num_states": 12, "leave_distance": 1.0}
+    return SubgoalMPC(problem=problem, proposer=tree, **(settings | changes))
 
 
 def drive(agent: SubgoalMPC, start: Any, goal: Any, steps: int, push: Any = None) -> Any:
     """Positions `[steps + 1, 2]`, and whether a path was known at each step."""
     start, goal = jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32)
-    memory = agent.init(jnp.zeros((T, 2)), start, goal, jax.random.key(0))
+    memory = agent.init(start, goal, jax.random.key(0))
     push = jnp.zeros((steps, 2)) if push is None else push
 
     def body(carry: tuple, shove: jax.Array) -> tuple:
@@ -127,7 +123,7 @@ def test_episodes_side_by_side_equal_one_by_one(tree: PathTree):
 
 
 def test_any_planner_may_go_for_the_subgoals(tree: PathTree):
-    cem = CEM(samples=64, elites=8, iterations=6, std=0.7)
+    cem = CEM(num_samples=64, num_elites=8, iterations=6, std=0.7)
     agent = controller(tree, planner=lambda states: cem)
     positions, _ = drive(agent, START, GOAL, 60)
     assert jnp.linalg.norm(positions[-1] - GOAL) < 0.5
@@ -154,9 +150,9 @@ def test_bad_proposers_and_settings_are_refused(tree: PathTree):
 def test_a_broken_observation_is_a_failed_plan_and_no_more(tree: PathTree):
     agent, goal = controller(tree), jnp.asarray(GOAL, jnp.float32)
     start = jnp.asarray(START, jnp.float32)
-    memory = agent.init(jnp.zeros((T, 2)), start, goal, jax.random.key(0))
-    action, memory, cost = agent.step(memory, jnp.full(2, jnp.nan), goal)
-    assert jnp.isfinite(action).all() and jnp.isnan(cost)
+    memory = agent.init(start, goal, jax.random.key(0))
+    action, memory, info = agent.step(memory, jnp.full(2, jnp.nan), goal)
+    assert jnp.isfinite(action).all() and info.status == Status.FAILED
     assert isinstance(memory, SubgoalState)
-    action, memory, cost = agent.step(memory, start, goal)
-    assert memory.known and jnp.isfinite(cost)
+    action, memory, info = agent.step(memory, start, goal)
+    assert memory.known and info.status == Status.OK

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import grasp_jax
-from grasp_jax import GD, GRASP, Context, GivenPath, rollout_cost
-from grasp_jax.problem import make_problem
+from grasp_jax import GD, GRASP, Context, GivenPath, make_problem
+from grasp_jax.rollout import rollout_cost
 from grasp_jax.tracking import Clocked, ClockedState, at, tracking_objective
 
 PATH = jnp.asarray(np.random.default_rng(0).normal(size=(6, 2)), jnp.float32)
@@ -19,7 +19,7 @@ def move(state: jax.Array, action: jax.Array) -> jax.Array:
 
 def test_the_cost_is_the_sum_of_distances_to_the_path():
     problem = make_problem(
-        Clocked(move), at(jnp.zeros(2)), PATH, ACTIONS, None, tracking_objective(0.3), None
+        Clocked(move), at(jnp.zeros(2)), PATH, ACTIONS, objective=tracking_objective(0.3)
     )
     state, total = jnp.zeros(2), 0.0
     for t in range(6):
@@ -40,7 +40,7 @@ def test_a_window_steps_once():
         PATH,
         ACTIONS,
         jax.random.key(0),
-        planner=GD(0.1, 2),
+        planner=GD(learning_rate=0.1, iterations=2),
         objective=tracking_objective(),
         context=past,
     )
@@ -50,7 +50,7 @@ def test_a_window_steps_once():
 def test_gradients_and_lifted_planners_follow_the_path():
     way = jnp.cumsum(jnp.full((6, 2), 0.3).at[3:, 0].set(-0.3), 0)
 
-    def gap(planner: object) -> jax.Array:
+    def gap(planner: grasp_jax.Planner) -> jax.Array:
         plan = grasp_jax.plan(
             Clocked(move),
             at(jnp.zeros(2)),
@@ -62,6 +62,15 @@ def test_gradients_and_lifted_planners_follow_the_path():
         )
         return jnp.abs(plan.states.state[1:] - way).max()
 
-    assert gap(GD(0.1, 150)) < 0.02
+    assert gap(GD(learning_rate=0.1, iterations=150)) < 0.02
     given = GivenPath(ClockedState(way[:-1], jnp.arange(1.0, 6.0)))
-    assert gap(GRASP(150, 0.0, 0.1, 0.0, None, path=given, sync=None)) < 0.02
+    lifted = GRASP(
+        iterations=150,
+        state_rate=0.0,
+        action_rate=0.1,
+        goal_weight=0.0,
+        state_std=None,
+        init_states=given,
+        sync=None,
+    )
+    assert gap(lifted) < 0.02

@@ -56,8 +56,8 @@ def fit(states: Any, iterations: int = 30, rate: float = 10.0) -> GRASP:
         state_rate=0.0,
         action_rate=rate,
         goal_weight=0.0,
-        state_noise=None,
-        path=GivenPath(states),
+        state_std=None,
+        init_states=GivenPath(states),
         optimizer=optax.sgd,
         sync=None,
     )
@@ -80,9 +80,11 @@ def segments(width: int, iterations: int) -> Callable[[Any], Segments]:
 def shooting() -> dict[str, Any]:
     """Planners that see the path in their cost."""
     return {
-        "GD": GD(0.01, 300),
-        "CEM": CEM(300, 30, 30, std=0.2),
-        "CEM-smooth": CEM(300, 30, 30, std=0.2, noise=Colored(3.0)),
+        "GD": GD(learning_rate=0.01, iterations=300),
+        "CEM": CEM(num_samples=300, num_elites=30, iterations=30, std=0.2),
+        "CEM-smooth": CEM(
+            num_samples=300, num_elites=30, iterations=30, std=0.2, noise=Colored(exponent=3.0)
+        ),
     }
 
 

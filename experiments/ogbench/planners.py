@@ -61,8 +61,8 @@ def lifted(iterations: int = 30, rate: float = 0.4) -> FromPath:
             state_rate=0.0,
             action_rate=rate,
             goal_weight=0.0,
-            state_noise=None,
-            path=GivenPath(states),
+            state_std=None,
+            init_states=GivenPath(states),
             optimizer=optax.sgd,
             sync=None,
         )
@@ -74,7 +74,12 @@ def rounds(width: int, iterations: int = 30, rate: float = 0.02) -> FromPath:
     """The lifted fit, then segments of `width` steps from the same states."""
 
     def make(states: jax.Array) -> Chain:
-        segments = Segments(width, iterations, action_rate=rate, path=GivenPath(states))
+        segments = Segments(
+            segment_length=width,
+            iterations=iterations,
+            action_rate=rate,
+            init_states=GivenPath(states),
+        )
         return Chain(lifted()(states), segments)
 
     return make
@@ -82,12 +87,17 @@ def rounds(width: int, iterations: int = 30, rate: float = 0.02) -> FromPath:
 
 def candidates() -> dict[str, list[Any]]:
     """Shooting planners that were tried, by name."""
-    shapes = (Colored(2.0), Colored(3.0))
+    shapes = (Colored(exponent=2.0), Colored(exponent=3.0))
+    size: dict[str, Any] = {"num_samples": 300, "iterations": 30}
     return {
-        "GD": [GD(rate, 300) for rate in (0.003, 0.01, 0.03, 0.1)],
-        "CEM": [CEM(300, 30, 30, std=std) for std in (0.2, 0.5, 1.0)],
-        "iCEM": [ICEM(300, 30, 5, 30, std=std, noise=n) for std in (0.2, 0.5, 1.0) for n in shapes],
-        "MPPI": [MPPI(300, 30, std=std, noise=n) for std in (0.1, 0.3, 0.6) for n in shapes],
+        "GD": [GD(learning_rate=rate, iterations=300) for rate in (0.003, 0.01, 0.03, 0.1)],
+        "CEM": [CEM(num_elites=30, std=std, **size) for std in (0.2, 0.5, 1.0)],
+        "iCEM": [
+            ICEM(num_elites=30, num_kept=5, std=std, noise=noise, **size)
+            for std in (0.2, 0.5, 1.0)
+            for noise in shapes
+        ],
+        "MPPI": [MPPI(std=std, noise=noise, **size) for std in (0.1, 0.3, 0.6) for noise in shapes],
     }
 
 
@@ -100,10 +110,10 @@ def shooting(mode: str) -> dict[str, Planner]:
     if mode == "open":
         return {name: tried[CHOSEN["open"][name]] for name, tried in candidates().items()}
     return {
-        "GD": GD(0.1, 30),
-        "CEM": CEM(64, 8, 5, std=0.5),
-        "iCEM": ICEM(64, 8, 3, 5, std=0.5),
-        "MPPI": MPPI(64, 5, std=0.3),
+        "GD": GD(learning_rate=0.1, iterations=30),
+        "CEM": CEM(num_samples=64, num_elites=8, iterations=5, std=0.5),
+        "iCEM": ICEM(num_samples=64, num_elites=8, num_kept=3, iterations=5, std=0.5),
+        "MPPI": MPPI(num_samples=64, iterations=5, std=0.3),
     }
 
 

@@ -87,7 +87,7 @@ def plan_open(world: World, row: Row, start: Any, goal: Any, tree: Any, key: Any
         )
         assert isinstance(plan.states, ClockedState)
         final = plan.states.state[-1]
-    spent = jnp.sum(plan.metrics.forward), jnp.sum(plan.metrics.backward)
+    spent = jnp.sum(plan.metrics.model_evals), jnp.sum(plan.metrics.model_vjps)
     return plan.actions, jnp.linalg.norm(final - goal), spent
 
 

@@ -20,21 +20,11 @@ import jax.numpy as jnp
 import optax
 
 from grasp_jax import _tree
-from grasp_jax._settings import (
-    Scalar,
-    Schedule,
-    require,
-    require_count,
-    require_number,
-    require_optimizer,
-    require_range,
-    static,
-    value_at,
-)
-from grasp_jax._tree import PyTree
-from grasp_jax.paths import Line, Path, calls, require_path, with_end
-from grasp_jax.planners.base import Progress, Proposal, add, proposal
-from grasp_jax.planners.gradient import Optimizer
+from grasp_jax._fields import Scalar, Schedule, count, factory, number, require, static, value_at
+from grasp_jax._tree import PyTree, add
+from grasp_jax.init_states import InitStates, StraightLine, with_end
+from grasp_jax.planner import StepContext, StepInfo, is_stuck
+from grasp_jax.planners.base import LiftedPlanner, Optimizer, optimizer_at
 from grasp_jax.problem import Problem
 
 
@@ -43,19 +33,21 @@ class SegmentGradient(NamedTuple):
 
     Attributes:
       loss: `[]`, `L`.
-      residual: `[]`, `Σ_k ||x_{kw} - s_{kw}||²`, the goal's term among them.
+      dynamics_residual: `[]`, `Σ_k ||x_{kw} - s_{kw}||²`, the goal's term among them.
       rollouts: Leaves `[T, ...]`, `x_1..x_T`.
       states: Leaves `[T, ...]`, `∂L/∂s_1..s_T`; zero but at the joints.
       actions: `[T, A]`, `∂L/∂a_t`.
       finite: `[]` bool; broken entries of the gradients are zero, so that they move nothing.
+      control_finite: `[]` bool, whether the control cost had finite slopes.
     """
 
     loss: jax.Array
-    residual: jax.Array
+    dynamics_residual: jax.Array
     rollouts: PyTree
     states: PyTree
     actions: jax.Array
     finite: jax.Array
+    control_finite: jax.Array
 
 
 def roll_out_segments(
@@ -64,21 +56,21 @@ def roll_out_segments(
     """`x_1..x_T`, leaves `[T, ...]`: every segment from its own virtual state, side by side.
 
     Args:
-      problem: One goal. From its length on, states stand still. With a context a segment's first
+      problem: One goal. From its horizon on, states stand still. With a context a segment's first
         windows read the virtual states before it.
       states: Virtual states `s_1..s_T`, leaves `[T, ...]`; the last row is not read.
       actions: `[T, A]`.
       segment_length: `w`.
     """
-    horizon, width = problem.horizon, segment_length
+    horizon, width = problem.max_horizon, segment_length
     count = -(-horizon // width)
-    before = _tree.prepend(problem.start, _tree.take(states, slice(None, -1)))
+    before = _tree.prepend(problem.state, _tree.take(states, slice(None, -1)))
     if problem.context is not None:
         before = _tree.concatenate(problem.context.states, before)
     firsts = jnp.arange(count)[:, None] * width + jnp.arange(problem.window)
     # The last segment may be shorter: its surplus steps repeat the last action and stand still.
     steps = jnp.minimum(jnp.arange(count * width), horizon - 1).reshape(count, width)
-    moves = jnp.arange(count * width).reshape(count, width) < problem.end
+    moves = jnp.arange(count * width).reshape(count, width) < problem.horizon
 
     def step(window: PyTree, inputs: tuple[PyTree, jax.Array]) -> tuple[PyTree, PyTree]:
         action, moves = inputs
@@ -105,40 +97,42 @@ def segment_gradient(
     """`L`, `∂L/∂s` and `∂L/∂a` from one forward and one backward pass of the `K` segments.
 
     Args:
-      problem: One goal. Where it has a length below `T`, the sums end there.
+      problem: One goal. Where its horizon is below `T`, the sums end there.
       states: Virtual states `s_1..s_T`, leaves `[T, ...]`; the last row is not read.
       actions: `[T, A]`.
       segment_length: `w`.
       goal_weight: `γ >= 0`, `[]`.
       stop_state_gradient: False lets gradients through to the state a segment starts from.
     """
-    after = jnp.arange(1, problem.horizon + 1)
-    joints = (after % segment_length == 0) & (after < problem.end)
-    last, valid = after == problem.end, after <= problem.end
+    after = jnp.arange(1, problem.max_horizon + 1)
+    joints = (after % segment_length == 0) & (after < problem.horizon)
+    last, valid = after == problem.horizon, after <= problem.horizon
 
     def objective(states: PyTree, actions: jax.Array) -> tuple[jax.Array, tuple]:
         starts = jax.lax.stop_gradient(states) if stop_state_gradient else states
         found = roll_out_segments(problem, starts, actions, segment_length)
         gaps = _tree.where(joints, jax.tree.map(jnp.subtract, found, states), 0.0)
         defect = sum(jax.tree.leaves(jax.tree.map(_sum_of_squares, gaps)))
-        distances = jnp.where(valid, jax.vmap(problem.distance)(found), 0)
+        distances = jnp.where(valid, jax.vmap(problem.terminal_cost)(found), 0)
         arrival = jnp.sum(jnp.where(last, distances, 0))
         goals = jnp.sum(goal_weight * distances)
-        costs = problem.penalty(actions) + problem.state_costs(found)
-        return defect + arrival + goals + costs, (defect + arrival, found)
+        running = problem.running_costs(found)
+        return defect + arrival + goals + running, (defect + arrival, found)
 
     (loss, (residual, found)), (of_states, of_actions) = jax.value_and_grad(
         objective, (0, 1), has_aux=True
     )(states, actions)
     # Past the goal's step a model may have no derivative at the zeros that stand there.
     of_actions = problem.until_end(of_actions)
+    control, control_slope, control_finite = problem.control_gradient(actions)
     return SegmentGradient(
-        loss=loss,
-        residual=residual,
+        loss=loss + control,
+        dynamics_residual=residual,
         rollouts=found,
         states=_tree.finite_or_zero(of_states),
-        actions=_tree.finite_or_zero(of_actions),
+        actions=_tree.finite_or_zero(of_actions) + control_slope,
         finite=_tree.all_finite((loss, of_states, of_actions)),
+        control_finite=control_finite,
     )
 
 
@@ -152,14 +146,14 @@ class SegmentsState(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Segments:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Segments(LiftedPlanner):
     """Multiple shooting by first-order steps; `Chain` some for rounds of growing segments.
 
-        path = GivenPath(states)                       # from recorded data, say
+        path = GivenPath(states)                              # from recorded data, say
         Chain(
-            Segments(segment_length=1, path=path),     # all actions, in parallel
-            Segments(segment_length=10, path=path),    # what drifts within ten steps
+            Segments(segment_length=1, init_states=path),     # all actions, in parallel
+            Segments(segment_length=10, init_states=path),    # what drifts within ten steps
         )
 
     Attributes:
@@ -169,55 +163,43 @@ class Segments:
         segments before them end; 0 leaves them where they start.
       action_rate: Like it, for the actions.
       goal_weight: `γ`, like it; 0 drops the dense goal term.
-      path: Where the virtual states start.
+      init_states: Where the virtual states start.
       optimizer: Factory for both optimizers, called with a rate.
       stop_state_gradient: False lets gradients through to the state a segment starts from: joints
         then move to where the segments behind them want to start, if the model can be trusted
         there.
     """
 
-    segment_length: int = static(10)
-    iterations: int = static(100)
-    state_rate: Scalar | Schedule = 0.0
-    action_rate: Scalar | Schedule = 0.05
-    goal_weight: Scalar | Schedule = 0.0
-    path: Path = Line()
-    optimizer: Optimizer = static(optax.adam)
+    segment_length: int = count(10)
+    iterations: int = count(100)
+    state_rate: Scalar | Schedule = number(0.0, low=0, schedule=True)
+    action_rate: Scalar | Schedule = number(0.05, low=0, schedule=True)
+    goal_weight: Scalar | Schedule = number(0.0, low=0, schedule=True)
+    init_states: InitStates = StraightLine()
+    optimizer: Optimizer = factory(optax.adam)
     stop_state_gradient: bool = static(True)
 
-    def __post_init__(self) -> None:
-        for field in ("state_rate", "action_rate", "goal_weight"):
-            require_range(self, field, 0)
-
     def check(self, problem: Problem) -> None:
-        """Raises for settings that cannot work."""
-        require_count(self, "iterations")
-        require_count(self, "segment_length")
+        """Raises for settings that do not fit a problem."""
+        super().check(problem)
         require(
-            self.segment_length <= problem.horizon,
-            f"Segments.segment_length is {self.segment_length} but a plan has {problem.horizon} "
-            "steps: choose 1 (lifted) to T (serial).",
+            self.segment_length <= problem.max_horizon,
+            f"Segments.segment_length is {self.segment_length} but a plan has "
+            f"{problem.max_horizon} steps: choose 1 (lifted) to T (serial).",
         )
-        for field in ("state_rate", "action_rate", "goal_weight"):
-            require_number(self, field, schedule=True)
-        require_optimizer(self, problem.actions)
-        require_path(self, problem)
-
-    def own_calls(self, problem: Problem) -> tuple[int, int]:
-        """Those of the path."""
-        return calls(self.path, problem), 0
 
     def init(self, problem: Problem, key: jax.Array) -> SegmentsState:
-        """Virtual states on their path, actions at the starting guess."""
-        states, actions = with_end(self.path, problem, key), problem.actions
-        of_states, of_actions = self._optimizers(0)
+        """First virtual states, actions at the starting guess."""
+        states, actions = with_end(self.init_states, problem, key), problem.init_actions
+        of_states = optimizer_at(self.optimizer, self.state_rate, 0)
+        of_actions = optimizer_at(self.optimizer, self.action_rate, 0)
         return SegmentsState(states, actions, of_states.init(states), of_actions.init(actions))
 
     def step(
-        self, problem: Problem, state: SegmentsState, progress: Progress
-    ) -> tuple[SegmentsState, Proposal]:
+        self, problem: Problem, state: SegmentsState, context: StepContext
+    ) -> tuple[SegmentsState, StepInfo]:
         """One update of joints and actions; inside a segment the states are its rollout."""
-        width, iteration = self.segment_length, progress.iteration
+        width, iteration = self.segment_length, context.iteration
         gradient = segment_gradient(
             problem,
             state.states,
@@ -226,50 +208,32 @@ class Segments:
             value_at(self.goal_weight, iteration),
             self.stop_state_gradient,
         )
-        of_states, of_actions = self._optimizers(iteration)
+        of_states = optimizer_at(self.optimizer, self.state_rate, iteration)
         updates, state_optimizer = of_states.update(
             gradient.states, state.state_optimizer, state.states
         )
         moved = add(state.states, updates)
-        inside = (jnp.arange(1, problem.horizon + 1) % width != 0) & _finite_rows(gradient.rollouts)
+        inside = jnp.arange(1, problem.max_horizon + 1) % width != 0
+        inside = inside & jax.vmap(_tree.all_finite)(gradient.rollouts)
         states = _tree.where(inside, gradient.rollouts, moved)
+
+        of_actions = optimizer_at(self.optimizer, self.action_rate, iteration)
         updates, action_optimizer = of_actions.update(
             gradient.actions, state.action_optimizer, state.actions
         )
         actions = problem.clip(add(state.actions, updates))
-        found = proposal(
+        info = StepInfo.of(
             actions,
-            jnp.asarray(jnp.inf),
+            jnp.asarray(jnp.inf),  # no rollout was evaluated
             gradient.finite,
-            forward=problem.horizon,
-            backward=problem.horizon,
+            model_evals=problem.max_horizon,
+            model_vjps=problem.max_horizon,
             loss=gradient.loss,
-            residual=gradient.residual,
+            dynamics_residual=gradient.dynamics_residual,
+            stuck=is_stuck(gradient.actions),
+            control_finite=gradient.control_finite,
         )
-        return SegmentsState(states, actions, state_optimizer, action_optimizer), found
-
-    def actions(self, problem: Problem, state: SegmentsState) -> jax.Array:
-        """The present actions `[T, A]`."""
-        del problem
-        return state.actions
-
-    def virtual_states(self, problem: Problem, state: SegmentsState) -> PyTree:
-        """`s_1..s_{T-1}`, leaves `[T-1, ...]`; rows from `length` on are not a part of the plan."""
-        del problem
-        return _tree.take(state.states, slice(None, -1))
-
-    def _optimizers(
-        self, iteration: jax.Array | int
-    ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
-        """Those of the states and of the actions at this iteration."""
-        rates = (value_at(r, iteration) for r in (self.state_rate, self.action_rate))
-        of_states, of_actions = (self.optimizer(rate) for rate in rates)
-        return of_states, of_actions
-
-
-def _finite_rows(states: PyTree) -> jax.Array:
-    """`[T]` bool: which states are finite."""
-    return jax.vmap(_tree.all_finite)(states)
+        return SegmentsState(states, actions, state_optimizer, action_optimizer), info
 
 
 def _sum_of_squares(x: jax.Array) -> jax.Array:
