@@ -65,14 +65,19 @@ def fit(states: Any, iterations: int = 30, rate: float = 10.0) -> GRASP:
 
 def rounds(states: Any, width: int, iterations: int = 30) -> Chain:
     """The lifted fit, then segments."""
-    return Chain(fit(states), Segments(width, iterations, action_rate=0.01, path=GivenPath(states)))
+    return Chain(fit(states), segments(width, iterations, 0.01)(states))
 
 
-def segments(width: int, iterations: int) -> Callable[[Any], Segments]:
+def segments(width: int, iterations: int, rate: float = 0.03) -> Callable[[Any], Segments]:
     """Segments alone, one rate for all widths."""
 
     def make(states: Any) -> Segments:
-        return Segments(width, iterations, action_rate=0.03, path=GivenPath(states))
+        return Segments(
+            segment_length=width,
+            iterations=iterations,
+            action_rate=rate,
+            init_states=GivenPath(states),
+        )
 
     return make
 

@@ -134,19 +134,21 @@ def closed_loop(world: World, row: Row, chosen: list[Case]) -> Iterator[Record]:
     `seconds` are processor seconds of planning in the whole episode, on one core.
     """
 
+    zero = jnp.zeros(2)
+    problem = grasp_jax.make_problem(world.model, zero, zero, jnp.zeros((AHEAD, 2)), bounds=BOUNDS)
+
     def controller(tree: Any) -> SubgoalMPC:
         return SubgoalMPC(
-            world.model,
-            _propose(row, tree),
-            row.planner,
+            problem=problem,
+            proposer=_propose(row, tree),
+            planner=row.planner,
             num_states=KNOWN_STATES,
             leave_distance=LEAVE_DISTANCE,
-            bounds=BOUNDS,
         )
 
     @jax.jit
     def begin(start: Any, goal: Any, tree: Any, key: Any) -> Any:
-        return controller(tree).init(jnp.zeros((AHEAD, 2)), start, goal, key)
+        return controller(tree).init(start, goal, key)
 
     @jax.jit
     def step(memory: Any, start: Any, goal: Any, tree: Any) -> Any:
