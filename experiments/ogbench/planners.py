@@ -87,17 +87,13 @@ def rounds(width: int, iterations: int = 30, rate: float = 0.02) -> FromPath:
 
 def candidates() -> dict[str, list[Any]]:
     """Shooting planners that were tried, by name."""
-    shapes = (Colored(exponent=2.0), Colored(exponent=3.0))
     size: dict[str, Any] = {"num_samples": 300, "iterations": 30}
+    smooth = Colored(exponent=2.0)
     return {
-        "GD": [GD(learning_rate=rate, iterations=300) for rate in (0.003, 0.01, 0.03, 0.1)],
-        "CEM": [CEM(num_elites=30, std=std, **size) for std in (0.2, 0.5, 1.0)],
-        "iCEM": [
-            ICEM(num_elites=30, num_kept=5, std=std, noise=noise, **size)
-            for std in (0.2, 0.5, 1.0)
-            for noise in shapes
-        ],
-        "MPPI": [MPPI(std=std, noise=noise, **size) for std in (0.1, 0.3, 0.6) for noise in shapes],
+        "GD": [GD(learning_rate=rate, iterations=300) for rate in (0.003, 0.01, 0.03)],
+        "CEM": [CEM(num_elites=30, std=std, **size) for std in (0.2, 0.5)],
+        "iCEM": [ICEM(num_elites=30, std=std, noise=smooth, **size) for std in (0.2, 0.5)],
+        "MPPI": [MPPI(std=std, noise=smooth, **size) for std in (0.1, 0.3)],
     }
 
 

@@ -133,7 +133,6 @@ def closed_loop(world: World, row: Row, chosen: list[Case]) -> Iterator[Record]:
 
     `seconds` are processor seconds of planning in the whole episode, on one core.
     """
-
     zero = jnp.zeros(2)
     problem = grasp_jax.make_problem(world.model, zero, zero, jnp.zeros((AHEAD, 2)), bounds=BOUNDS)
 

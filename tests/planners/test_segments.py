@@ -99,7 +99,7 @@ SMALL = Segments(segment_length=2, iterations=6, state_rate=0.05)
 
 def test_a_broken_segment_moves_nothing_and_spoils_no_other():
     states = STATES.at[1].set(jnp.nan)  # where segment 0 should end and segment 1 starts
-    found = segment_gradient(problem(), states, ACTIONS, 2)
+    found = segment_gradient(problem(objective=None), states, ACTIONS, 2)
     assert not found.finite
     assert not found.actions[:4].any() and not found.states[1].any()
     assert found.actions[4].any()
