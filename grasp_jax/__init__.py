@@ -9,7 +9,7 @@ from typing import Any
 
 from grasp_jax import sharding
 from grasp_jax.arguments import make_problem
-from grasp_jax.init_states import BrownianBridge, Rollout, StraightLine, ViaPoints
+from grasp_jax.init_states import BrownianBridge, GivenPath, Rollout, StraightLine, ViaPoints
 from grasp_jax.mpc import MPC, MPCInfo, MPCState
 from grasp_jax.noise import AR1, Colored, White
 from grasp_jax.objectives import (
@@ -25,6 +25,7 @@ from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
+from grasp_jax.planners.segments import Segments
 from grasp_jax.planning import (
     CompiledPlan,
     advance,
@@ -41,6 +42,7 @@ from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context, Problem
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
+from grasp_jax.subgoals import SubgoalMPC
 
 __all__ = [
     "AR1",
@@ -55,6 +57,7 @@ __all__ = [
     "Colored",
     "CompiledPlan",
     "Context",
+    "GivenPath",
     "Hops",
     "LatCo",
     "LatCoGaussNewton",
@@ -71,10 +74,12 @@ __all__ = [
     "Rollout",
     "Search",
     "SearchState",
+    "Segments",
     "Status",
     "StepContext",
     "StepInfo",
     "StraightLine",
+    "SubgoalMPC",
     "ViaPoints",
     "White",
     "advance",
