@@ -23,6 +23,7 @@ from grasp_jax.planners.compose import Chain, Hops, MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
+from grasp_jax.planners.parallel_shooting import ParallelShooting
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
 from grasp_jax.planning import (
@@ -41,6 +42,7 @@ from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context, Problem
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
+from grasp_jax.segments import Correction
 
 __all__ = [
     "AR1",
@@ -55,6 +57,7 @@ __all__ = [
     "Colored",
     "CompiledPlan",
     "Context",
+    "Correction",
     "Hops",
     "LatCo",
     "LatCoGaussNewton",
@@ -63,6 +66,7 @@ __all__ = [
     "Metrics",
     "MultiStart",
     "Objective",
+    "ParallelShooting",
     "Plan",
     "Planner",
     "PreparedModel",
