@@ -1,27 +1,28 @@
 """A rollout in `K` segments side by side: its cost's gradient at a depth of `2T/K` model steps.
 
 Segment `k` of `L = T/K` steps starts from a carried virtual state `x_k` (`x_0 = s_0`) and ends in
-`e_k`; its end carries a virtual costate `λ_k`, which stands for `∂J/∂s` there. A sweep evaluates all
-segments at once, forward and backward, with `J_k` the segment's state Jacobian:
+`e_k`. Its end carries a virtual costate `λ_k`, which stands for `∂J/∂s` there. A sweep evaluates
+all segments at once, forward and backward, with `J_k` the segment's state Jacobian and `r_k` the
+running costs inside it; `λ` of the last segment is the true slope of the terminal cost at its end:
 
-    e_k = segment_k(x_k, a)          g_k = (∂e_k/∂a)ᵀ λ_k + ∂r_k/∂a      (the slope of the actions)
-                                     μ_k = J_kᵀ λ_k + ∂r_k/∂x_k          (the pulled back costate)
+    e_k = segment_k(x_k, a)
+    g_k = (∂e_k/∂a)ᵀ λ_k + ∂r_k/∂a      (the slope of the segment's actions)
+    μ_k = J_kᵀ λ_k + ∂r_k/∂x_k          (the costate, pulled back to the segment's start)
 
-with `λ` of the last segment the true slope of the terminal cost at its end, and `r_k` the running
-costs inside. Then neighbors hand over once, for the next sweep:
+Then neighbors hand over once, for the next sweep:
 
     x_{k+1} ← e_k,   λ_{k-1} ← μ_k
 
-**Fixed point.** At fixed actions `x_1 = e_0` is exact after one sweep, because `x_0` is; so `x_k` is
-exact after `k`. From then on `λ` of the last segment is exact, hence `λ_{K-2}` one sweep later, and
-so on backwards: after `2(K-1)` sweeps states and costates are those of the rollout and its adjoint,
-and `g` of the next sweep is the gradient of the rollout's cost, up to rounding. While the actions
-move, what is handed over is up to `K-1` sweeps old. `K = 1` is shooting; `K = T` has the
+**Fixed point.** At fixed actions `x_1 = e_0` is exact after one sweep, because `x_0` is; so `x_k`
+is exact after `k`. From then on `λ` of the last segment is exact, hence `λ_{K-2}` one sweep later,
+and so on backwards: after `2(K-1)` sweeps states and costates are those of the rollout and its
+adjoint, and `g` of the next sweep is the gradient of the rollout's cost, up to rounding. While the
+actions move, what is handed over is up to `K-1` sweeps old. `K = 1` is shooting; `K = T` has the
 lifted form, all terms side by side, but with costates instead of a state penalty.
 
 **Correction.** One Newton step on all hand-overs at once would need `J_k`: the change
-`δ_{k+1} = x'_{k+1} - x_{k+1}` obeys `δ_{k+1} = (e_k - x_{k+1}) + J_k δ_k`. `Correction.IDENTITY` puts
-`J_k = 1` (slow states: a state stays where it is put), `Correction.DIAGONAL` a diagonal matrix
+`δ_{k+1} = x'_{k+1} - x_{k+1}` obeys `δ_{k+1} = (e_k - x_{k+1}) + J_k δ_k`. `Correction.IDENTITY`
+puts `J_k = 1` (slow states: a state stays where it is put), `Correction.DIAGONAL` a diagonal matrix
 fitted to how the last sweeps pulled costates back, `μ_k ≈ D_k λ_k`: both are prefix sums of depth
 `log K` without model calls. They change the way, not the fixed point, where all gaps are zero.
 """
@@ -123,7 +124,9 @@ def sweep(
     found = join_gradient(problem, actions, terminal, jnp.sum(running), gradient)
 
     segments = _fitted(segments, costates, pulled, correction)
-    following, gap = _hand_over(segments._replace(starts=starts), ends, costates, pulled, last, correction)
+    following, gap = _hand_over(
+        segments._replace(starts=starts), ends, costates, pulled, last, correction
+    )
     # What is broken is not handed on: the next sweep would break too.
     sound = _tree.all_finite(following)
     return Swept(found, _tree.where(sound, following, segments), gap)
@@ -251,9 +254,7 @@ def _segment(problem: Problem, rows: jax.Array, num_segments: int) -> tuple[Any,
     """`segment(start, inputs) -> (end, running costs [])`, and inputs with leaves `[K, L, ...]`."""
     step, _, inputs = stepper(problem, rows)
     valid = jnp.arange(problem.max_horizon) < problem.horizon
-    inputs = jax.tree.map(
-        lambda x: x.reshape(num_segments, -1, *x.shape[1:]), (inputs, valid)
-    )
+    inputs = jax.tree.map(lambda x: x.reshape(num_segments, -1, *x.shape[1:]), (inputs, valid))
 
     def to_next(carry: PyTree, one: tuple[PyTree, jax.Array]) -> tuple[PyTree, jax.Array]:
         carry, state = step(carry, one[0])
@@ -266,9 +267,7 @@ def _segment(problem: Problem, rows: jax.Array, num_segments: int) -> tuple[Any,
     return segment, inputs
 
 
-def _padded(
-    problem: Problem, actions: jax.Array, num_segments: int
-) -> tuple[Problem, jax.Array]:
+def _padded(problem: Problem, actions: jax.Array, num_segments: int) -> tuple[Problem, jax.Array]:
     """The problem and its actions with as many steps as `K` equal segments have."""
     steps = problem.max_horizon
     missing = -steps % num_segments

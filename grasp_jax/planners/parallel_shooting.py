@@ -28,7 +28,7 @@ import optax
 
 from grasp_jax import _tree
 from grasp_jax._fields import Scalar, Schedule, count, factory, number, require, static
-from grasp_jax._tree import PyTree, add
+from grasp_jax._tree import add
 from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck
 from grasp_jax.planners.base import Optimizer
 from grasp_jax.planners.gradient import GD, GDState
