@@ -26,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PROGRAMS_PER_SOURCE = 32
-"""At most so many programs of functions from one place in the source are kept."""
+"""The programs of at most so many functions from one place in the source are kept."""
 
 
 class _Weak:
@@ -240,17 +240,21 @@ class Compiled:
         return program
 
     def _limit(self, weak: _Weak) -> None:
-        """Drops the oldest program of functions from the same place, if there are too many."""
+        """Drops the programs of the oldest function made at the same place, if there are too many.
+
+        Programs of one and the same function are never too many.
+        """
         if weak.code is None:
             return
-        same = [
-            name
-            for name in self.programs
-            if any(other.code is weak.code for other in _functions(name[0]))  # pyright: ignore
-        ]
-        if len(same) <= PROGRAMS_PER_SOURCE:
+        made: dict[_Weak, list[Hashable]] = {}
+        for name in self.programs:
+            for other in _functions(name[0]):  # pyright: ignore[reportIndexIssue]
+                if other.code is weak.code:
+                    made.setdefault(other, []).append(name)
+        if len(made) <= PROGRAMS_PER_SOURCE:
             return
-        self.programs.pop(same[0], None)
+        for name in made[next(iter(made))]:
+            self.programs.pop(name, None)
         warnings.warn(
             f"grasp_jax: {weak.name} was made anew for more than {PROGRAMS_PER_SOURCE} plans, and "
             "each new function compiles a program of its own; the oldest are dropped. Define the "
@@ -271,17 +275,23 @@ def _functions(treedef: Any) -> list[_Weak]:
 def on_device(leaves: list[Any]) -> list[Any]:
     """Leaves as arrays of JAX's own: numbers and NumPy arrays copied, in one explicit transfer.
 
-    JAX reads an aligned NumPy array where it lies, perhaps after its owner has changed it; and a
-    number that is passed as it is counts as an implicit transfer.
+    JAX reads an aligned NumPy array where it lies, perhaps after its owner has changed it (with
+    `device_put(may_alias=False)` too, on CPU); and a number that is passed as it is counts as an
+    implicit transfer.
     """
     host = [i for i, x in enumerate(leaves) if not isinstance(x, jax.Array)]
     if not host:
         return leaves
     leaves = list(leaves)
-    moved = jax.device_put([leaves[i] for i in host], may_alias=False)
+    moved = jax.device_put([_copy(leaves[i]) for i in host])
     for i, x in zip(host, moved, strict=True):
         leaves[i] = x
     return leaves
+
+
+def _copy(leaf: Any) -> Any:
+    """A NumPy array copied; numbers as they are, whose types are weak."""
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def array(value: Any) -> jax.Array:
@@ -295,7 +305,7 @@ def array(value: Any) -> jax.Array:
         return jnp.asarray(value, value.dtype) if value.weak_type else value
     host = np.asarray(value)
     dtype = jax.dtypes.canonicalize_dtype(host.dtype)
-    return jax.device_put(host.astype(dtype, copy=False), may_alias=False)
+    return jax.device_put(host.astype(dtype))  # copied, see `on_device`
 
 
 def usual_promotion(function: Callable[P, R]) -> Callable[P, R]:

@@ -20,7 +20,7 @@ import numpy as np
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree, is_number
 
-Schedule = Callable[[jax.Array], jax.Array]
+Schedule = Callable[[jax.Array], Any]
 Scalar = jax.Array | float
 Scale = Scalar | PyTree
 """A number, or a pytree of numbers like the state."""
@@ -34,7 +34,8 @@ class Number:
       low: Least value.
       high: First value that is too large.
       like: `"actions"` where an array that broadcasts to `[T, A]` will do, `"state"` where a
-        pytree of numbers like the state will do, None for one number.
+        pytree of numbers like the state will do, `"leaves"` where arrays that broadcast to the
+        leaves of the state will do too, None for one number.
       schedule: Whether a function of the iteration that returns such a number will do.
       optional: Whether None will do.
     """
@@ -172,7 +173,7 @@ def check_fields(record: Any, actions: Any, states: PyTree, name: str | None = N
         rule, value = field.metadata.get("rule"), getattr(record, field.name)
         full = f"{name}.{field.name}"
         if isinstance(rule, Number):
-            state = states if rule.like == "state" else None
+            state = states if rule.like in ("state", "leaves") else None
             shape = actions.shape if rule.like == "actions" else ()
             check_number(value, full, rule, shape, state)
         elif isinstance(rule, Process):
@@ -199,7 +200,10 @@ def check_number(
     held = value
     expected = "a number" if not shape else f"a number or an array that broadcasts to {list(shape)}"
     expected += " or a schedule of the iteration" if rule.schedule else ""
-    expected += " or a pytree of numbers like the state" if state is not None else ""
+    leaves = rule.like == "leaves"
+    if state is not None:
+        what = "of numbers, or of arrays that broadcast to its leaves," if leaves else "of numbers"
+        expected += f" or a pytree {what} like the state"
     expected += " or None" if rule.optional else ""
     if value is None and rule.optional:
         return
@@ -211,24 +215,39 @@ def check_number(
                 f"{name} must be {expected}, got {held!r:.60}, which fails when it is called with "
                 f"the iteration, an int32[]: {type(error).__name__}: {error!s:.200}."
             ) from error
-    if _numbers_like(value, state):
+    if _numbers_like(value, state, arrays=leaves):
         return
     if not _is_number(value):
         raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {held!r:.60}.")
     found = tuple(getattr(value, "shape", ()))
-    try:
-        fits = np.broadcast_shapes(found, shape) == shape
-    except ValueError:
-        fits = False
-    require(fits, f"{name} must be {expected}, got an array of shape {list(found)}.")
+    require(
+        _fits(found, shape),
+        f"{name} must be {expected}, got an array of shape {list(found)}.",
+    )
 
 
-def _numbers_like(value: Any, tree: PyTree) -> bool:
-    """Whether `value` holds one number `[]` for every leaf of `tree`; no for a leaf alone."""
+def _numbers_like(value: Any, tree: PyTree, arrays: bool) -> bool:
+    """Whether `value` holds a number `[]` for every leaf of `tree`; no for a leaf alone.
+
+    With `arrays` also what broadcasts to a leaf `[T, ...]` without making it larger.
+    """
     structure = jax.tree.structure(tree)
-    if jax.tree_util.treedef_is_leaf(structure) or jax.tree.structure(value) != structure:
+    alone = jax.tree_util.treedef_is_leaf(structure) and not arrays
+    if alone or jax.tree.structure(value) != structure:
         return False
-    return all(_is_number(x) and jnp.shape(x) == () for x in jax.tree.leaves(value))
+    pairs = zip(jax.tree.leaves(value), jax.tree.leaves(tree), strict=True)
+    return all(
+        _is_number(x) and (jnp.shape(x) == () or (arrays and _fits(jnp.shape(x), leaf.shape)))
+        for x, leaf in pairs
+    )
+
+
+def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+    """Whether an array of one shape broadcasts to another."""
+    try:
+        return np.broadcast_shapes(shape, into) == into
+    except ValueError:
+        return False
 
 
 def _is_number(value: Any) -> bool:

@@ -272,6 +272,8 @@ def _inwards(bound: Any, which: str, dtype: Any) -> Any:
     """
     xp = jnp if any(isinstance(x, jax.Array) for x in jax.tree.leaves(bound)) else np
     exact = xp.asarray(bound)
+    if exact.dtype.kind in "OSUMmc":
+        raise TypeError(f"{exact.dtype} is no number")
     kind = exact.dtype if xp is np else jax.dtypes.canonicalize_dtype(exact.dtype)
     if jnp.issubdtype(kind, jnp.integer):  # neither wrapped to int32 nor compared in half precision
         kind = np.float64 if xp is np else cost_dtype(dtype)

@@ -23,7 +23,7 @@ from grasp_jax._fields import (
     require,
 )
 from grasp_jax._tree import PyTree, Record
-from grasp_jax.noise import Noise, White, add_noise, noise_like, scale_like
+from grasp_jax.noise import Noise, White, add_noise, noise_like, scale_like, spanning
 from grasp_jax.planner import states_alike
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
@@ -49,10 +49,11 @@ class StraightLine(_Checked):
     """The straight line from `s_0` to `g`, plus a little white noise (the paper's start).
 
     Attributes:
-      std: Standard deviation of the noise, `[]` or a pytree like the state, or None for none.
+      std: Standard deviation of the noise: a number, or a pytree like the state (numbers or
+        arrays that broadcast to its leaves), or None for none.
     """
 
-    std: Scale | None = number(None, low=0, like="state")
+    std: Scale | None = number(None, low=0, like="leaves")
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
@@ -69,7 +70,7 @@ class BrownianBridge(_Checked):
         (numbers or arrays that broadcast to its leaves).
     """
 
-    std: Scale = number(0.5, low=0, like="state")
+    std: Scale = number(0.5, low=0, like="leaves")
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
@@ -95,11 +96,11 @@ class ViaPoints(_Checked):
     Attributes:
       num_points: How many via-points.
       std: Standard deviation of a via-point around its place on the line: a number, or a
-        pytree like the state.
+        pytree like the state (numbers or arrays that broadcast to its leaves).
     """
 
     num_points: int = count(3, least=0)
-    std: Scale = number(0.5, low=0, like="state")
+    std: Scale = number(0.5, low=0, like="leaves")
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
@@ -128,17 +129,19 @@ class Rollout(_Checked):
     gradients are rounding errors, which Adam would turn into steps of its full rate.
 
     Attributes:
-      std: Standard deviation of the noise, `[]` or a pytree like the state, or None for none.
+      std: Standard deviation of the noise: a number, or a pytree like the state (numbers or
+        arrays that broadcast to its leaves), or None for none.
       noise: The process that it is drawn from.
     """
 
-    std: Scale | None = number(None, low=0, like="state")
+    std: Scale | None = number(None, low=0, like="leaves")
     noise: Noise = process(White(), like="state")
 
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         rollout = _tree.take(trajectory(problem, problem.init_actions), slice(1, -1))
-        return add_noise(rollout, self.std, self.noise, key)
+        steps = None if problem.given_horizon is None else problem.given_horizon - 1
+        return add_noise(rollout, self.std, spanning(self.noise, steps), key)
 
 
 def evals(init_states: InitStates, problem: Problem) -> int:

@@ -125,7 +125,7 @@ def lifted_gradient(
         running = problem.sum_until_end(costs)
         slope = jax.tree.map(jnp.add, slope, slopes)
     slope = _tree.where(fits & valid, slope, 0.0)
-    control, control_slope = jax.value_and_grad(problem.control_cost)(actions)
+    control, control_slope, control_finite = problem.control_gradient(actions)
 
     state_gradient = jax.tree.map(lambda gap: -2 * gap, gaps)
     if stop_state_gradient:
@@ -144,11 +144,9 @@ def lifted_gradient(
         loss=loss,
         dynamics_residual=gap_terms + jnp.sum(jnp.where(last, goal_terms, 0)),
         states=problem.split(_tree.finite_or_zero(state_gradient), "time"),
-        actions=problem.split(
-            _tree.finite_or_zero(action_gradient) + _tree.finite_or_zero(control_slope), "time"
-        ),
+        actions=problem.split(_tree.finite_or_zero(action_gradient) + control_slope, "time"),
         finite=finite,
-        control_finite=_tree.all_finite(control_slope),
+        control_finite=control_finite,
     )
 
 

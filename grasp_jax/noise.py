@@ -31,7 +31,8 @@ class White(Record):
     @usual_promotion
     def __call__(self, key: jax.Array, like: jax.Array) -> jax.Array:
         """`[T, ...]` independent standard normal numbers."""
-        return jax.random.normal(key, like.shape, like.dtype)
+        # Flat: the same numbers, and XLA compiles a loop over two short axes three times as long.
+        return jax.random.normal(key, (like.size,), like.dtype).reshape(like.shape)
 
 
 @jax.tree_util.register_dataclass
@@ -72,10 +73,13 @@ class Colored(Record):
     Attributes:
       exponent: `β >= 0`: 0 is white, 1 pink, 2 red; traced.
       action_block: Environment actions per model action.
+      span: `[]` int, how many of the `T` rows the spectrum spans, the others are zero; None for
+        all. Planners set it where a problem's horizon is below `T`, see `spanning`.
     """
 
     exponent: Scalar = number(2.0, low=0)
     action_block: int = count(1)
+    span: jax.Array | None = None
 
     def __post_init__(self) -> None:
         """Raises for settings out of range."""
@@ -91,8 +95,11 @@ class Colored(Record):
         steps = white.shape[0]
         if steps == 0:
             return white.reshape(like.shape)
-        frequency = np.arange(steps // 2 + 1)
         exponent = jnp.asarray(self.exponent, jnp.float32)
+        if self.span is not None:
+            mix = _spanning_mix(steps, self.span * self.action_block, exponent)
+            return _restack((mix @ white.astype(jnp.float32)).astype(like.dtype), like)
+        frequency = np.arange(steps // 2 + 1)
         scale = jnp.maximum(frequency / steps, 1 / steps) ** (-exponent / 2)
         # How often each frequency of the half spectrum occurs in the full one.
         count = np.where((frequency == 0) | (2 * frequency == steps), 1.0, 2.0)
@@ -103,6 +110,36 @@ class Colored(Record):
         lags = (np.arange(steps)[:, None] - np.arange(steps)) % steps
         colored = jnp.tensordot(kernel[lags], white.astype(jnp.float32), axes=1)
         return _restack(colored.astype(like.dtype), like)
+
+
+def _spanning_mix(steps: int, span: jax.Array, exponent: jax.Array) -> jax.Array:
+    """`[steps, steps]`, the filter of `Colored` over the first `span` of all steps."""
+    rows = jnp.arange(steps)
+    frequency = jnp.arange(steps // 2 + 1)
+    used = 2 * frequency <= span
+    scale = jnp.maximum(frequency / span, 1 / span) ** (-exponent / 2)
+    count = jnp.where((frequency == 0) | (2 * frequency == span), 1.0, 2.0) * used
+    scale = scale / jnp.sqrt(jnp.sum(count * scale**2) / span)
+    # The remainder keeps the phase small enough for float32.
+    waves = jnp.cos(2 * jnp.pi * (jnp.outer(rows, frequency) % span) / span)
+    kernel = waves @ (count * scale) / span
+    inside = (rows[:, None] < span) & (rows < span)
+    return jnp.where(inside, kernel[(rows[:, None] - rows) % span], 0)
+
+
+def spanning(noise: Noise, horizon: jax.Array | None) -> Noise:
+    """The same noise for the first `horizon` of `T` rows, as it would be if `T` were that.
+
+    White and autoregressive noise know nothing of later rows.
+    """
+    if horizon is None or not isinstance(noise, Colored):
+        return noise
+    return dataclasses.replace(noise, span=jnp.maximum(horizon, 1))
+
+
+def split_key(key: jax.Array, count: int) -> list[jax.Array]:
+    """The keys of `jax.random.split`, by a kernel that the program has anyway."""
+    return [jax.random.fold_in(key, i) for i in range(count)]
 
 
 def add_noise(values: PyTree, std: Scalar | PyTree, noise: Noise, key: jax.Array) -> PyTree:

@@ -396,7 +396,8 @@ def _difference(compiled: CompiledPlan, problem: Problem, key: jax.Array) -> str
             same = jax.tree.structure(old) == jax.tree.structure(new)
         if not same or describe(old) != describe(new):
             wanted, got = describe(old), describe(new)
-            got = f"{got}, another function or other settings" if wanted == got else got
+            if name == "dynamics" and not same:  # `describe` shows arrays alone
+                got = f"{got} in another function, or with other settings"
             return (
                 f"a compiled plan: {name.removeprefix('given_')} must be {wanted}, as it was "
                 f"compiled, got {got}. Compile another one, or call grasp_jax.plan, which does so "

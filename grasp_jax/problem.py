@@ -126,6 +126,13 @@ class Problem:
             return jnp.zeros((), cost_dtype(actions.dtype))
         return cost(self.until_end(actions))
 
+    def control_gradient(self, actions: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """`c` `[]`, its slope `[T, A]`, and whether that was finite; where not, it is zero."""
+        if self.objective.control_cost is None:
+            return self.control_cost(actions), jnp.zeros_like(actions), jnp.asarray(True)
+        cost, slope = jax.value_and_grad(self.control_cost)(actions)
+        return cost, _tree.finite_or_zero(slope), _tree.all_finite(slope)
+
     @property
     def has_running_cost(self) -> bool:
         """Whether states before the last one cost something."""

@@ -29,7 +29,8 @@ def solve(problem: Problem, frozen: Frozen, key: jax.Array, *, batch_size: int |
 
     def one(problem: Problem, key: jax.Array) -> Plan:
         check_problem(problem, planner)
-        state = searching.initialize(problem, planner, key)
+        # A copy of the model less to compile where the first iteration evaluates the guess.
+        state = searching.initialize(problem, planner, key, not planner.evaluates_guess)
         state, metrics = searching.advance(problem, planner, state, planner.iterations)
         return searching.finish(problem, planner, state, metrics)
 

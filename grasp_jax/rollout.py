@@ -79,13 +79,11 @@ def join_gradient(
     problem: Problem, actions: jax.Array, terminal: jax.Array, running: jax.Array, slope: jax.Array
 ) -> CostGradient:
     """Adds the control cost to the costs of a rollout's states `[]` and their slope `[T, A]`."""
-    control, control_slope = jax.value_and_grad(problem.control_cost)(actions)
+    control, control_slope, control_finite = problem.control_gradient(actions)
     cost = terminal + control + running
     finite = jnp.isfinite(cost) & _tree.all_finite(slope)
-    gradient = _tree.finite_or_zero(slope) + _tree.finite_or_zero(control_slope)
-    return CostGradient(
-        cost, _tree.finite_or_zero(gradient), finite, _tree.all_finite(control_slope)
-    )
+    gradient = _tree.finite_or_zero(_tree.finite_or_zero(slope) + control_slope)
+    return CostGradient(cost, gradient, finite, control_finite)
 
 
 def _state_costs(problem: Problem, actions: jax.Array, remat: bool) -> tuple[jax.Array, jax.Array]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree
 from grasp_jax._compile import Frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
+from grasp_jax.noise import split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost, trajectory
@@ -180,7 +181,7 @@ def initialize(
     """
     guess = _tree.finite_or_zero(problem.init_actions)
     problem = problem.starting_from(problem.clip(guess))
-    init_key, run_key = jax.random.split(_threefry(key))
+    init_key, run_key = split_key(_threefry(key), 2)
     cost = rollout_cost(problem, problem.init_actions) if evaluate else jnp.asarray(jnp.inf)
     finite = jnp.isfinite(cost)
     return SearchState(
@@ -283,8 +284,8 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
     present, virtual_states = planner.present(problem, search.inner)
     # A caller's own planner may not clip.
     candidates = problem.clip(jnp.stack([search.best_actions, present]))
-    states = jax.vmap(lambda a: trajectory(problem, a))(candidates)
-    costs = jax.vmap(problem.cost)(_tree.take(states, (slice(None), slice(1, None))), candidates)
+    # One after the other: side by side they would be another shape of the model to compile.
+    states, costs = jax.lax.map(lambda actions: _evaluate(problem, actions), candidates)
     finite = jnp.isfinite(costs)
     choice = jnp.argmin(jnp.where(finite, costs, jnp.inf))
     status = jnp.where(search.moved | (costs[choice] == 0), Status.OK, Status.STUCK)
@@ -298,6 +299,12 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
         status=jnp.where(finite[choice], status, Status.FAILED).astype(jnp.int32),
         metrics=metrics,
     )
+
+
+def _evaluate(problem: Problem, actions: jax.Array) -> tuple[PyTree, jax.Array]:
+    """States `[T+1, ...]` and cost `[]` of a rollout."""
+    states = trajectory(problem, actions)
+    return states, problem.cost(_tree.take(states, slice(1, None)), actions)
 
 
 def run_inside_step(

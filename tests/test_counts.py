@@ -55,6 +55,8 @@ COUNTED = [
     "MPPI",
     "LatCo",
     "MultiStart GRASP",
+    "Hops",
+    "MultiStart Hops",
     "Chain",
 ]
 
@@ -69,25 +71,44 @@ def test_metrics_count_the_model_evaluations_really_spent(name: str):
     # Before the first iteration the starting guess is evaluated, after the last one two plans;
     # several starts have a guess each, and at the end their present actions are compared, once for
     # the actions and once for the virtual states.
-    starts = getattr(PLANNERS[name], "starts", 0)
+    starts = getattr(PLANNERS[name], "num_starts", 0)
     assert sum(forward) == found.metrics.model_evals.sum() + T * (3 + 3 * starts)
 
 
 RESTARTS = MultiStart(GD(learning_rate=0.1, iterations=2), num_starts=3)
 PARTS = {
     "restarts as the sync": GRASP(iterations=2, sync=RESTARTS, sync_every=1),
-    "a noisy start as the sync": GRASP(iterations=2, sync=GD(learning_rate=0.1, iterations=2, start_std=0.5), sync_every=2),
-    "LatCo as the sync": GRASP(iterations=2, sync=LatCo(learning_rate=0.1, iterations=2, init_states=Rollout()), sync_every=1),
-    "a chain as the sync": GRASP(iterations=1, sync=Chain(CEM(num_samples=4, num_elites=2, iterations=2), RESTARTS), sync_every=1),
-    "restarts before another": Chain(RESTARTS, GRASP(iterations=2, sync=None, init_states=Rollout())),
-    "a rollout to restart from": GRASP(iterations=2, sync=GD(learning_rate=0.1, iterations=2), sync_every=1, restart_states=Rollout(std=0.1)),
+    "a noisy start as the sync": GRASP(
+        iterations=2, sync=GD(learning_rate=0.1, iterations=2, start_std=0.5), sync_every=2
+    ),
+    "LatCo as the sync": GRASP(
+        iterations=2,
+        sync=LatCo(learning_rate=0.1, iterations=2, init_states=Rollout()),
+        sync_every=1,
+    ),
+    "a chain as the sync": GRASP(
+        iterations=1,
+        sync=Chain(CEM(num_samples=4, num_elites=2, iterations=2), RESTARTS),
+        sync_every=1,
+    ),
+    "restarts before another": Chain(
+        RESTARTS, GRASP(iterations=2, sync=None, init_states=Rollout())
+    ),
+    "a rollout to restart from": GRASP(
+        iterations=2,
+        sync=GD(learning_rate=0.1, iterations=2),
+        sync_every=1,
+        restart_states=Rollout(std=0.1),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_parts_of_planners_are_counted_too(name: str):
     model, forward, backward = counting()
-    search = grasp_jax.start(grasp_jax.make_problem(model, START, GOAL, GUESS), key(), planner=PARTS[name])
+    search = grasp_jax.start(
+        grasp_jax.make_problem(model, START, GOAL, GUESS), key(), planner=PARTS[name]
+    )
     jax.block_until_ready(search)
     jax.effects_barrier()
     forward.clear(), backward.clear()
@@ -110,7 +131,10 @@ def test_the_counts_of_an_iteration_are_the_methods():
     assert_close(grasp.model_evals, jnp.where(synced, T + j * T + T, T).astype(float))
 
 
-@pytest.mark.parametrize("sync", [GD(learning_rate=0.0, iterations=1, start_std=2.0), LatCo(learning_rate=2.0, iterations=1)])
+@pytest.mark.parametrize(
+    "sync",
+    [GD(learning_rate=0.0, iterations=1, start_std=2.0), LatCo(learning_rate=2.0, iterations=1)],
+)
 def test_a_sync_never_hands_on_less_than_it_was_given(sync: Any):
     good = solve(GD(learning_rate=0.1, iterations=200))
     found = solve(GRASP(iterations=1, action_rate=0.0, sync=sync, sync_every=1), guess=good.actions)

@@ -10,7 +10,19 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, LatCoGaussNewton, MultiStart, Plan, White
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Chain,
+    LatCo,
+    LatCoGaussNewton,
+    MultiStart,
+    Plan,
+    White,
+)
 
 T, D, A = 6, 3, 2
 WEIGHT = 0.05
@@ -37,7 +49,7 @@ def optimum() -> tuple[np.ndarray, float]:
 
 
 def solve(planner: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "actions": jnp.zeros((T, A))}
+    arguments: dict[str, Any] = {"state": START, "goal": GOAL, "init_actions": jnp.zeros((T, A))}
     return grasp_jax.plan(
         step, **(arguments | changes), key=jax.random.key(0), planner=planner, objective=OBJECTIVE
     )
@@ -57,21 +69,51 @@ EXACT = {
     "GD sgd": (GD(learning_rate=0.5, iterations=300, optimizer=optax.sgd), 1e-3, 1e-5),
     "GRASP": (GRASP(iterations=20, sync=_sync, sync_every=10), 1e-3, 1e-5),
     "GRASP paper": (
-        GRASP(iterations=20, state_rate=0.1, action_rate=0.01, optimizer=optax.sgd, sync=_sync, sync_every=10),
+        GRASP(
+            iterations=20,
+            state_rate=0.1,
+            action_rate=0.01,
+            optimizer=optax.sgd,
+            sync=_sync,
+            sync_every=10,
+        ),
         1e-3,
         1e-5,
     ),
-    "GRASP sync only": (GRASP(iterations=2, state_rate=0.0, action_rate=0.0, sync=_sync, sync_every=1), 1e-3, 1e-5),
-    "MultiStart": (MultiStart(GD(learning_rate=0.5, iterations=200, optimizer=optax.sgd), num_starts=3, start_std=1.0), 1e-3, 1e-5),
-    "Chain": (Chain(GRASP(iterations=20, sync=_sync, sync_every=10), GD(learning_rate=0.5, iterations=99, optimizer=optax.sgd)), 1e-3, 1e-5),
+    "GRASP sync only": (
+        GRASP(iterations=2, state_rate=0.0, action_rate=0.0, sync=_sync, sync_every=1),
+        1e-3,
+        1e-5,
+    ),
+    "MultiStart": (
+        MultiStart(
+            GD(learning_rate=0.5, iterations=200, optimizer=optax.sgd), num_starts=3, start_std=1.0
+        ),
+        1e-3,
+        1e-5,
+    ),
+    "Chain": (
+        Chain(
+            GRASP(iterations=20, sync=_sync, sync_every=10),
+            GD(learning_rate=0.5, iterations=99, optimizer=optax.sgd),
+        ),
+        1e-3,
+        1e-5,
+    ),
     "LatCoGN": (LatCoGaussNewton(iterations=100, multiplier=1000.0, dual_rate=0.0), 5e-3, 1e-4),
-    "LatCo": (LatCo(learning_rate=_falling(0.03, 3000), iterations=3000, multiplier=30.0), 0.1, 0.01),
+    "LatCo": (
+        LatCo(learning_rate=_falling(0.03, 3000), iterations=3000, multiplier=30.0),
+        0.1,
+        0.01,
+    ),
 }
 NEAR = {
     "CEM": CEM(num_samples=200, num_elites=20, iterations=40),
     "ICEM": ICEM(num_samples=100, num_elites=10, iterations=40, noise=White()),
     "MPPI": MPPI(num_samples=400, iterations=60, std=0.15),
-    "GRASP sync=CEM": GRASP(iterations=40, sync=CEM(num_samples=200, num_elites=20, iterations=20), sync_every=20),
+    "GRASP sync=CEM": GRASP(
+        iterations=40, sync=CEM(num_samples=200, num_elites=20, iterations=20), sync_every=20
+    ),
 }
 
 
@@ -109,7 +151,11 @@ def test_the_optimum_is_found_in_double_precision_too():
             goal,
             jnp.zeros((T, A)),
             jax.random.key(0),
-            planner=GRASP(iterations=10, sync=GD(learning_rate=0.5, iterations=400, optimizer=optax.sgd), sync_every=10),
+            planner=GRASP(
+                iterations=10,
+                sync=GD(learning_rate=0.5, iterations=400, optimizer=optax.sgd),
+                sync_every=10,
+            ),
             objective=OBJECTIVE,
         )
         assert found.actions.dtype == found.cost.dtype == jnp.float64

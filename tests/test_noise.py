@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import Colored, AR1, White
+from grasp_jax import AR1, Colored, White
 from grasp_jax.noise import noise_like
 
 KEY = jax.random.key(0)
@@ -40,9 +42,9 @@ def test_colored_noise_has_unit_variance_on_average(exponent: float, horizon: in
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
 def test_colored_noise_falls_as_a_power_of_the_frequency(exponent: float):
     horizon = 64
-    power = (np.abs(np.fft.rfft(draws(Colored(exponent=exponent), (horizon, 1))[..., 0], axis=1)) ** 2).mean(
-        0
-    )
+    power = (
+        np.abs(np.fft.rfft(draws(Colored(exponent=exponent), (horizon, 1))[..., 0], axis=1)) ** 2
+    ).mean(0)
     frequency = np.fft.rfftfreq(horizon)
     slope = np.polyfit(np.log(frequency[1:-1]), np.log(power[1:-1]), 1)[0]
     assert abs(slope + exponent) < 0.1
@@ -88,7 +90,7 @@ def test_shape_and_dtype_follow_the_array_and_short_horizons_work(noise: Any, dt
 
 
 def test_stacked_noise_that_does_not_fit_the_action_size_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"stacked=3 must divide the action size"):
+    with pytest.raises(ValueError, match=r"action_block=3 must divide the action size"):
         AR1(rho=0.9, action_block=3)(KEY, jnp.zeros((4, 2)))
 
 
@@ -96,3 +98,29 @@ def test_noise_strength_is_traced_so_that_it_can_be_swept_with_vmap():
     sweep = jax.vmap(lambda c: AR1(rho=c)(KEY, jnp.zeros((8, 2))))(jnp.array([0.0, 0.9]))
     np.testing.assert_allclose(sweep[0], White()(KEY, jnp.zeros((8, 2))), atol=1e-6)
     assert grasp_jax.Colored(exponent=jnp.array(1.0))(KEY, jnp.zeros((8, 2))).shape == (8, 2)
+
+
+@hypothesis.given(st.integers(0, 5), st.sampled_from([1, 2, 3]), st.integers(1, 3))
+@pytest.mark.parametrize("kind", [AR1, Colored])
+def test_stacking_is_the_noise_of_single_actions_in_rows_of_several(
+    kind: Any, rows: int, block: int, size: int
+):
+    stacked = kind(action_block=block)(KEY, jnp.zeros((rows, block * size)))
+    # The same numbers drawn, read as environment steps.
+    white = White()(KEY, jnp.zeros((rows, block * size))).reshape(rows * block, size)
+    flat = kind()(KEY, jnp.zeros((rows * block, size)))
+    assert stacked.shape == (rows, block * size)
+    np.testing.assert_allclose(stacked.reshape(rows * block, size), flat, atol=1e-6)
+    np.testing.assert_array_equal(white, White()(KEY, jnp.zeros((rows * block, size))))
+
+
+LEAVES = st.lists(st.sampled_from([(3,), (3, 2), (3, 2, 2)]), min_size=1, max_size=4)
+
+
+@hypothesis.given(LEAVES)
+def test_leaves_of_one_shape_drawn_together_are_what_each_alone_would_be(shapes: Any):
+    tree = [jnp.zeros(shape) for shape in shapes]
+    together = noise_like(AR1(), KEY, tree)
+    for i, leaf in enumerate(tree):
+        alone = AR1()(jax.random.fold_in(KEY, i), leaf)
+        np.testing.assert_allclose(together[i], alone, atol=1e-6)

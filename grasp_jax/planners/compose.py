@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree, search
 from grasp_jax._fields import Scalar, count, number, process, require
 from grasp_jax._tree import PyTree
-from grasp_jax.noise import AR1, Noise, add_noise
+from grasp_jax.noise import AR1, Noise, add_noise, spanning, split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
@@ -38,7 +38,7 @@ class Hops(Planner):
     def check(self, problem: Problem) -> None:
         """Raises for settings that do not fit a problem; asks the planner too."""
         super().check(problem)
-        require_planner(self.planner, "Hops.inner")
+        require_planner(self.planner, "Hops.planner")
         self.planner.check(problem)
 
     def init(self, problem: Problem, key: jax.Array) -> jax.Array:
@@ -52,9 +52,11 @@ class Hops(Planner):
         """One round; the state is what the planner found in it."""
         del state
         # Keys are drawn as GRASP's are, so that its sync alone makes the same plans.
-        _, sync_key = jax.random.split(context.key)
-        noise_key, search_key, _ = jax.random.split(sync_key, 3)
-        actions = add_noise(context.best_actions, self.std, self.noise, noise_key)
+        _, sync_key = split_key(context.key, 2)
+        noise_key, search_key, _ = split_key(sync_key, 3)
+        actions = add_noise(
+            context.best_actions, self.std, spanning(self.noise, problem.given_horizon), noise_key
+        )
         found, info = search.run_inside_step(
             problem.starting_from(actions), self.planner, search_key
         )
@@ -119,8 +121,9 @@ class MultiStart(Planner):
         """One search per start, leaves `[starts, ...]`."""
 
         def one(start: jax.Array) -> SearchState:
-            noise_key, search_key = jax.random.split(jax.random.fold_in(key, start))
-            noisy = add_noise(problem.init_actions, self.start_std, self.noise, noise_key)
+            noise_key, search_key = split_key(jax.random.fold_in(key, start), 2)
+            noise = spanning(self.noise, problem.given_horizon)
+            noisy = add_noise(problem.init_actions, self.start_std, noise, noise_key)
             actions = jnp.where(start == 0, problem.init_actions, noisy)
             return search.initialize(problem.starting_from(actions), self.planner, search_key)
 

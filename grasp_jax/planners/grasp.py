@@ -39,7 +39,7 @@ from grasp_jax._fields import (
 from grasp_jax._tree import PyTree, add
 from grasp_jax.init_states import InitStates, StraightLine, check_init_states, evals, with_end
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
-from grasp_jax.noise import AR1, Noise, White, add_noise
+from grasp_jax.noise import AR1, Noise, White, add_noise, spanning, split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck, require_planner
 from grasp_jax.planners.base import LiftedPlanner, Optimizer, optimizer_at, optimizer_of_leaves
 from grasp_jax.planners.gradient import GD
@@ -145,7 +145,7 @@ class GRASP(LiftedPlanner):
         self, problem: Problem, state: GRASPState, context: StepContext
     ) -> tuple[GRASPState, StepInfo]:
         """Step 2, and every `K` iterations step 3."""
-        noise_key, sync_key = jax.random.split(context.key)
+        noise_key, sync_key = split_key(context.key, 2)
         state, gradient = self._descend(problem, state, noise_key, context.iteration)
         lifted = StepInfo.of(
             state.actions,
@@ -193,7 +193,8 @@ class GRASP(LiftedPlanner):
         )
         states = add(state.states, updates)
         if self.state_std is not None:
-            states = add_noise(states, value_at(self.state_std, iteration), self.noise, key)
+            noise = spanning(self.noise, problem.given_horizon)
+            states = add_noise(states, value_at(self.state_std, iteration), noise, key)
 
         of_actions = optimizer_at(self.optimizer, self.action_rate, iteration)
         updates, action_optimizer = of_actions.update(
@@ -212,8 +213,9 @@ class GRASP(LiftedPlanner):
     ) -> tuple[GRASPState, StepInfo]:
         """Step 3: the serial planner moves the actions; the virtual states stay, or restart."""
         assert self.sync is not None
-        noise_key, search_key, restart_key = jax.random.split(key, 3)
-        actions = add_noise(state.actions, self.sync_std, self.sync_noise, noise_key)
+        noise_key, search_key, restart_key = split_key(key, 3)
+        noise = spanning(self.sync_noise, problem.given_horizon)
+        actions = add_noise(state.actions, self.sync_std, noise, noise_key)
         found, info = search.run_inside_step(
             problem.starting_from(actions), self.sync, search_key, lifted
         )

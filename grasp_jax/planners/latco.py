@@ -110,15 +110,15 @@ class LatCo(LiftedPlanner):
             return costs + jnp.sum(state.multipliers * violation), violation
 
         (value, violation), gradient = jax.value_and_grad(loss, has_aux=True)(variables)
-        control, slope = jax.value_and_grad(problem.control_cost)(state.actions)
+        control, slope, control_finite = problem.control_gradient(state.actions)
         value = value + control
         # Past the goal's step a model may have no derivative at the zeros that stand there.
         gradient = (gradient[0], problem.until_end(gradient[1]))
         finite = jnp.isfinite(value) & _tree.all_finite(gradient)
         of_states, of_actions = _tree.finite_or_zero(gradient)
-        gradient = (of_states, of_actions + _tree.finite_or_zero(slope))
+        gradient = (of_states, of_actions + slope)
         updates, optimizer = self.optimizer(self.learning_rate).update(
-            _tree.finite_or_zero(gradient), state.optimizer, variables
+            gradient, state.optimizer, variables
         )
         states, actions = add(variables, updates)
         actions = problem.clip(actions)
@@ -143,7 +143,7 @@ class LatCo(LiftedPlanner):
             loss=value,
             dynamics_residual=jnp.sum(violation),
             stuck=is_stuck(gradient[1]),
-            control_finite=_tree.all_finite(slope),
+            control_finite=control_finite,
         )
         return LatCoState(states, actions, multipliers, optimizer), info
 
