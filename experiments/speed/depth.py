@@ -23,7 +23,7 @@ from absl import app, flags
 from experiments.classics.tasks import all_tasks
 from experiments.environments.pusht.fast import FastPushT
 from experiments.environments.pusht.goals import sample_goals
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
@@ -215,7 +215,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, prints, draws."""
-    refuse_arguments(argv)
+    begin(argv)
     use_cores(flags.FLAGS.cores)
     folder, goals = pathlib.Path(flags.FLAGS.output), flags.FLAGS.goals
     log = ResultLog(folder / "depth.jsonl", KEY_FIELDS)

@@ -25,7 +25,7 @@ import numpy as np
 from absl import app, flags
 
 import grasp_jax
-from experiments.harness.flags import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine
 from experiments.speed.series import depth
@@ -160,7 +160,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Compiles, times, prints."""
-    refuse_arguments(argv)
+    begin(argv, keep_programs=False)
     began = time.perf_counter()
     where = machine()
     log = ResultLog(pathlib.Path(flags.FLAGS.output) / "plans.jsonl", KEY_FIELDS)

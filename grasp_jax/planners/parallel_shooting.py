@@ -15,12 +15,12 @@ iterations late. What keeps it safe:
   3. A check: where a true rollout is not better than the best one so far, the sweeps since misled.
      The search goes back to the best actions, forgets its momentum and halves its rate.
 
-With one segment all of this is off: it is `GD`, number by number. Only true rollouts are proposed,
-so that the plan is never worse than its start.
+With one segment all of this is off: it is `GD` with the same optimizer, number by number. Only true
+rollouts are proposed, so that the plan is never worse than its start.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,11 @@ from grasp_jax.planners.base import Optimizer
 from grasp_jax.planners.gradient import GD, GDState
 from grasp_jax.problem import Problem
 from grasp_jax.segments import Correction, Segments, Swept, no_segments, serial, sweep
+
+
+def adam_of_short_memory(rate: Any) -> optax.GradientTransformation:
+    """Adam that averages two gradients instead of ten: an average adds to what is stale already."""
+    return optax.adam(rate, b1=0.5)
 
 
 class ParallelShootingState(NamedTuple):
@@ -64,7 +69,8 @@ class ParallelShooting(Planner):
       serial_iterations: The last so many iterations are true rollouts.
       rate_power: Rates fall as `K^(-rate_power)`; 0 leaves them.
       end_rate: Share of the rate that is left at the last iteration; 1 for no decay.
-      optimizer: A factory called with the learning rate, such as `optax.adam` or `optax.sgd`.
+      optimizer: A factory called with the learning rate, such as `optax.sgd`; by default Adam with
+        `b1 = 0.5`.
     """
 
     learning_rate: Scalar | Schedule = number(0.1, low=0, like="actions", schedule=True)
@@ -75,7 +81,7 @@ class ParallelShooting(Planner):
     serial_iterations: int = count(10, least=0)
     rate_power: Scalar = number(0.0)
     end_rate: Scalar = number(0.1, low=0)
-    optimizer: Optimizer = factory(optax.adam)
+    optimizer: Optimizer = factory(adam_of_short_memory)
 
     evaluates_guess = True
 

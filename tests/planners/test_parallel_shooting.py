@@ -104,7 +104,7 @@ def test_it_is_a_sync_and_hands_on_no_less_than_it_was_given():
     sync = dataclasses.replace(FEW, iterations=12, correction=Correction.IDENTITY)
     found = solve(GRASP(iterations=20, sync=sync, sync_every=10))
     assert found.cost < solve(GRASP(iterations=20, sync=None)).cost
-    restarted = grasp_jax.restarted_grasp(num_starts=2, cycles=2, sync=sync)
+    restarted = grasp_jax.restarted_grasp(num_starts=2, num_cycles=2, sync=sync)
     assert solve(restarted).cost < 0.1 * solve(GD(iterations=0)).cost
 
 
