@@ -5,8 +5,8 @@ r"""Success and cost against depth: gradients in segments side by side, and `GD`
 Depth is what a plan waits for on an accelerator: model steps and their derivatives in series. Work
 is all of them. Every cell plans the same goals from zero actions with one search each: Push-T
 through its learned state model (H = 60, T = 12; success by the simulator), and four classical
-tasks with exact dynamics. `GD` at fewer iterations is the reference: segments pay where they beat
-it at the same depth. Results are written as they finish; the same command resumes.
+tasks with exact dynamics. The plan is read every 25 of 300 iterations; segments pay where they beat
+`GD` at the same depth. Every row is tried at two rates, the better one at the end is shown. Results are written as they finish; the same command resumes.
 """
 
 import dataclasses
@@ -36,12 +36,11 @@ import grasp_jax
 from experiments.environments.pusht import simulator
 from grasp_jax import GD, Correction, ParallelShooting
 
-KEY_FIELDS = ("task", "goals", "planner", "iterations")
+KEY_FIELDS = ("task", "goals", "planner", "rate")
 CLASSICS = ("pendulum", "cart_pole", "mountain_car", "unicycle")
 _HORIZON = 60
-_COLUMNS = (
-    "task", "planner", "iterations", "depth", "work", "success", "mean_cost", "median_cost",
-)  # fmt: skip
+ITERATIONS, EVERY = 300, 25
+"""Gradient steps, and after how many the plan is read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,7 @@ class World:
       bounds: `(low, high)`.
       objective: The cost.
       succeeded: A plan of all goals to `[B]` bool.
-      rate: `GD`'s rate on this task.
+      rates: Of Adam; every row is tried at each, and the better one is shown.
     """
 
     dynamics: Any
@@ -66,7 +65,7 @@ class World:
     bounds: Any
     objective: grasp_jax.Objective | None
     succeeded: Callable[[grasp_jax.Plan], np.ndarray]
-    rate: float
+    rates: tuple[float, ...]
 
 
 def pusht(num_goals: int) -> World:
@@ -88,12 +87,12 @@ def pusht(num_goals: int) -> World:
         (-bound, bound),
         grasp_jax.Objective(terminal_cost=coordinates.goal_distance),
         succeeded,
-        0.05,
+        (0.03, 0.1),
     )
 
 
 def classic(name: str, num_goals: int) -> World:
-    """One of the classical tasks; `GD` in units of half the action range."""
+    """One of the classical tasks."""
     task = all_tasks()[name]
     state, goal = task.sample_batch(num_goals, 0)
     return World(
@@ -104,68 +103,116 @@ def classic(name: str, num_goals: int) -> World:
         task.bounds,
         task.objective,
         lambda plan: np.asarray(jax.vmap(task.success)(plan.states, goal)),
-        0.1,
+        (0.1, 0.3),
     )
 
 
-def ways(horizon: int) -> dict[str, Callable[[float, int], Any]]:
-    """Rows: a name, and how a planner is made of a rate and a number of iterations."""
-    found: dict[str, Callable[[float, int], Any]] = {
-        "GD": lambda rate, n: GD(learning_rate=_annealed(rate, n), iterations=n)
+def ways(horizon: int) -> dict[str, Callable[[float], Any]]:
+    """Rows: a name, and how a planner is made of a rate."""
+    found: dict[str, Callable[[float], Any]] = {
+        "GD": lambda rate: GD(learning_rate=_annealed(rate), iterations=ITERATIONS)
     }
-    counts = sorted({2, 4, horizon // 3, horizon})
-    for k in counts:
-        for correction in Correction:
-            name = f"K={k}" if k < horizon else "K=T"
-            name += "" if correction is Correction.NONE else f", {correction.value}"
-            found[name] = functools.partial(_segments, num_segments=k, correction=correction)
+    for name, segments, correction in (
+        ("2 segments", 2, Correction.NONE),
+        ("4 segments", 4, Correction.NONE),
+        ("T/3 segments", max(horizon // 3, 1), Correction.NONE),
+        ("T/3 segments diagonal", max(horizon // 3, 1), Correction.DIAGONAL),
+        ("T segments identity", horizon, Correction.IDENTITY),
+        ("T segments diagonal", horizon, Correction.DIAGONAL),
+    ):
+        found[name] = functools.partial(_segments, num_segments=segments, correction=correction)
     return found
 
 
-def _segments(rate: float, iterations: int, num_segments: int, correction: Correction) -> Any:
+def _segments(rate: float, num_segments: int, correction: Correction) -> Any:
     return ParallelShooting(
         learning_rate=rate,
-        iterations=iterations,
+        iterations=ITERATIONS,
         num_segments=num_segments,
         correction=correction,
-        serial_iterations=max(iterations // 20, 2),
+        serial_every=EVERY,
+        serial_iterations=10,
     )
 
 
-def _annealed(rate: float, iterations: int) -> Callable[[jax.Array], jax.Array]:
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Annealed:
     """The decay that `ParallelShooting` has by default, for `GD`."""
 
-    def schedule(step: jax.Array) -> jax.Array:
-        done = jnp.minimum(step / iterations, 1)
-        return rate * (0.1 + 0.9 * (1 + jnp.cos(jnp.pi * done)) / 2)
+    rate: float
 
-    return schedule
+    def __call__(self, step: jax.Array) -> jax.Array:
+        done = jnp.minimum(step / ITERATIONS, 1)
+        return self.rate * (0.1 + 0.9 * (1 + jnp.cos(jnp.pi * done)) / 2)
 
 
 def measure(world: World, planner: Any) -> Record:
-    """Plans all goals."""
-    began = time.process_time()
-    plan = grasp_jax.plan_batch(
+    """Plans all goals; reads the plan every so many iterations."""
+    began, horizon = time.process_time(), world.init_actions.shape[0]
+    problem = grasp_jax.make_problem(
         world.dynamics,
         world.state,
         world.goal,
         world.init_actions,
-        jax.random.key(0),
-        planner=planner,
         bounds=world.bounds,
         objective=world.objective,
+        batched=True,
     )
-    jax.block_until_ready(plan.cost)
-    work = plan.metrics.model_evals + plan.metrics.model_vjps
+    search = grasp_jax.start(problem, jax.random.key(0), planner=planner)
+    curves: dict[str, list[float]] = {k: [] for k in ("depth", "success", "mean_cost")}
+    for done in range(EVERY, ITERATIONS + 1, EVERY):
+        search = grasp_jax.advance(search, EVERY)
+        plan = grasp_jax.read(search)
+        curves["depth"].append(depth(planner, horizon, done) + horizon)
+        curves["success"].append(round(float(np.mean(world.succeeded(plan))), 4))
+        curves["mean_cost"].append(round(float(jnp.mean(plan.cost)), 6))
+    work = search.metrics
+    spent = sum(float(jnp.sum(m.model_evals) + jnp.sum(m.model_vjps)) for m in work)
     return {
-        "depth": depth(planner, world.init_actions.shape[0]),
-        "work": float(jnp.mean(jnp.sum(work, -1))),
-        "success": float(np.mean(world.succeeded(plan))),
-        "mean_cost": float(jnp.mean(plan.cost)),
-        "median_cost": float(jnp.median(plan.cost)),
-        "broken": int(jnp.sum(plan.status != grasp_jax.Status.OK)),
-        "cpu_seconds": time.process_time() - began,
+        **curves,
+        "work": spent / len(jax.tree.leaves(world.state)[0]),
+        "seconds": round(time.process_time() - began, 1),
     }
+
+
+def best(records: list[Record]) -> list[Record]:
+    """Of several rates of a row on a task the one that ends with the highest success, then cost."""
+    found: dict[tuple[str, str], Record] = {}
+    for record in records:
+        key = record["task"], record["planner"]
+        quality = (-record["success"][-1], record["mean_cost"][-1])
+        held = found.get(key)
+        if held is None or quality < (-held["success"][-1], held["mean_cost"][-1]):
+            found[key] = record
+    return list(found.values())
+
+
+def summarize(records: list[Record]) -> list[Record]:
+    """One line per task and row: the end, and the depth at which `GD`'s end was reached."""
+    rows, chosen = [], best(records)
+    ends = {r["task"]: r for r in chosen if r["planner"] == "GD"}
+    for record in chosen:
+        end = ends.get(record["task"])
+        target = None if end is None else end["success"][-1]
+        reached = [
+            d
+            for d, s in zip(record["depth"], record["success"], strict=True)
+            if target is not None and s >= target
+        ]
+        rows.append(
+            {
+                "task": record["task"],
+                "planner": record["planner"],
+                "rate": record["rate"],
+                "depth": record["depth"][-1],
+                "work": record["work"],
+                "success": record["success"][-1],
+                "mean_cost": record["mean_cost"][-1],
+                "depth_to_success_of_GD": reached[0] if reached else None,
+            }
+        )
+    return rows
 
 
 def draw(records: list[Record], path: pathlib.Path) -> None:
@@ -179,17 +226,13 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
     names = list(dict.fromkeys(r["planner"] for r in records))
     labels = {}
     for column, task in enumerate(tasks):
-        for name in names:
-            rows = [r for r in records if r["task"] == task and r["planner"] == name]
-            rows.sort(key=lambda r: r["depth"])
-            for axes, field in zip(panels[:, column], ("success", "mean_cost"), strict=True):
-                style = {"color": "black", "lw": 2} if name == "GD" else {"lw": 1.2}
-                scale = 100 if field == "success" else 1
-                (line,) = axes.plot(
-                    [r["depth"] for r in rows], [scale * r[field] for r in rows], "o-", ms=4,
-                    **({"color": f"C{names.index(name) % 10}"} | style),
-                )  # fmt: skip
-                labels[name] = line
+        for record in (r for r in records if r["task"] == task):
+            name = record["planner"]
+            style: dict[str, Any] = {"color": f"C{names.index(name)}", "lw": 1.2}
+            style = {"color": "black", "lw": 2.2} if name == "GD" else style
+            success = [100 * x for x in record["success"]]
+            (labels[name],) = panels[0][column].plot(record["depth"], success, **style)
+            panels[1][column].plot(record["depth"], record["mean_cost"], **style)
         panels[0][column].set(title=task, xscale="log", ylim=(-3, 103))
         panels[1][column].set(xscale="log", yscale="log", xlabel="model steps in series")
     panels[0][0].set_ylabel("success, %")
@@ -207,7 +250,6 @@ def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_list("tasks", ["pusht", *CLASSICS], "Of pusht and the classical tasks.")
     flags.DEFINE_list("rows", [], "Ways to plan, such as GD and K=4; all by default.")
-    flags.DEFINE_list("iterations", ["50", "100", "300"], "Gradient steps.")
     flags.DEFINE_integer("goals", 32, "Goals per task.", lower_bound=1)
     flags.DEFINE_integer("cores", 1, "CPU cores to use; 0 for all.", lower_bound=0)
     flags.DEFINE_string("output", "runs/benchmark", "Folder for results and the picture.")
@@ -219,7 +261,6 @@ def main(argv: list[str]) -> None:
     use_cores(flags.FLAGS.cores)
     folder, goals = pathlib.Path(flags.FLAGS.output), flags.FLAGS.goals
     log = ResultLog(folder / "depth.jsonl", KEY_FIELDS)
-    counts = [int(n) for n in flags.FLAGS.iterations]
     with progress(len(flags.FLAGS.tasks), "tasks") as bar:
         for task in flags.FLAGS.tasks:
             world = pusht(goals) if task == "pusht" else classic(task, goals)
@@ -227,16 +268,15 @@ def main(argv: list[str]) -> None:
             for name in flags.FLAGS.rows or rows:
                 if name not in rows:
                     raise app.UsageError(f"--rows: no {name!r}; there are {', '.join(rows)}.")
-                for n in counts:
-                    cell = {"task": task, "goals": goals, "planner": name, "iterations": n}
+                for rate in world.rates:
+                    cell = {"task": task, "goals": goals, "planner": name, "rate": rate}
                     if not log.done(**cell):
-                        found = measure(world, rows[name](world.rate, n))
-                        log.append({**cell, **found, **machine()})
+                        log.append({**cell, **measure(world, rows[name](rate)), **machine()})
             bar(latest=task)
     records = [r for r in log.records if r["goals"] == goals]
-    write_summary(folder / "depth.csv", [{c: r[c] for c in _COLUMNS} for r in records])
-    print_table(records, "Success against depth", _COLUMNS)
-    draw(records, folder / "depth.png")
+    write_summary(folder / "depth.csv", summarize(records))
+    print_table(summarize(records), "Success against depth")
+    draw(best(records), folder / "depth.png")
 
 
 if __name__ == "__main__":

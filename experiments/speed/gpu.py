@@ -43,22 +43,18 @@ def rows(horizon: int) -> dict[str, Any]:
     segments = functools.partial(ParallelShooting, learning_rate=0.1, serial_iterations=5)
     third = max(horizon // 3, 1)
     return {
-        "GRASP, 60 steps of GD per sync": GRASP(sync=GD(learning_rate=0.2, iterations=60), **few),
-        "GRASP, T/3 segments as the sync": GRASP(
-            sync=segments(iterations=60, num_segments=third), **few
-        ),
+        "GRASP GD-60": GRASP(sync=GD(learning_rate=0.2, iterations=60), **few),
+        "GRASP segments-T/3": GRASP(sync=segments(iterations=60, num_segments=third), **few),
         "CEM": CEM(),
         "iCEM": ICEM(),
         "GD": GD(learning_rate=0.2, iterations=150),
-        "T/3 segments": segments(iterations=150, num_segments=third),
+        "segments-T/3": segments(iterations=150, num_segments=third),
         "GRASP": GRASP(),
-        "GRASP, T segments as the sync": GRASP(
-            sync=segments(iterations=60, num_segments=horizon), **few
-        ),
-        "T segments, diagonal": segments(
+        "GRASP segments-T": GRASP(sync=segments(iterations=60, num_segments=horizon), **few),
+        "segments-T diagonal": segments(
             iterations=150, num_segments=horizon, correction=Correction.DIAGONAL
         ),
-        "GRASP, iCEM as the sync": GRASP(
+        "GRASP iCEM": GRASP(
             iterations=200, sync_every=100, sync=ICEM(num_samples=100, num_elites=10, iterations=10)
         ),
     }
@@ -80,7 +76,7 @@ def cells(horizons: Iterable[int], batch: int) -> list[Cell]:
     order: list[Cell] = []
     for name in rows(max(horizons)):
         order += [Cell(name, rows(t)[name], t, 1) for t in reversed(horizons)]
-    together = ("GRASP, 60 steps of GD per sync", "GRASP, T/3 segments as the sync", "CEM", "GD")
+    together = ("GRASP GD-60", "GRASP segments-T/3", "CEM", "GD")
     last = max(horizons)
     return order + [Cell(name, rows(last)[name], last, batch) for name in together]
 
