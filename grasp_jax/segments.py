@@ -40,7 +40,7 @@ from grasp_jax.problem import Problem
 from grasp_jax.rollout import CostGradient, join_gradient, stepper
 
 _MEMORY = 0.8  # of a fitted diagonal, per sweep
-_TINY = 1e-30
+_PRIOR = 0.1  # its pull towards 1, beside a mean entry: small costates say little about their slope
 
 
 class Correction(enum.Enum):
@@ -121,6 +121,8 @@ def sweep(
     costates = _tree.where(index <= last, costates, 0.0)
     pulled, gradient = pull_back((costates, jnp.ones_like(running)))
     gradient = problem.until_end(gradient[: problem.max_horizon])
+    # Where a segment breaks, the last one does not know it yet.
+    terminal = jnp.where(_tree.all_finite(ends), terminal, jnp.inf)
     found = join_gradient(problem, actions, terminal, jnp.sum(running), gradient)
 
     segments = _fitted(segments, costates, pulled, correction)
@@ -234,11 +236,14 @@ def _diagonal(segments: Segments, correction: Correction) -> PyTree | None:
         return None
     if correction is Correction.IDENTITY:
         return jax.tree.map(jnp.ones_like, segments.starts)
-    return jax.tree.map(
-        lambda p, s: jnp.clip(p / jnp.maximum(s, jnp.asarray(_TINY, s.dtype)), -1, 1),
-        segments.products,
-        segments.squares,
-    )
+
+    def fitted(products: jax.Array, squares: jax.Array) -> jax.Array:
+        axes = tuple(range(1, squares.ndim))
+        prior = _PRIOR * jnp.mean(squares, axes, keepdims=True)
+        known = squares + prior
+        return jnp.where(known > 0, jnp.clip((products + prior) / known, -1, 1), 1)
+
+    return jax.tree.map(fitted, segments.products, segments.squares)
 
 
 def _recurrence(slopes: jax.Array, offsets: jax.Array, reverse: bool = False) -> jax.Array:

@@ -110,7 +110,7 @@ def classic(name: str, num_goals: int) -> World:
 def ways(horizon: int) -> dict[str, Callable[[float], Any]]:
     """Rows: a name, and how a planner is made of a rate."""
     found: dict[str, Callable[[float], Any]] = {
-        "GD": lambda rate: GD(learning_rate=_annealed(rate), iterations=ITERATIONS)
+        "GD": lambda rate: GD(learning_rate=_Annealed(rate), iterations=ITERATIONS)
     }
     for name, segments, correction in (
         ("2 segments", 2, Correction.NONE),
@@ -130,7 +130,6 @@ def _segments(rate: float, num_segments: int, correction: Correction) -> Any:
         iterations=ITERATIONS,
         num_segments=num_segments,
         correction=correction,
-        serial_every=EVERY,
         serial_iterations=10,
     )
 
