@@ -115,6 +115,9 @@ def _check_dynamics(problem: Problem) -> None:
         if problem.context.present is not None:
             arguments = (*arguments, jax.ShapeDtypeStruct((h,), jnp.bool_))
             call += ", and the mask bool[h] of context.present as its third argument,"
+    if isinstance(problem.dynamics, PreparedModel):
+        _check_prepared(problem, arguments[0])
+        return
     try:
         following = jax.eval_shape(problem.dynamics, *arguments)
     except Exception as error:
@@ -129,8 +132,6 @@ def _check_dynamics(problem: Problem) -> None:
             f"dynamics must return a state like the one it was given: {call} returned "
             f"{describe(following)}, expected {describe(state)} (same structure, shapes, dtypes)."
         )
-    if isinstance(problem.dynamics, PreparedModel):
-        _check_prepared(problem, arguments[0])
 
 
 def _list_hint(state: PyTree) -> str:
@@ -147,9 +148,8 @@ def _list_hint(state: PyTree) -> str:
 def _check_prepared(problem: Problem, states: PyTree) -> None:
     """Raises ValueError unless the two halves of a model fit each other and the state."""
     rule = (
-        "dynamics has prepare_actions and step_prepared, which are called in its place and must "
-        "give the same: dynamics(s, a) = step_prepared(s, prepare_actions(a)), actions [n, A] to "
-        "leaves [n, ...]. Rename them if they mean something else."
+        "dynamics is a PreparedModel: prepare_actions and step_prepared are called in its place, "
+        "next = step_prepared(state, prepare_actions(actions)), actions [n, A] to leaves [n, ...]."
     )
 
     def step(states: PyTree, actions: jax.Array) -> PyTree:

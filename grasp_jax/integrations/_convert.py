@@ -133,11 +133,13 @@ def as_objective(given: Any, model: Model) -> Objective:
     if isinstance(given, Objective):
         return given
     pairs = _flatten(given, 1.0)
-    penalty = sum(w for w, term in pairs if hasattr(term, "action_key"))
+    effort = sum(w for w, term in pairs if hasattr(term, "action_key"))
     goals = [(w, term) for w, term in pairs if not hasattr(term, "action_key")]
     terms = tuple(_goal_distance(term, model) for _, term in goals)
-    action_cost = QuadraticControlCost(penalty) if penalty else None
-    return Objective(WeightedSum(tuple(w for w, _ in goals), terms), action_cost)
+    return Objective(
+        terminal_cost=WeightedSum(tuple(w for w, _ in goals), terms),
+        control_cost=QuadraticControlCost(effort) if effort else None,
+    )
 
 
 def _flatten(term: Any, weight: float) -> list[tuple[float, Any]]:
@@ -155,7 +157,7 @@ def _goal_distance(term: Any, model: Model) -> GoalDistance:
         key = getattr(term, "pred_key", None)
         raise TypeError(
             f"PlannerSolver: the objective {type(term).__name__} on {key!r} has no counterpart for "
-            f"a {type(model).__name__}. Pass objective=grasp_jax.Objective(distance=...), a "
+            f"a {type(model).__name__}. Pass objective=grasp_jax.Objective(terminal_cost=...), a "
             "function of a state and a goal of the model, or model.objective, its authors' cost."
         )
     return GoalDistance(part, term.reduction == "mean")

@@ -21,7 +21,7 @@ from grasp_jax.integrations._observations import pad_frames, plan_dtype, read, s
 from grasp_jax.integrations._torch import Tensor, as_tensor, floating, pad_rows, to_jax, to_torch
 from grasp_jax.objectives import Objective
 from grasp_jax.planner import Planner, require_planner
-from grasp_jax.planners.grasp import GRASP
+from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planning import plan_batch
 from grasp_jax.search import Plan
 from grasp_jax.world_models import Normalization
@@ -55,7 +55,7 @@ class PlannerSolver:
             PLDM, PreJEPA) or its `state_dict`, converted.
           cost: Instead of `model`: stable-worldmodel's evaluator, whose model and objective are
             converted.
-          planner: `GRASP()` by default.
+          planner: `restarted_grasp()` by default.
           objective: Ours or stable-worldmodel's; the evaluator's, or the goal cost of the model's
             authors, by default.
           normalization: Of the training data. With it frames may come as the environment draws
@@ -66,13 +66,13 @@ class PlannerSolver:
           seed: The same calls in the same order give the same plans.
           callbacks: Recorders of stable-worldmodel. They are shown, after the search, each
             iteration's `step`, `costs` `[B, 1]` (best so far), `cost` (their sum), `loss` and
-            `residual` `[B]`.
+            `dynamics_residual` `[B]`.
         """
         if (model is None) == (cost is None):
             raise TypeError("PlannerSolver needs a model, or a cost that holds one, and not both.")
         given = cost if model is None else model
         self.model = as_model(given)
-        self.planner = GRASP() if planner is None else planner
+        self.planner = restarted_grasp() if planner is None else planner
         require_planner(self.planner, "PlannerSolver: planner")
         objective = getattr(given, "objective", None) if objective is None else objective
         objective = self.model.objective if objective is None else objective
@@ -226,14 +226,14 @@ class PlannerSolver:
         """Tells the callbacks what happened in each iteration."""
         if not self.callbacks:
             return
-        names = ("best_cost", "loss", "residual")
+        names = ("best_cost", "loss", "dynamics_residual")
         best, loss, residual = (to_torch(getattr(plan.metrics, n))[:rows] for n in names)
         for callback in self.callbacks:
             callback.start_batch()
         for step in range(best.shape[1]):
             costs = best[:, step, None]
             seen = {"step": step, "costs": costs, "cost": costs.sum()}
-            seen |= {"loss": loss[:, step], "residual": residual[:, step]}
+            seen |= {"loss": loss[:, step], "dynamics_residual": residual[:, step]}
             for callback in self.callbacks:
                 _tell(callback, seen)
 

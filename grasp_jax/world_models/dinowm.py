@@ -131,7 +131,7 @@ class DinoWM(PreparedModel):
     @property
     def objective(self) -> Objective:
         """The authors' goal cost, with `α = 1`."""
-        return Objective(PatchDistance())
+        return Objective(terminal_cost=PatchDistance())
 
     @usual_promotion
     def encode(self, pixels: jax.Array, proprio: jax.Array | None = None) -> State:

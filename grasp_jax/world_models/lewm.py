@@ -123,7 +123,7 @@ class LeWM(PreparedModel):
     @property
     def objective(self) -> Objective:
         """The authors' goal cost: the squared distance of the last latent to the goal's."""
-        return Objective(squared_distance)
+        return Objective(terminal_cost=squared_distance)
 
     @usual_promotion
     def encode(self, pixels: jax.Array) -> jax.Array:

@@ -293,12 +293,12 @@ def test_objectives_are_converted(lewm: LeWM):
     pixels = jnp.mean((state["patches"] - goal["patches"]) ** 2)
     proprio = jnp.sum((state["proprio"][0] - goal["proprio"][0]) ** 2)
     expected = 2 * pixels + 0.5 * proprio + 0.1 * 2 * A * 9
-    cost = found.distance(state, goal) + found.penalty(actions)
+    cost = found.terminal_cost(state, goal) + found.control_cost(actions)
     np.testing.assert_allclose(cost, expected, rtol=1e-5)
 
     plain = _convert.as_objective(goal_mse("predicted_emb", "sum"), lewm)
     a, b = jnp.ones(5), jnp.zeros(5)
-    assert plain.distance(a, b) == 5 and plain.penalty(actions) == 0
+    assert plain.terminal_cost(a, b) == 5 and plain.control_cost is None
     assert isinstance(PlannerSolver(lewm, objective=Objective()).objective, Objective)
     for wrong in (goal_mse("predicted_pixels_emb", "sum"), types.SimpleNamespace(weights=None)):
         with pytest.raises(TypeError, match="has no counterpart for a LeWM"):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax.problem import make_problem
 from grasp_jax.rollout import trajectory
 from grasp_jax.world_models import DINOV2_SMALL, DinoWMConfig, LeWMConfig, ViTConfig, weights
 from tests.world_models import reference
@@ -121,8 +120,8 @@ def _embed(encoder: Any, actions: Any) -> Any:
 
 def rollout(model: Any, start: Any, goal: Any, actions: jax.Array) -> tuple[Any, jax.Array]:
     """Our rollout from one frame, with windows that grow, and the goal cost."""
-    problem = make_problem(
-        model, start, goal, actions, None, model.objective, model.empty_context()
+    problem = grasp_jax.make_problem(
+        model, start, goal, actions, objective=model.objective, context=model.empty_context()
     )
     states = trajectory(problem, actions)
     return states, problem.cost(jax.tree.map(lambda x: x[1:], states), actions)

@@ -91,20 +91,17 @@ def test_plans_are_nearly_as_good_on_the_true_model(planner: grasp_jax.Planner) 
     assert {x.dtype for x in jax.tree.leaves((low.actions, low.states, low.virtual_states))} == {
         jnp.dtype(jnp.float32)
     }
-    first = grasp_jax.rollout.rollout_cost
-    problem = low_cost_problem()
-    start_cost, low_cost = first(problem, jnp.zeros((4, 10))), first(problem, low.actions)
+    problem = grasp_jax.make_problem(
+        MODEL,
+        STATES[0],
+        MODEL(STATES, ACTIONS),
+        jnp.zeros((4, 10)),
+        context=MODEL.empty_context(),
+    )
+    start_cost = grasp_jax.rollout_cost(problem, jnp.zeros((4, 10)))
+    low_cost = grasp_jax.rollout_cost(problem, low.actions)
     assert exact.cost < start_cost
     assert start_cost - low_cost > 0.8 * (start_cost - exact.cost)
-
-
-def low_cost_problem():
-    from grasp_jax.planning import open_problem
-
-    return open_problem(
-        MODEL, STATES[0], MODEL(STATES, ACTIONS), jnp.zeros((4, 10)), jax.random.key(0),
-        None, None, None, MODEL.empty_context(), None, None,
-    )[0]  # fmt: skip
 
 
 def test_only_floats() -> None:

@@ -37,7 +37,7 @@ def everything(kind: str) -> list:
         model(one, actions[0]),
         model.step_prepared(states, model.prepare_actions(actions)),
         model.empty_context(),
-        objective.distance(one, jax.tree.map(lambda x: x[1], states)),
+        objective.terminal_cost(one, jax.tree.map(lambda x: x[1], states)),
         world_models.mixed_precision(model)(states, actions, present),
         world_models.MeanEnsemble(members)(states, actions),
         worst(worst.replicate(one, 2), actions[0]),
