@@ -6,7 +6,8 @@ Depth is what a plan waits for on an accelerator: model steps and their derivati
 is all of them. Every cell plans the same goals from zero actions with one search each: Push-T
 through its learned state model (H = 60, T = 12; success by the simulator), and four classical
 tasks with exact dynamics. The plan is read every 25 of 300 iterations; segments pay where they beat
-`GD` at the same depth. Every row is tried at two rates, the better one at the end is shown. Results are written as they finish; the same command resumes.
+`GD` at the same depth. Every row is tried at three rates; the best at the end is shown. Results are
+written as they finish; the same command resumes.
 """
 
 import dataclasses
@@ -55,7 +56,7 @@ class World:
       bounds: `(low, high)`.
       objective: The cost.
       succeeded: A plan of all goals to `[B]` bool.
-      rates: Of Adam; every row is tried at each, and the better one is shown.
+      rates: Of Adam; every row is tried at each, and the best at the end is shown.
     """
 
     dynamics: Any
@@ -87,7 +88,7 @@ def pusht(num_goals: int) -> World:
         (-bound, bound),
         grasp_jax.Objective(terminal_cost=coordinates.goal_distance),
         succeeded,
-        (0.03, 0.1),
+        (0.03, 0.1, 0.3),
     )
 
 
@@ -103,7 +104,7 @@ def classic(name: str, num_goals: int) -> World:
         task.bounds,
         task.objective,
         lambda plan: np.asarray(jax.vmap(task.success)(plan.states, goal)),
-        (0.1, 0.3),
+        (0.03, 0.1, 0.3),
     )
 
 

@@ -67,7 +67,8 @@ class ParallelShooting(Planner):
         stay where they are put, `NONE` otherwise (oscillating systems, latents of low rank).
       serial_every: Every so many iterations a true rollout and a check; None for the ends alone.
       serial_iterations: The last so many iterations are true rollouts.
-      rate_power: Rates fall as `K^(-rate_power)`; 0 leaves them.
+      rate_power: Rates fall as `K^(-rate_power)`; 0 leaves them. Without a correction rates that do
+        not fall end in a cycle: actions, and what they are told `K` iterations late.
       end_rate: Share of the rate that is left at the last iteration; 1 for no decay.
       optimizer: A factory called with the learning rate, such as `optax.sgd`; by default Adam with
         `b1 = 0.5`.
@@ -79,7 +80,7 @@ class ParallelShooting(Planner):
     correction: Correction = static(Correction.NONE)
     serial_every: int | None = count(None)
     serial_iterations: int = count(10, least=0)
-    rate_power: Scalar = number(0.0)
+    rate_power: Scalar = number(0.5)
     end_rate: Scalar = number(0.1, low=0)
     optimizer: Optimizer = factory(adam_of_short_memory)
 
