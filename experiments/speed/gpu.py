@@ -83,7 +83,7 @@ def cells(horizons: Iterable[int], batch: int) -> list[Cell]:
 
 def reachable(model: LeWM, horizon: int, goals: int) -> Problem:
     """Starts that the model itself has reached, and the ends of random actions from there."""
-    context = model.no_context()
+    context = model.empty_context()
     like = jnp.zeros((horizon, _ACTION_SIZE))
 
     def follow(start: jax.Array, key: jax.Array) -> jax.Array:
