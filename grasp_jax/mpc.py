@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from grasp_jax._compile import Frozen, thawed, usual_promotion
+from grasp_jax._compile import frozen, thawed, usual_promotion
 from grasp_jax._fields import as_count, require
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.arguments import check_key, replace_arrays
@@ -266,7 +266,7 @@ class MPC:
 
 def _flatten(mpc: MPC) -> tuple[tuple[Any, Any], tuple[int, bool, int]]:
     static = mpc.replan_every, mpc.shrinking_horizon, mpc.min_horizon
-    return (mpc.problem, Frozen(mpc.planner, is_number)), static
+    return (mpc.problem, frozen(mpc.planner, is_number)), static
 
 
 def _unflatten(static: tuple[int, bool, int], children: Any) -> MPC:

@@ -13,7 +13,7 @@ from grasp_jax import programs, sharding
 from grasp_jax._compile import Frozen, require_hashable, usual_promotion
 from grasp_jax._fields import as_count
 from grasp_jax._tree import PyTree, describe, is_number
-from grasp_jax.arguments import as_arrays, check_key, make_problem, replace_arrays
+from grasp_jax.arguments import as_array, check_key, make_problem, replace_arrays
 from grasp_jax.objectives import Objective
 from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.restarted import restarted_grasp
@@ -421,7 +421,7 @@ def _how(problem: Any, planner: Planner | None, key: Any) -> tuple[Planner, jax.
 
 
 def _as_actions(problem: Problem, actions: Any) -> jax.Array:
-    found = as_arrays(actions, "actions")
+    found = as_array(actions, "actions")
     shape = problem.init_actions.shape
     if found.shape != shape:
         raise ValueError(f"actions must have shape {list(shape)}, got {describe(found)}.")

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree
-from grasp_jax._compile import Frozen, thawed
+from grasp_jax._compile import frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.noise import split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo
@@ -156,7 +156,7 @@ class Search:
 
 
 def _flatten(search: Search) -> tuple[tuple[Any, ...], int]:
-    planner = Frozen(search.planner, is_number)
+    planner = frozen(search.planner, is_number)
     return (search.problem, planner, search.state, search.metrics), search.horizon
 
 

@@ -105,7 +105,7 @@ NAMES = list(PLANNERS)
 LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
 VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
-KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "MPPI"]
+KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "ICEM"]
 KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
 """One of each kind of step, and of each way to compose them."""
 DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN"]

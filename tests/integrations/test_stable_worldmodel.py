@@ -12,12 +12,12 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from safetensors.numpy import save_file
 
+from experiments.models import reference
 from grasp_jax import CEM, GD, GRASP, Objective, Status, plan_batch, world_models
 from grasp_jax.integrations import _convert
 from grasp_jax.integrations.stable_worldmodel import PlannerSolver
 from grasp_jax.world_models import DinoWM, LeWM, Normalization
 from tests.integrations import package
-from tests.world_models import reference
 from tests.world_models.golden import DINOWM, LEWM
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)

@@ -48,7 +48,7 @@ def main() -> None:
     """Runs the reference and stores weights, latents and predictions."""
     import torch
 
-    from tests.world_models import reference
+    from experiments.models import reference
 
     FOLDER.mkdir(exist_ok=True)
     with torch.no_grad():
