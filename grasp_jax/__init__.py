@@ -23,6 +23,7 @@ from grasp_jax.planners.compose import Chain, Hops, MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
+from grasp_jax.planners.parallel_shooting import ParallelShooting
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
 from grasp_jax.planners.segments import Segments
@@ -42,6 +43,7 @@ from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context, Problem
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
+from grasp_jax.segments import Correction
 from grasp_jax.subgoals import SubgoalMPC
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Colored",
     "CompiledPlan",
     "Context",
+    "Correction",
     "GivenPath",
     "Hops",
     "LatCo",
@@ -66,6 +69,7 @@ __all__ = [
     "Metrics",
     "MultiStart",
     "Objective",
+    "ParallelShooting",
     "Plan",
     "Planner",
     "PreparedModel",
