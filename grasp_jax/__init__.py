@@ -8,29 +8,42 @@ import importlib.metadata
 from typing import Any
 
 from grasp_jax import sharding
-from grasp_jax.ahead import CompiledPlan, compile_plan
-from grasp_jax.driver import Metrics, Plan, SearchState, Status
-from grasp_jax.mpc import MPC, MPCState
-from grasp_jax.noise import Colored, Correlated, White
+from grasp_jax.arguments import make_problem
+from grasp_jax.init_states import BrownianBridge, Rollout, StraightLine, ViaPoints
+from grasp_jax.mpc import MPC, MPCInfo, MPCState
+from grasp_jax.noise import AR1, Colored, White
 from grasp_jax.objectives import (
     Objective,
-    QuadraticActionCost,
+    QuadraticControlCost,
     mean_squared_distance,
     squared_distance,
 )
-from grasp_jax.paths import BrownianBridge, Line, Rollout, ViaPoints
-from grasp_jax.planners.base import Planner, Progress, Proposal, proposal
-from grasp_jax.planners.compose import Chain, MultiStart
+from grasp_jax.planner import Planner, StepContext, StepInfo
+from grasp_jax.planners.compose import Chain, Hops, MultiStart
 from grasp_jax.planners.gradient import GD
-from grasp_jax.planners.grasp import GRASP, Sawtooth
-from grasp_jax.planners.latco import LatCo, LatCoGN
+from grasp_jax.planners.grasp import GRASP
+from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
-from grasp_jax.planning import Search, advance, plan, plan_batch, read, start, start_batch
+from grasp_jax.planning import (
+    CompiledPlan,
+    advance,
+    compile_plan,
+    plan,
+    plan_batch,
+    read,
+    rollout_cost,
+    solve,
+    start,
+    trajectory,
+)
+from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context, Problem
-from grasp_jax.rollout import rollout_cost, trajectory
+from grasp_jax.schedules import sawtooth_schedule
+from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
 
 __all__ = [
+    "AR1",
     "CEM",
     "GD",
     "GRASP",
@@ -42,40 +55,42 @@ __all__ = [
     "Colored",
     "CompiledPlan",
     "Context",
-    "Correlated",
+    "Hops",
     "LatCo",
-    "LatCoGN",
-    "Line",
+    "LatCoGaussNewton",
+    "MPCInfo",
     "MPCState",
     "Metrics",
     "MultiStart",
     "Objective",
     "Plan",
     "Planner",
+    "PreparedModel",
     "Problem",
-    "Progress",
-    "Proposal",
-    "QuadraticActionCost",
+    "QuadraticControlCost",
     "Rollout",
-    "Sawtooth",
     "Search",
     "SearchState",
     "Status",
+    "StepContext",
+    "StepInfo",
+    "StraightLine",
     "ViaPoints",
     "White",
     "advance",
     "compile_plan",
+    "make_problem",
     "mean_squared_distance",
     "plan",
     "plan_batch",
-    "proposal",
     "read",
     "restarted_grasp",
     "rollout_cost",
+    "sawtooth_schedule",
     "sharding",
+    "solve",
     "squared_distance",
     "start",
-    "start_batch",
     "trajectory",
 ]
 

@@ -1,7 +1,7 @@
 """Small pytree helpers shared by every room of the library."""
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -22,81 +22,38 @@ def is_number(leaf: Any) -> bool:
     return is_array(leaf) or (isinstance(leaf, (int, float)) and not isinstance(leaf, bool))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Frozen:
-    """A pytree split into traced leaves and a hashable rest, so that any pytree may enter a `jit`.
+class Record:
+    """Equality of frozen dataclasses that may hold arrays: `==` compares fields, arrays entry-wise.
 
-    Weights become arguments of the compiled program (new weights never retrace); activation
-    functions, strings, flags and plain Python functions become part of its cache key.
-
-    Attributes:
-      leaves: The traced leaves, in flattening order.
-      static: `(treedef, other leaves, node types)`; traced leaves have a marker among the others.
+    Not hashable where a field is an array.
     """
 
-    leaves: list[Any]
-    static: Hashable = dataclasses.field(metadata={"static": True})
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and equal(self, other)
 
-    def thaw(self) -> Any:
-        """The original pytree."""
-        treedef, rest, *_ = self.static  # pyright: ignore[reportGeneralTypeIssues]
-        traced = iter(self.leaves)
-        return jax.tree.unflatten(treedef, [next(traced) if r is _TRACED else r for r in rest])
-
-    def __call__(self, *args: Any) -> Any:
-        return self.thaw()(*args)
+    def __hash__(self) -> int:
+        fields = dataclasses.fields(self)  # pyright: ignore[reportArgumentType]
+        return hash((type(self), *(getattr(self, f.name) for f in fields)))
 
 
-class _Traced:
-    """Marks the place of a traced leaf; one instance, compared by identity."""
-
-    def __repr__(self) -> str:
-        return "traced"
-
-    def __reduce__(self) -> str:
-        # Copies and pickles of a search hold this instance again, by its name.
-        return "_TRACED"
+def equal(a: PyTree, b: PyTree) -> bool:
+    """Whether two pytrees have the same structure and equal leaves, arrays compared entry-wise."""
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        return False
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(_same_leaf(x, y) for x, y in pairs)
 
 
-_TRACED = _Traced()
+def _same_leaf(a: Any, b: Any) -> bool:
+    if is_array(a) or is_array(b):
+        return np.shape(a) == np.shape(b) and bool(np.all(np.asarray(a) == np.asarray(b)))
+    return bool(a == b)
 
 
-def freeze(tree: PyTree, name: str, traced: Callable[[Any], bool] = is_array) -> Frozen:
-    """Splits `tree` into a `Frozen`.
-
-    Args:
-      tree: Any pytree, for example a model; a bare function is a pytree with one leaf.
-      name: What the caller calls it, for the error message.
-      traced: Which leaves become arguments of the compiled program.
-
-    Raises:
-      TypeError: A leaf is neither traced nor hashable.
-    """
-    if isinstance(tree, Frozen):
-        return tree
-    leaves, treedef = jax.tree.flatten(tree)
-    rest = tuple(_TRACED if traced(leaf) else leaf for leaf in leaves)
-    try:
-        hash((treedef, rest))
-    except TypeError as error:
-        raise TypeError(
-            f"{name}: every leaf that is not an array must be hashable to be part of a compiled "
-            f"program, got {type(tree).__name__} with an unhashable part ({error}). Store arrays "
-            "as JAX or NumPy arrays, and settings as numbers, strings or tuples."
-        ) from error
-    # JAX 0.10 calls the structures of two registered dataclasses equal when their fields match in
-    # number and static values, whatever their types: without the types one could run the other's
-    # compiled program. Likewise 1 equals 1.0 and True, and 0.0 equals -0.0.
-    kinds = tuple((type(r).__qualname__, isinstance(r, float) and repr(r)) for r in rest)
-    static = (treedef, rest, kinds, _node_types(treedef))
-    return Frozen([leaf for leaf in leaves if traced(leaf)], static)
-
-
-def _node_types(treedef: Any) -> Hashable:
+def node_types(treedef: Any) -> Hashable:
     """The types of a structure's nodes, nested like the structure."""
     data = treedef.node_data()
-    return data and data[0], tuple(_node_types(child) for child in treedef.children())
+    return data and data[0], tuple(node_types(child) for child in treedef.children())
 
 
 def cost_dtype(dtype: Any) -> Any:
@@ -152,6 +109,24 @@ def split(mesh: Mesh | None, tree: PyTree, axis: str) -> PyTree:
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(axis, *rest)))
 
     return jax.tree.map(constrain, tree)
+
+
+def add(values: PyTree, updates: PyTree) -> PyTree:
+    """`values + updates`, leaf by leaf, in the dtype of `values`.
+
+    Updates that are not finite move nothing: in float16 Adam divides a gradient of 0 by 0.
+    """
+
+    def one(x: jax.Array, u: jax.Array) -> jax.Array:
+        u = u.astype(x.dtype)
+        return x + jnp.where(jnp.isfinite(u), u, 0)
+
+    return jax.tree.map(one, values, updates)
+
+
+def signature(tree: PyTree) -> Any:
+    """Structure, shapes and dtypes, to compare with `==`."""
+    return jax.tree.structure(tree), [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]
 
 
 def describe(tree: PyTree) -> str:

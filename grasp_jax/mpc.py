@@ -1,52 +1,70 @@
 """Receding horizon: plan, act, observe, shift the plan, plan again from there.
 
-    controller = MPC(dynamics, GRASP(...), replan_every=5)
-    state = controller.init(jnp.zeros((T, A)), key)
+    controller = MPC(problem, GRASP(...), replan_every=5)
+    memory = controller.init(key)
     while True:
-        action, state, cost = controller.step(state, observation, goal)
+        action, memory, info = controller.step(memory, observation, goal)
         observation = world(action)
 
 `step` is pure, so that an episode in a JAX world is one `lax.scan`. Outside `jit` it plans by one
 compiled program; `jax.jit(controller.step)` saves the dispatch of the rest, and takes the model's
-weights as they are then. To `vmap` over episodes leave `MPCState.taken` unbatched
-(`in_axes=(MPCState(0, 0, None, 0, 0), 0, 0)`, the same in `out_axes`): then steps that only follow
-their plans plan nothing.
+weights as they are then. `step_batch` drives many episodes side by side.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from grasp_jax._promotion import usual_promotion
-from grasp_jax._settings import require, static
-from grasp_jax._tree import PyTree, cost_dtype
-from grasp_jax.checks import check_key
-from grasp_jax.driver import Plan, Status
-from grasp_jax.objectives import Objective
-from grasp_jax.planners.base import Planner
-from grasp_jax.planners.grasp import GRASP
-from grasp_jax.planning import plan
-from grasp_jax.problem import Context
+from grasp_jax._compile import Frozen, thawed, usual_promotion
+from grasp_jax._fields import as_count, require
+from grasp_jax._tree import PyTree, cost_dtype, is_number
+from grasp_jax.arguments import check_key, replace_arrays
+from grasp_jax.planner import Planner, require_planner
+from grasp_jax.planners.restarted import restarted_grasp
+from grasp_jax.planning import solve
+from grasp_jax.problem import Context, Problem
+from grasp_jax.search import Plan, Status
 
 
-class MPCState(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class MPCState:
     """What a controller remembers between two control steps.
 
     Attributes:
       actions: `[T, A]`, the present plan; row 0 is the next action.
       context: The frames and actions before now, or None.
-      taken: `[]` int32, control steps so far.
+      step: `[]` int32, control steps so far.
       key: One random key.
+      cost: `[]`, the predicted cost of the present plan when it was made; 0 before the first.
       status: `[]` int32, the `grasp_jax.Status` of the present plan.
     """
 
     actions: jax.Array
     context: Context | None
-    taken: jax.Array
+    step: jax.Array | None
     key: jax.Array
+    cost: jax.Array
+    status: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class MPCInfo:
+    """What one control step says beside the action.
+
+    Attributes:
+      planned: `[]` bool, whether this step made a plan, or followed the last one.
+      cost: `[]`, the predicted cost of the plan that is followed, as it was when the plan was made;
+        where that plan failed (see `status`) the last finite one.
+      status: `[]` int32, that plan's `grasp_jax.Status`.
+    """
+
+    planned: jax.Array
+    cost: jax.Array
     status: jax.Array
 
 
@@ -65,118 +83,191 @@ def push(context: Context, state: PyTree, action: jax.Array) -> Context:
       action: `[A]`, the action taken in it.
     """
 
-    def append(past: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.concatenate([past[1:], new[None].astype(past.dtype)]) if len(past) else past
+    def append(past: jax.Array, new: Any) -> jax.Array:
+        return (
+            jnp.concatenate([past[1:], jnp.asarray(new, past.dtype)[None]]) if len(past) else past
+        )
 
-    return Context(jax.tree.map(append, context.states, state), append(context.actions, action))
+    present = None if context.present is None else append(context.present, True)
+    states = jax.tree.map(append, context.states, state)
+    return Context(states, append(context.actions, action), present)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class MPC:
-    """A controller that plans anew every few steps.
+    """A controller that plans anew every few steps. A pytree.
 
     Attributes:
-      dynamics: See `grasp_jax.plan`.
+      problem: Model, bounds, objective, first starting guess `[T, A]` and first context of one
+        episode, see `grasp_jax.make_problem`; its state and goal are replaced at every step.
       planner: How to search, each time; few iterations are enough after a warm start.
+        `restarted_grasp()` by default.
       replan_every: Control steps from plan to plan; between them the plan is followed blindly.
-      shrink: Reach the goal `T` steps after the first plan, so that later plans are shorter (they
-        share its program), and never shorter than `shortest` and `replan_every`; False keeps the
-        horizon at `T`.
-      shortest: Fewest steps a shrinking plan looks ahead.
-      bounds: `(low, high)` of actions, see `grasp_jax.plan`.
-      objective: See `grasp_jax.plan`.
+      shrinking_horizon: Reach the goal `T` steps after the first plan, so that later plans are
+        shorter (they share its program), and never shorter than `min_horizon` and `replan_every`;
+        False keeps the horizon at `T`.
+      min_horizon: Fewest steps a shrinking plan looks ahead.
+
+    Raises:
+      TypeError, ValueError: A count does not fit `T`, or the problem is batched.
     """
 
-    dynamics: Any
-    planner: Planner = GRASP()
-    replan_every: int = static(1)
-    shrink: bool = static(False)
-    shortest: int = static(1)
-    bounds: tuple[Any, Any] | None = None
-    objective: Objective = Objective()
+    problem: Problem
+    planner: Planner = dataclasses.field(default_factory=restarted_grasp)
+    _: dataclasses.KW_ONLY
+    replan_every: int = 1
+    shrinking_horizon: bool = False
+    min_horizon: int = 1
 
-    def init(self, actions: jax.Array, key: jax.Array, context: Context | None = None) -> MPCState:
+    def __post_init__(self) -> None:
+        """Raises for settings that cannot work."""
+        if not isinstance(self.problem, Problem):
+            raise TypeError(
+                "MPC.problem must be a grasp_jax.Problem, made by grasp_jax.make_problem, got "
+                f"{type(self.problem).__name__}."
+            )
+        require(
+            not self.problem.batched,
+            "MPC.problem must be of one episode, got a batched one: make it without batched=True, "
+            "and drive many episodes by step_batch.",
+        )
+        require(
+            self.problem.given_horizon is None,
+            "MPC.problem has a horizon of its own; use shrinking_horizon, or fewer init_actions.",
+        )
+        require_planner(self.planner, "MPC.planner")
+        horizon = self.problem.max_horizon
+        for name in ("replan_every", "min_horizon"):
+            value = as_count(getattr(self, name), f"MPC.{name}")
+            object.__setattr__(self, name, value)
+            require(
+                value <= horizon,
+                f"MPC.{name} is {value}, but a plan has {horizon} steps: choose 1..{horizon}.",
+            )
+
+    def init(self, key: jax.Array) -> MPCState:
         """Before the first control step.
 
         Args:
-          actions: `[T, A]`, the first starting guess; fixes the horizon.
           key: One random key; every plan draws its own from it.
-          context: For models that read a window, see `grasp_jax.Context.repeat`.
 
         Raises:
-          ValueError: `actions` is not `[T, A]`; `replan_every` or `shortest` do not fit `T`.
           TypeError, ValueError: `key` is not one random key.
         """
-        actions = jnp.asarray(actions)
         check_key(key)
-        require(
-            actions.ndim == 2,
-            f"MPC.init: actions must have shape [T, A], got {list(actions.shape)}.",
-        )
-        horizon = actions.shape[0]
-        for name in ("replan_every", "shortest"):
-            value = getattr(self, name)
-            require(
-                isinstance(value, int) and 1 <= value <= horizon,
-                f"MPC.{name} is {value}, but a plan has {horizon} steps: choose 1..{horizon}.",
-            )
-        zero = jnp.zeros((), jnp.int32)
-        return MPCState(actions, context, zero, key, zero)
+        actions = self.problem.init_actions
+        # Every leaf has a buffer of its own, so that the memory can be donated.
+        step, status = jnp.zeros((2,), jnp.int32)
+        cost = jnp.zeros((), cost_dtype(actions.dtype))
+        context = jax.tree.map(jnp.copy, self.problem.context)
+        return MPCState(jnp.copy(actions), context, step, jnp.copy(key), cost, status)
 
     @usual_promotion
     def step(
-        self, state: MPCState, observation: PyTree, goal: PyTree
-    ) -> tuple[jax.Array, MPCState, jax.Array]:
+        self, memory: MPCState, observation: PyTree, goal: PyTree
+    ) -> tuple[jax.Array, MPCState, MPCInfo]:
         """One control step.
 
         Args:
-          state: The controller's memory.
+          memory: Of the last step, or of `init`.
           observation: The present state of the world, as the model reads it.
           goal: See `grasp_jax.plan`; it may move.
 
         Returns:
-          The action to take now `[A]`, the memory for the next step, and the predicted cost of
-          the plan if this step made one, `nan` if it followed the last one (or if its plan failed:
-          see the memory's status).
+          The action to take now `[A]`, the memory for the next step, and what it says beside.
         """
-        dtype = cost_dtype(state.actions.dtype)
+        here = replace_arrays(self.problem, state=observation, goal=goal)
 
-        def replan(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
-            found = self.plan(state, observation, goal)
-            cost = jnp.where(found.status == Status.FAILED, jnp.nan, found.cost)
-            return found.actions, cost.astype(dtype), found.status
+        def replan(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
+            found = self._plan(memory, here)
+            cost = jnp.where(found.status == Status.FAILED, memory.cost, found.cost)
+            return found.actions, cost.astype(memory.cost.dtype), found.status
 
-        def follow(state: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
-            return state.actions, jnp.full((), jnp.nan, dtype), state.status
+        def follow(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
+            return memory.actions, memory.cost, memory.status
 
-        due = state.taken % self.replan_every == 0
+        due = memory.step % self.replan_every == 0  # pyright: ignore[reportOptionalOperand]
         if isinstance(due, Tracer):
-            actions, cost, status = jax.lax.cond(due, replan, follow, state)
+            actions, cost, status = jax.lax.cond(due, replan, follow, memory)
         else:
             # A `cond` would be compiled anew at every call.
-            actions, cost, status = (replan if due else follow)(state)
-        context = state.context
+            actions, cost, status = (replan if due else follow)(memory)
+        context = memory.context
         if context is not None:
-            context = push(context, observation, actions[0])
-        memory = MPCState(shift(actions), context, state.taken + 1, state.key, status)
-        return actions[0], memory, cost
-
-    def plan(self, state: MPCState, observation: PyTree, goal: PyTree) -> Plan:
-        """The plan a control step would make now, whole."""
-        horizon = state.actions.shape[0]
-        # A plan is followed for `replan_every` steps, and behind its length there are zeros.
-        shortest = max(self.shortest, self.replan_every)
-        left = jnp.clip(horizon - state.taken, shortest, horizon)
-        return plan(
-            self.dynamics,
-            observation,
-            goal,
-            state.actions,
-            jax.random.fold_in(state.key, state.taken),
-            planner=self.planner,
-            bounds=self.bounds,
-            objective=self.objective,
-            context=state.context,
-            length=left if self.shrink else None,
+            context = push(context, here.state, actions[0])
+        following = MPCState(
+            shift(actions),
+            context,
+            memory.step + 1,  # pyright: ignore[reportOptionalOperand]
+            memory.key,
+            cost,
+            status,
         )
+        return actions[0], following, MPCInfo(jnp.asarray(due), cost, status)
+
+    def init_batch(self, keys: jax.Array, context: Context | None = None) -> MPCState:
+        """Memories of `B` episodes that start together.
+
+        Args:
+          keys: `[B]` random keys.
+          context: Leaves `[B, h-1, ...]`, where the problem has a context.
+        """
+        memory = jax.vmap(lambda key: dataclasses.replace(self.init(key), step=None))(keys)
+        memory = memory if context is None else dataclasses.replace(memory, context=context)
+        return dataclasses.replace(memory, step=jnp.zeros((), jnp.int32))
+
+    def step_batch(
+        self, memory: MPCState, observation: PyTree, goal: PyTree
+    ) -> tuple[jax.Array, MPCState, MPCInfo]:
+        """`step` for `B` episodes side by side; steps that only follow their plans plan nothing.
+
+        Args:
+          memory: Of `init_batch`, leaves `[B, ...]` but for the shared counter `step` `[]`.
+          observation: Leaves `[B, ...]`.
+          goal: Leaves `[B, ...]`.
+
+        Returns:
+          As `step`, leaves `[B, ...]`.
+        """
+        steps = memory.step
+
+        def one(memory: MPCState, observation: PyTree, goal: PyTree) -> Any:
+            memory = dataclasses.replace(memory, step=steps)
+            action, memory, info = self.step(memory, observation, goal)
+            return action, dataclasses.replace(memory, step=None), info
+
+        alone = dataclasses.replace(memory, step=None)
+        action, memory, info = jax.vmap(one)(alone, observation, goal)
+        return action, dataclasses.replace(memory, step=steps + 1), info  # pyright: ignore
+
+    def plan(self, memory: MPCState, observation: PyTree, goal: PyTree) -> Plan:
+        """The plan a control step would make now, whole."""
+        return self._plan(memory, replace_arrays(self.problem, state=observation, goal=goal))
+
+    def _plan(self, memory: MPCState, here: Problem) -> Plan:
+        horizon = here.max_horizon
+        here = dataclasses.replace(here, init_actions=memory.actions, context=memory.context)
+        if self.shrinking_horizon:
+            # A plan is followed for `replan_every` steps, and behind its end there are zeros.
+            least = max(self.min_horizon, self.replan_every)
+            left = jnp.clip(horizon - memory.step, least, horizon)  # pyright: ignore
+            here = dataclasses.replace(here, given_horizon=left.astype(jnp.int32))
+        key = jax.random.fold_in(memory.key, memory.step)  # pyright: ignore[reportArgumentType]
+        return solve(here, key, planner=self.planner)
+
+
+def _flatten(mpc: MPC) -> tuple[tuple[Any, Any], tuple[int, bool, int]]:
+    static = mpc.replan_every, mpc.shrinking_horizon, mpc.min_horizon
+    return (mpc.problem, Frozen(mpc.planner, is_number)), static
+
+
+def _unflatten(static: tuple[int, bool, int], children: Any) -> MPC:
+    mpc = object.__new__(MPC)  # inside a transformation the parts may be anything
+    values = (children[0], thawed(children[1]), *static)
+    names = ("problem", "planner", "replan_every", "shrinking_horizon", "min_horizon")
+    for name, value in zip(names, values, strict=True):
+        object.__setattr__(mpc, name, value)
+    return mpc
+
+
+jax.tree_util.register_pytree_node(MPC, _flatten, _unflatten)

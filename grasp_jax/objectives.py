@@ -1,4 +1,4 @@
-"""What a plan is asked to do: distances to a goal and penalties on actions.
+"""What a plan is asked to do: distances to a goal, costs on the way, penalties on actions.
 
 Notation, used in every file of this package (GRASP, arXiv 2602.00475):
   `T` horizon in model steps, `A` action size, `s_0` the start, `g` the goal, `a_t` the action at
@@ -12,16 +12,21 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._tree import PyTree, cost_dtype
+from grasp_jax._fields import number
+from grasp_jax._tree import PyTree, Record, cost_dtype
 
-Distance = Callable[[PyTree, PyTree], jax.Array]
-ActionCost = Callable[[jax.Array], jax.Array]
+StateCost = Callable[[PyTree, PyTree], jax.Array]
+ControlCost = Callable[[jax.Array], jax.Array]
 
 
 def squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
     """`||state - goal||²`, summed over every leaf: the paper's goal distance. Returns `[]`.
 
     Half-precision differences are squared and summed in float32.
+
+    >>> import jax.numpy as jnp
+    >>> float(squared_distance(jnp.array([1.0, 2.0]), jnp.zeros(2)))
+    5.0
     """
     terms = jax.tree.map(lambda s, g: jnp.sum(squares(s - g)), state, goal)
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
@@ -39,15 +44,15 @@ def squares(x: jax.Array) -> jax.Array:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class QuadraticActionCost:
+@dataclasses.dataclass(frozen=True, eq=False)
+class QuadraticControlCost(Record):
     """`weight · Σ_t ||a_t||²`, a penalty on effort.
 
     Attributes:
       weight: `[]` or `[A]`, traced.
     """
 
-    weight: jax.Array | float = 1e-2
+    weight: jax.Array | float = number(1e-2)
 
     def __call__(self, actions: jax.Array) -> jax.Array:
         """`[T, A]` actions to a `[]` cost."""
@@ -55,28 +60,22 @@ class QuadraticActionCost:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """Goal distance, action cost, costs along the way: `d(s_T, g) + c(a_0..a_{T-1}) + Σ_t r(s_t)`.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Objective(Record):
+    """The cost of a plan: `d(s_T, g) + c(a_0..a_{T-1}) + Σ_t r(s_t)`.
 
     Attributes:
-      distance: `(state, goal) -> []`, non-negative, differentiable. With the default, `s_T` is
-        pinned to the goal as in the paper; a distance that reads only a part of the state leaves
-        the rest of `s_T` free, and the goal may then be any pytree the distance understands.
-      action_cost: `[T, A] -> []`, or None for no penalty. Where a plan has a `length` below `T`,
+      terminal_cost: `d`, `(state, goal) -> []`, differentiable. With the default, `s_T` is pinned
+        to the goal as in the paper; a cost that reads only a part of the state leaves the rest of
+        `s_T` free, and the goal may then be any pytree that it understands.
+      control_cost: `c`, `[T, A] -> []`, or None for none. Where a plan has a `horizon` below `T`,
         or a mesh pads `T`, it sees zeros for the actions from there on: use sums over steps.
-      state_cost: `r`, `(state, goal) -> []`, differentiable, summed over `s_1..s_T`: obstacles to
-        keep away from, a distance to hold on the way. None for no such cost. It need not be
-        positive. GRASP takes it at its one-step predictions, like the dense goal term, LatCo at
-        its states, the goal among them.
+      running_cost: `r`, `(state, goal) -> []`, differentiable, summed over `s_1..s_T`: obstacles to
+        keep away from, a distance to hold on the way. None for none. It need not be positive.
+        GRASP takes it at its one-step predictions, like the dense goal term, LatCo at its states,
+        the goal among them.
     """
 
-    distance: Distance = squared_distance
-    action_cost: ActionCost | None = None
-    state_cost: Distance | None = None
-
-    def penalty(self, actions: jax.Array) -> jax.Array:
-        """The action cost alone: `[T, A] -> []`, zero when there is none."""
-        if self.action_cost is None:
-            return jnp.zeros((), cost_dtype(actions.dtype))
-        return self.action_cost(actions)
+    terminal_cost: StateCost = squared_distance
+    control_cost: ControlCost | None = None
+    running_cost: StateCost | None = None

@@ -1,101 +1,103 @@
 """The compiled programs behind the door: one goal or a batch of goals, whole or in pieces.
 
-Everything here is traced: planners arrive `Frozen`, checks read shapes and dtypes, and a batch
-shares one iteration counter, which travels outside the `vmap` so that a sync stays a branch.
+Everything here is traced: checks read shapes and dtypes, and a batch shares one iteration counter,
+which travels outside the `vmap` so that a sync stays a branch.
 """
 
 import dataclasses
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from grasp_jax import checks, driver
-from grasp_jax._tree import Frozen, PyTree, cost_dtype
-from grasp_jax.driver import Metrics, Plan, SearchState
-from grasp_jax.planners.base import Planner
+from grasp_jax import rollout
+from grasp_jax import search as searching
+from grasp_jax._compile import Compiled, Frozen
+from grasp_jax._tree import PyTree
+from grasp_jax.arguments import check_batch, rows_of
+from grasp_jax.checks import check_problem
+from grasp_jax.planner import Planner
 from grasp_jax.problem import Problem
-
-_PER_GOAL = ("start", "goal", "actions", "context", "length")
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Search:
-    """A search that can be read at any time; made by `start` or `start_batch`.
-
-    To save one, save the arrays of `search.state`; to restore it, make the same `start` call and
-    `dataclasses.replace(search, state=saved)`.
-
-    Attributes:
-      problem: What is planned.
-      planner: How, split into traced numbers and structure.
-      state: What the search has found so far.
-      metrics: Rows of the iterations so far, one block per `advance`; `read` joins them.
-      horizon: `T`; the problem's own may be padded for a mesh.
-      batched: Whether problem and state have a leading axis of goals.
-    """
-
-    problem: Problem
-    planner: Frozen
-    state: SearchState
-    metrics: tuple[Metrics, ...] = ()
-    horizon: int = dataclasses.field(default=0, metadata={"static": True})
-    batched: bool = dataclasses.field(default=False, metadata={"static": True})
+from grasp_jax.search import Metrics, Plan, Search, SearchState
 
 
-def check_search(search: Any) -> None:
-    """Raises TypeError unless `search` was made by `start` or `start_batch`."""
-    if not isinstance(search, Search):
-        hint = (
-            " To go on from a plan pass resume=plan.state to grasp_jax.plan."
-            if isinstance(search, Plan)
-            else ""
-        )
-        raise TypeError(
-            "search must be a Search made by grasp_jax.start or start_batch, got "
-            f"{type(search).__name__}.{hint}"
-        )
+@Compiled
+def solve(problem: Problem, frozen: Frozen, key: jax.Array, *, batch_size: int | None) -> Plan:
+    """A whole search, `batch_size` goals at a time."""
+    planner: Planner = frozen.value
+
+    def one(problem: Problem, key: jax.Array) -> Plan:
+        check_problem(problem, planner)
+        # A copy of the model less to compile where the first iteration evaluates the guess.
+        state = searching.initialize(problem, planner, key, not planner.evaluates_guess)
+        state, metrics = searching.advance(problem, planner, state, planner.iterations)
+        return searching.finish(problem, planner, state, metrics)
+
+    return _for_each_goal(one, problem, _keys(problem, key), batch_size=batch_size)
 
 
-def _search(
-    problem: Problem, planner: Planner, key: jax.Array, resume: SearchState | None
-) -> SearchState:
-    """A checked first state, or the resumed one."""
-    checks.check_problem(problem, planner)
-    if resume is None:
-        return driver.initialise(problem, planner, key)
-    checks.check_resume(
-        resume, jax.eval_shape(lambda k: driver.initialise(problem, planner, k), key)
-    )
-    return resume
-
-
-@jax.jit
-def run(problem: Problem, frozen: Frozen, key: jax.Array, resume: SearchState | None) -> Plan:
-    """A whole search for one goal, from its start or resumed."""
-    planner = frozen.thaw()
-    state = _search(problem, planner, key, resume)
-    state, metrics = driver.advance(problem, planner, state, planner.iterations)
-    return driver.finish(problem, planner, state, metrics)
-
-
-@jax.jit
+@Compiled
 def start(problem: Problem, frozen: Frozen, key: jax.Array) -> SearchState:
-    """A search for one goal before its first iteration."""
-    return _search(problem, frozen.thaw(), key, None)
+    """A search before its first iteration."""
+    planner: Planner = frozen.value
+
+    def one(problem: Problem, key: jax.Array) -> SearchState:
+        check_problem(problem, planner)
+        return _without_iteration(searching.initialize(problem, planner, key))
+
+    state = _for_each_goal(one, problem, _keys(problem, key))
+    return dataclasses.replace(state, iteration=jnp.zeros((), jnp.int32))
 
 
-def _rows(problem: Problem) -> dict[str, PyTree]:
-    """The arguments that have one row per goal."""
-    return {name: getattr(problem, name) for name in _PER_GOAL}
+@Compiled
+def advance(search: Search, *, iterations: int) -> tuple[SearchState, Metrics]:
+    """More iterations of a search."""
+    planner, done = search.planner, search.state.iteration
+
+    def one(problem: Problem, state: SearchState) -> tuple[SearchState, Metrics]:
+        state = dataclasses.replace(state, iteration=done)
+        state, metrics = searching.advance(problem, planner, state, iterations)
+        return _without_iteration(state), metrics
+
+    state, metrics = _for_each_goal(one, search.problem, _without_iteration(search.state))
+    return dataclasses.replace(state, iteration=done + iterations), metrics
 
 
-def _keys(key: jax.Array, size: int) -> jax.Array:
-    """`[B]` keys: the caller's own, or one drawn from theirs for each goal."""
+@Compiled
+def read(search: Search) -> Plan:
+    """The plan of a search, without metrics."""
+
+    def one(problem: Problem, state: SearchState) -> Plan:
+        return searching.finish(problem, search.planner, state, Metrics.none(problem))
+
+    return _for_each_goal(one, search.problem, _without_iteration(search.state))
+
+
+@Compiled
+def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
+    """The states `[T+1, ...]` of a rollout."""
+    return _for_each_goal(rollout.trajectory, problem, actions)
+
+
+@Compiled
+def rollout_cost(problem: Problem, actions: jax.Array) -> jax.Array:
+    """The cost `[]` of a rollout."""
+    return _for_each_goal(rollout.rollout_cost, problem, actions)
+
+
+def _without_iteration(state: SearchState) -> SearchState:
+    """The counter travels apart, so that `vmap` leaves it alone."""
+    return dataclasses.replace(state, iteration=None)
+
+
+def _keys(problem: Problem, key: jax.Array) -> jax.Array:
+    """`key` for one goal; `[B]` for a batch: the caller's own, or one drawn for each goal."""
+    if not problem.batched:
+        return key
+    size = check_batch(rows_of(problem))
     if key.ndim > (0 if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else 1):
-        checks.check_batch({"key": key}, size)
+        check_batch({"key": key}, size)
         return key
 
     def one(goal: jax.Array) -> jax.Array:
@@ -103,71 +105,48 @@ def _keys(key: jax.Array, size: int) -> jax.Array:
 
     # Under `vmap` keys of other kinds fold otherwise than alone.
     threefry = str(jax.random.key_impl(key)) == "threefry2x32"
-    return (jax.vmap if threefry else _loop)(one)(jnp.arange(size))
+    each = jax.vmap(one) if threefry else lambda goals: jax.lax.map(one, goals)
+    return each(jnp.arange(size))
 
 
-def _loop(function: Any) -> Any:
-    """Like `vmap`, one row after the other."""
-    return lambda rows: jax.lax.map(function, rows)
+def _for_each_goal(
+    function: Callable[..., Any], problem: Problem, rows: PyTree, batch_size: int | None = None
+) -> Any:
+    """`function(problem, rows)` for one goal; mapped over the goals of a batched problem.
 
+    Args:
+      function: Written for one goal.
+      problem: One goal, or batched.
+      rows: What else has one row per goal.
+      batch_size: Goals at a time; None for all at once.
+    """
+    if not problem.batched:
+        return function(problem, rows)
+    size = check_batch(rows_of(problem))
+    check_batch({"rows": rows}, size)
 
-def _without_iteration(state: SearchState) -> SearchState:
-    """Rows of a batched state; the shared counter travels apart so that `vmap` leaves it alone."""
-    return dataclasses.replace(state, iteration=None)
+    def one(both: tuple[dict[str, PyTree], PyTree]) -> Any:
+        mine, rest = both
+        return function(dataclasses.replace(problem, **mine, batched=False), rest)
 
-
-@functools.partial(jax.jit, static_argnames="chunk_size")
-def run_batch(
-    problem: Problem,
-    frozen: Frozen,
-    key: jax.Array,
-    resume: SearchState | None,
-    chunk_size: int | None,
-) -> Plan:
-    """Whole searches for a batch of goals, `chunk_size` at a time."""
-    size = checks.check_batch(_rows(problem))
-    planner = frozen.thaw()
-    done = None if resume is None else resume.iteration
-
-    def one(row: dict[str, PyTree], key: jax.Array, state: SearchState | None) -> Plan:
-        mine = dataclasses.replace(problem, **row)
-        if state is not None:
-            state = dataclasses.replace(state, iteration=done)
-        state = _search(mine, planner, key, state)
-        state, metrics = driver.advance(mine, planner, state, planner.iterations)
-        found = driver.finish(mine, planner, state, metrics)
-        return dataclasses.replace(found, state=_without_iteration(found.state))
-
-    states = None if resume is None else _without_iteration(resume)
-    if states is not None:
-        checks.check_batch({"resume": states}, size)
-    arguments = (_rows(problem), _keys(key, size), states)
-    found = _map_chunks(lambda x: _vmap(problem, one)(*x), problem, arguments, size, chunk_size)
-    iteration = planner.iterations + (jnp.zeros((), jnp.int32) if done is None else done)
-    return dataclasses.replace(
-        found, state=dataclasses.replace(found.state, iteration=iteration.astype(jnp.int32))
-    )
-
-
-def _vmap(problem: Problem, function: Any) -> Any:
-    """`vmap` over goals, which a mesh may split."""
     split = problem.mesh is not None and "goals" in problem.mesh.shape
-    return jax.vmap(function, spmd_axis_name="goals" if split else None)
+    mapped = jax.vmap(one, spmd_axis_name="goals" if split else None)
+    return _map_chunks(mapped, problem, (rows_of(problem), rows), size, batch_size)
 
 
 def _map_chunks(
-    function: Any, problem: Problem, rows: PyTree, size: int, chunk_size: int | None
+    function: Any, problem: Problem, rows: PyTree, size: int, batch_size: int | None
 ) -> Any:
-    """`function(rows)`, `chunk_size` rows at a time, each device of a mesh on its own rows.
+    """`function(rows)`, `batch_size` rows at a time, each device of a mesh on its own rows.
 
     Rows are dealt out as `[devices, chunks, rows]`; the last places hold copies of the last row.
     """
     devices = 1 if problem.mesh is None else problem.mesh.shape.get("goals", 1)
     share = -(-size // devices)
-    some = share if chunk_size is None else min(share, -(-chunk_size // devices))
+    some = share if batch_size is None else min(share, -(-batch_size // devices))
     chunks = -(-share // some)
-    if devices == chunks == 1:
-        return function(rows)
+    if chunks == 1 and size % devices == 0:
+        return function(problem.split(rows, "goals"))
 
     def deal(x: jax.Array) -> jax.Array:
         missing = devices * chunks * some - size
@@ -188,65 +167,3 @@ def _map_chunks(
         found = one_chunk(jax.tree.map(lambda x: x[0], rows))
         return jax.tree.map(lambda x: collect(x[None]), found)
     return jax.tree.map(collect, jax.lax.map(one_chunk, rows))
-
-
-@jax.jit
-def start_batch(problem: Problem, frozen: Frozen, key: jax.Array) -> SearchState:
-    """Searches for a batch of goals before their first iteration."""
-    size = checks.check_batch(_rows(problem))
-    planner = frozen.thaw()
-
-    def one(row: dict[str, PyTree], key: jax.Array) -> SearchState:
-        state = _search(dataclasses.replace(problem, **row), planner, key, None)
-        return _without_iteration(state)
-
-    rows = problem.split((_rows(problem), _keys(key, size)), "goals")
-    state = _vmap(problem, one)(*rows)
-    return dataclasses.replace(state, iteration=jnp.zeros((), jnp.int32))
-
-
-@functools.partial(jax.jit, static_argnames="iterations")
-def advance(search: Search, iterations: int) -> tuple[SearchState, Metrics]:
-    """More iterations of a search, for one goal or a batch."""
-    planner = search.planner.thaw()
-    if not search.batched:
-        return driver.advance(search.problem, planner, search.state, iterations)
-    done = search.state.iteration
-
-    def one(row: dict[str, PyTree], state: SearchState) -> tuple[SearchState, Metrics]:
-        mine = dataclasses.replace(search.problem, **row)
-        state = dataclasses.replace(state, iteration=done)
-        state, metrics = driver.advance(mine, planner, state, iterations)
-        return _without_iteration(state), metrics
-
-    state, metrics = _vmap(search.problem, one)(*_split_rows(search))
-    return dataclasses.replace(state, iteration=done + iterations), metrics
-
-
-@jax.jit
-def read(search: Search) -> Plan:
-    """The plan of a search, for one goal or a batch, without metrics."""
-    planner = search.planner.thaw()
-
-    def one(row: dict[str, PyTree], state: SearchState) -> Plan:
-        mine = dataclasses.replace(search.problem, **row)
-        return driver.finish(mine, planner, state, _no_metrics(mine))
-
-    if not search.batched:
-        return one(_rows(search.problem), search.state)
-    found = _vmap(search.problem, one)(*_split_rows(search))
-    state = dataclasses.replace(found.state, iteration=search.state.iteration)
-    return dataclasses.replace(found, state=state)
-
-
-def _split_rows(search: Search) -> tuple[PyTree, SearchState]:
-    """What a batch has one row of per goal, split over a mesh, also after a restore."""
-    rows = (_rows(search.problem), _without_iteration(search.state))
-    return search.problem.split(rows, "goals")
-
-
-def _no_metrics(problem: Problem) -> Metrics:
-    """No rows yet, in the dtypes of later ones."""
-    costs = jnp.zeros((0,), cost_dtype(problem.actions.dtype))
-    counts = jnp.zeros((0,), jnp.float32)
-    return Metrics(costs, costs, costs, costs, counts, counts)

@@ -1,7 +1,7 @@
 """Serial rollouts: `s_{t+1} = F(s_t, a_t)`, one model call after the other, `lax.scan` over `T`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,39 +17,87 @@ def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
     """The predicted states of a plan.
 
     Args:
-      problem: The problem; one goal. From its length on, the state stands still.
+      problem: One goal. From its horizon on, the state stands still.
       actions: `[T, A]`.
 
     Returns:
       Leaves `[T+1, ...]`: `s_0`, then the model's prediction after each action.
+
     """
     step, carry, inputs = _stepper(problem, actions)
     _, states = jax.lax.scan(step, carry, inputs)
-    return _tree.prepend(problem.start, states)
+    return _tree.prepend(problem.state, states)
 
 
-def rollout_cost(problem: Problem, actions: jax.Array, recompute: bool = False) -> jax.Array:
+def rollout_cost(problem: Problem, actions: jax.Array, remat: bool = False) -> jax.Array:
     """The objective of the true rollout of actions: one model call per step, states not stored.
 
     Args:
       problem: One goal.
       actions: `[T, A]`.
-      recompute: A derivative keeps the `T` states alone and evaluates the model a second time,
+      remat: A derivative keeps the `T` states alone and evaluates the model a second time,
         instead of keeping what the model computed in all `T` steps.
 
     Returns:
       `[]`.
+
     """
+    terminal, running = _state_costs(problem, actions, remat)
+    return terminal + problem.control_cost(actions) + running
+
+
+class CostGradient(NamedTuple):
+    """A rollout's cost and its slope.
+
+    Attributes:
+      cost: `[]`.
+      gradient: `[T, A]`, `∂cost/∂a`; entries that are not finite are zero, so that they move
+        nothing. A control cost without a slope erases nobody else's.
+      finite: `[]` bool, whether the cost and the model's part of the slope were finite.
+      control_finite: `[]` bool, whether the control cost's part was.
+    """
+
+    cost: jax.Array
+    gradient: jax.Array
+    finite: jax.Array
+    control_finite: jax.Array
+
+
+def rollout_gradient(problem: Problem, actions: jax.Array, remat: bool = False) -> CostGradient:
+    """`rollout_cost` and its gradient, by one pass forward and one backward through the rollout."""
+
+    def of_states(actions: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        terminal, running = _state_costs(problem, actions, remat)
+        return terminal + running, (terminal, running)
+
+    (_, (terminal, running)), slope = jax.value_and_grad(of_states, has_aux=True)(actions)
+    # Past the goal's step a model may have no derivative at the zeros that stand there.
+    return join_gradient(problem, actions, terminal, running, problem.until_end(slope))
+
+
+def join_gradient(
+    problem: Problem, actions: jax.Array, terminal: jax.Array, running: jax.Array, slope: jax.Array
+) -> CostGradient:
+    """Adds the control cost to the costs of a rollout's states `[]` and their slope `[T, A]`."""
+    control, control_slope, control_finite = problem.control_gradient(actions)
+    cost = terminal + control + running
+    finite = jnp.isfinite(cost) & _tree.all_finite(slope)
+    gradient = _tree.finite_or_zero(_tree.finite_or_zero(slope) + control_slope)
+    return CostGradient(cost, gradient, finite, control_finite)
+
+
+def _state_costs(problem: Problem, actions: jax.Array, remat: bool) -> tuple[jax.Array, jax.Array]:
+    """`d(s_T, g)` and `Σ_t r(s_t)` of a rollout, `[]` each."""
     step, carry, inputs = _stepper(problem, actions)
 
     def to_next(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
         carry, state = step(carry, inputs)
-        return carry, problem.state_cost(state) if problem.pays_along else None
+        return carry, problem.running_cost(state) if problem.has_running_cost else None
 
-    to_next = jax.checkpoint(to_next, prevent_cse=False) if recompute else to_next
-    carry, along = jax.lax.scan(to_next, carry, inputs)
+    to_next = jax.checkpoint(to_next, prevent_cse=False) if remat else to_next
+    carry, running = jax.lax.scan(to_next, carry, inputs)
     final = carry if problem.context is None else _tree.take(carry, -1)
-    return problem.distance(final) + problem.penalty(actions) + problem.sum_until_end(along)
+    return problem.terminal_cost(final), problem.sum_until_end(running)
 
 
 def _stepper(
@@ -58,11 +106,11 @@ def _stepper(
     """A scan body, its first carry (the present state, or window), and its inputs."""
     inputs = problem.windows(actions)
     if problem.context is None:
-        step, carry = _state_step(problem), problem.start
+        step, carry = _state_step(problem), problem.state
     else:
-        present = jax.tree.map(lambda x: x[None], problem.start)
+        present = jax.tree.map(lambda x: x[None], problem.state)
         step, carry = _window_step(problem), _tree.concatenate(problem.context.states, present)
-    if problem.length is None:
+    if problem.given_horizon is None:
         return step, carry, inputs
 
     def step_until_end(carry: Carry, inputs: tuple[PyTree, jax.Array]) -> tuple[Carry, PyTree]:
@@ -71,7 +119,7 @@ def _stepper(
         kept = carry if problem.context is None else _tree.take(carry, -1)
         return _tree.where(moves, following, carry), _tree.where(moves, state, kept)
 
-    return step_until_end, carry, (inputs, jnp.arange(problem.horizon) < problem.length)
+    return step_until_end, carry, (inputs, jnp.arange(problem.max_horizon) < problem.horizon)
 
 
 def _state_step(problem: Problem) -> Callable[[Carry, PyTree], tuple[Carry, PyTree]]:

@@ -18,10 +18,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
-from grasp_jax.driver import Plan
+from grasp_jax.arguments import AXES
 from grasp_jax.problem import Problem
-
-AXES = ("goals", "time", "samples")
+from grasp_jax.search import Plan
 
 
 def make_mesh(goals: int = 1, time: int = 1, samples: int = 1) -> Mesh:
@@ -45,45 +44,20 @@ def make_mesh(goals: int = 1, time: int = 1, samples: int = 1) -> Mesh:
     return Mesh(devices, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
-def check_mesh(mesh: Mesh, batch: bool) -> None:
-    """Raises TypeError or ValueError for a mesh that says nothing to a planner."""
-    if not isinstance(mesh, Mesh):
-        raise TypeError(
-            f"mesh must be a jax.sharding.Mesh, got {type(mesh).__name__}. Make one with "
-            "grasp_jax.sharding.make_mesh(goals=8)."
-        )
-    if not set(mesh.axis_names) & set(AXES):
-        raise ValueError(
-            f"mesh must have an axis named 'goals', 'time' or 'samples', got {mesh.axis_names}. "
-            "Make one with grasp_jax.sharding.make_mesh(goals=8)."
-        )
-    explicit = [
-        name
-        for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
-        if name in AXES and kind != AxisType.Auto
-    ]
-    if explicit:
-        raise ValueError(
-            f"mesh axes {explicit} must be of AxisType.Auto. jax.make_mesh makes explicit ones: "
-            "pass axis_types=, or use grasp_jax.sharding.make_mesh."
-        )
-    if not batch and mesh.shape.get("goals", 1) > 1:
-        raise ValueError("mesh has a 'goals' axis, which splits the goals of plan_batch.")
-
-
 def pad_time(problem: Problem) -> Problem:
-    """The same problem with a horizon that the mesh's time axis divides, its length masked."""
+    """The same problem with a `T` that the mesh's time axis divides, its horizon masked."""
     ways = 1 if problem.mesh is None else problem.mesh.shape.get("time", 1)
-    missing = -problem.actions.shape[-2] % ways if problem.actions.ndim >= 2 else 0
+    actions, horizon = problem.init_actions, problem.given_horizon
+    missing = -problem.max_horizon % ways
     if not missing:
         return problem
-    length = problem.length
-    if length is None:
-        goals = problem.actions.shape[:-2]
-        length = jnp.full(goals, problem.actions.shape[-2], jnp.int32)
-    widths = [(0, 0)] * problem.actions.ndim
+    if horizon is None:
+        horizon = jnp.full(actions.shape[:-2], problem.max_horizon, jnp.int32)
+    widths = [(0, 0)] * actions.ndim
     widths[-2] = (0, missing)
-    return dataclasses.replace(problem, actions=jnp.pad(problem.actions, widths), length=length)
+    return dataclasses.replace(
+        problem, init_actions=jnp.pad(actions, widths), given_horizon=horizon
+    )
 
 
 def cut_time(plan: Plan, horizon: int, axis: int) -> Plan:

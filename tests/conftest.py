@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import pathlib
 
 # The suite compiles hundreds of tiny programs and runs each a few times, so compile time is all
 # that counts: these flags make XLA's CPU compiler three times as fast and its programs slower.
@@ -15,16 +16,27 @@ os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 
 from collections.abc import Iterator  # noqa: E402
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# The same examples in every run; tests that want more say so, and are slow.
+hypothesis.settings.register_profile("suite", max_examples=25, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("suite")
+
+
+MAPS = pathlib.Path("/proc/self/maps")
+MOST_MAPS = 30_000
+"""Linux allows a process 65,530 memory maps by default."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_programs() -> Iterator[None]:
-    """Frees a module's compiled programs.
+    """Frees all compiled programs now and then; modules share them until then.
 
     Each holds memory maps; a process that kept all of the suite's ran out of them, and XLA's
     compiler crashed.
     """
     yield
-    jax.clear_caches()
+    if not MAPS.exists() or len(MAPS.read_text().splitlines()) > MOST_MAPS:
+        jax.clear_caches()

@@ -16,20 +16,27 @@ import pytest
 
 import grasp_jax
 from grasp_jax import (
+    AR1,
     CEM,
     GD,
     GRASP,
     ICEM,
     MPPI,
     Chain,
-    Correlated,
+    Hops,
     LatCo,
-    LatCoGN,
+    LatCoGaussNewton,
     MultiStart,
     Plan,
+    Planner,
+    Problem,
     Rollout,
+    SearchState,
     restarted_grasp,
 )
+from grasp_jax import search as searching
+from grasp_jax._compile import Compiled, Frozen
+from grasp_jax._tree import is_number
 
 HORIZON = 4
 ACTION_SIZE = 2
@@ -43,49 +50,70 @@ def on_the_way(state: Any, goal: Any) -> jax.Array:
 
 
 OBJECTIVE = grasp_jax.Objective(
-    action_cost=grasp_jax.QuadraticActionCost(0.01), state_cost=on_the_way
+    control_cost=grasp_jax.QuadraticControlCost(0.01), running_cost=on_the_way
 )
 
-_gd = GD(0.1, iterations=2)
-_cem = CEM(samples=8, elites=3, iterations=2, std=0.5)
-_grasp = GRASP(iterations=ITERATIONS, action_rate=0.05, state_noise=0.05, sync=_gd, sync_every=3)
+_gd = GD(learning_rate=0.1, iterations=2)
+_cem = CEM(num_samples=8, num_elites=3, iterations=2, std=0.5)
+_grasp = GRASP(iterations=ITERATIONS, action_rate=0.05, state_std=0.05, sync=_gd, sync_every=3)
 
 PLANNERS: dict[str, Any] = {
-    "GD": GD(0.1, ITERATIONS),
-    "GD sgd": GD(0.1, ITERATIONS, optax.sgd),
+    "GD": GD(learning_rate=0.1, iterations=ITERATIONS),
+    "GD sgd": GD(learning_rate=0.1, iterations=ITERATIONS, optimizer=optax.sgd),
     "GD dino_wm": dataclasses.replace(GD.dino_wm(), iterations=ITERATIONS),
-    "GD parallel": GD(0.1, ITERATIONS, parallel=True),
+    "GD parallel": GD(learning_rate=0.1, iterations=ITERATIONS, parallel_in_time=True),
     "GRASP": _grasp,
     "GRASP paper": dataclasses.replace(
-        GRASP.paper(), iterations=ITERATIONS, sync=GD(0.01, 2, optax.sgd), sync_every=3
+        GRASP.paper(),
+        iterations=ITERATIONS,
+        sync=GD(learning_rate=0.01, iterations=2, optimizer=optax.sgd),
+        sync_every=3,
     ),
     "GRASP sync=CEM": dataclasses.replace(_grasp, sync=_cem),
     "GRASP sync=None": dataclasses.replace(_grasp, sync=None),
-    "GRASP hops": dataclasses.replace(_grasp, sync_from_best=True, sync_noise=0.3),
     "GRASP restart": dataclasses.replace(
-        _grasp, restart=Rollout(0.2, Correlated(0.8)), sync_noise=0.1
+        _grasp, restart_states=Rollout(std=0.2, noise=AR1(rho=0.8)), sync_std=0.1
     ),
-    "GRASP restarted": restarted_grasp(3, 2, lifted=3, start_noise=0.3, sync=_gd, exchange=1),
+    "GRASP restarted": restarted_grasp(
+        num_starts=3, num_cycles=2, num_lifted=3, start_std=0.3, sync=_gd, resample_every=1
+    ),
     "CEM": dataclasses.replace(_cem, iterations=ITERATIONS),
-    "ICEM": ICEM(samples=8, elites=3, kept=2, iterations=ITERATIONS, std=0.5),
-    "MPPI": MPPI(samples=8, iterations=ITERATIONS),
-    "LatCo": LatCo(iterations=ITERATIONS, multiplier_every=2, evaluate_every=3),
-    "LatCoGN": LatCoGN(iterations=ITERATIONS),
-    "MultiStart GRASP": MultiStart(_grasp, starts=3),
-    "MultiStart GD": MultiStart(GD(0.1, ITERATIONS), starts=3, start_noise=0.3),
-    "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(0.1, iterations=2)),
+    "ICEM": ICEM(num_samples=8, num_elites=3, num_kept=2, iterations=ITERATIONS, std=0.5),
+    "MPPI": MPPI(num_samples=8, iterations=ITERATIONS),
+    "LatCo": LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3),
+    "LatCoGN": LatCoGaussNewton(iterations=ITERATIONS),
+    "MultiStart GRASP": MultiStart(_grasp, num_starts=3),
+    "MultiStart GD": MultiStart(
+        GD(learning_rate=0.1, iterations=ITERATIONS), num_starts=3, start_std=0.3
+    ),
+    "Hops": Hops(planner=_gd, iterations=ITERATIONS),
+    "MultiStart Hops": MultiStart(
+        Hops(planner=_gd, iterations=ITERATIONS), num_starts=3, start_std=0.3, resample_every=2
+    ),
+    "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
 }
 NAMES = list(PLANNERS)
 LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
-VARIANTS = ["GD sgd", "GRASP paper", "GRASP hops", "MultiStart GD"]
+VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
+KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "MPPI"]
+KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
+"""One of each kind of step, and of each way to compose them."""
 DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
-# For tests that compile a program of their own: variants only with `-m slow`.
-every_program = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in VARIANTS else n for n in NAMES]
-)
+
+
+def _others_slow(names: list[str]) -> Any:
+    """All planners, but those that are not named only with `-m slow`."""
+    rows = [n if n in names else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+    return pytest.mark.parametrize("name", rows)
+
+
+# For tests that compile a program of their own.
+every_program = _others_slow([n for n in NAMES if n not in VARIANTS])
+# For tests of a transformation around the planners, or of one part of them.
+every_kind = _others_slow(KINDS)
 
 traces: list[int] = []
 """Grows whenever the world is traced."""
@@ -120,29 +148,56 @@ def stacked(*trees: Any) -> Any:
 
 GOALS = [GOAL, shifted(GOAL, -0.4), shifted(GOAL, 0.3)]
 STARTS = [START, shifted(START, 0.1), shifted(START, -0.2)]
-LENGTHS = np.array([4, 2, 3, 4], np.int32)
+HORIZONS = np.array([4, 2, 3, 4], np.int32)
 
 
-def solve(planner: Any, **changes: Any) -> Plan:
-    """`plan` on the small world; `changes` replace arguments."""
-    if isinstance(planner, str):
-        planner = PLANNERS[planner]
-    arguments = {
+def problem(**changes: Any) -> Problem:
+    """The small world; `changes` replace arguments of `make_problem`."""
+    arguments: dict[str, Any] = {
         "dynamics": WORLD,
         "state": START,
         "goal": GOAL,
-        "actions": ACTIONS,
-        "key": key(),
+        "init_actions": ACTIONS,
         "bounds": BOUNDS,
         "objective": OBJECTIVE,
     }
-    return grasp_jax.plan(**(arguments | changes), planner=planner)
+    return grasp_jax.make_problem(**(arguments | changes))
+
+
+def batch(**changes: Any) -> Problem:
+    """The small world's three goals at once."""
+    rows = {"state": stacked(*STARTS), "goal": stacked(*GOALS), "batched": True}
+    return problem(**(rows | changes))
+
+
+def solve(planner: Any, key: jax.Array | None = None, **changes: Any) -> Plan:
+    """The plan of a planner, or of the one of that name, on the small world."""
+    planner = PLANNERS[planner] if isinstance(planner, str) else planner
+    key = jax.random.key(0) if key is None else key
+    return grasp_jax.solve(problem(**changes), key, planner=planner)
 
 
 @functools.cache
 def solved(name: str) -> Plan:
     """The plan of a planner on the unchanged small world."""
     return solve(name)
+
+
+@Compiled
+def _whole(problem: Problem, frozen: Frozen, key: jax.Array) -> tuple[Plan, SearchState]:
+    """A plan, and the search that it was read from."""
+    planner: Planner = frozen.value
+    state = searching.initialize(problem, planner, key)
+    state, metrics = searching.advance(problem, planner, state, planner.iterations)
+    return searching.finish(problem, planner, state, metrics), state
+
+
+def searched(
+    planner: Planner, problem: Problem, key: jax.Array | None = None
+) -> tuple[Plan, SearchState]:
+    """A plan, and the search that it was read from, by one program."""
+    key = jax.random.key(0) if key is None else key
+    return _whole(problem, Frozen(planner, is_number), key)
 
 
 def rollout(weights: jax.Array, state: Any, actions: jax.Array) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, Context, LatCo, LatCoGN, Plan
+from grasp_jax import CEM, GD, GRASP, Context, LatCo, LatCoGaussNewton, Plan
 from tests.matrix import assert_close, key, stacked
 
 T, A = 4, 2
@@ -15,7 +15,9 @@ START, GOAL = jnp.array([0.0, 0.2]), jnp.array([0.8, -0.5])
 GUESS = jnp.linspace(-0.3, 0.3, T * A).reshape(T, A)
 WINDOW = 3
 CONTEXT = Context(jnp.array([[-0.2, 0.1], [-0.1, 0.1]]), jnp.array([[0.3, 0.0], [0.2, -0.1]]))
-GRASP_SMALL = GRASP(6, action_rate=0.05, sync=GD(0.1, 2), sync_every=3)
+GRASP_SMALL = GRASP(
+    iterations=6, action_rate=0.05, sync=GD(learning_rate=0.1, iterations=2), sync_every=3
+)
 
 
 def single(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -34,11 +36,23 @@ def present_only(states: jax.Array, actions: jax.Array) -> jax.Array:
 
 
 def solve(planner: Any, dynamics: Any = windowed, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "actions": GUESS, "key": key(), "context": CONTEXT}
+    arguments: dict[str, Any] = {
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+        "key": key(),
+        "context": CONTEXT,
+    }
     return grasp_jax.plan(dynamics, **(arguments | changes), planner=planner)
 
 
-SMALL = [GD(0.1, 4), GRASP_SMALL, CEM(8, 3, 3), LatCo(iterations=4, evaluate_every=2), LatCoGN(2)]
+SMALL = [
+    GD(learning_rate=0.1, iterations=4),
+    GRASP_SMALL,
+    CEM(num_samples=8, num_elites=3, iterations=3),
+    LatCo(iterations=4, evaluate_every=2),
+    LatCoGaussNewton(iterations=2),
+]
 
 
 @pytest.mark.parametrize("planner", SMALL, ids=lambda p: type(p).__name__)
@@ -61,10 +75,10 @@ def test_states_are_the_rollout_with_the_past(planner: Any):
 
 def test_the_lifted_residual_of_the_rollout_itself_is_zero():
     # The same F in both phases: virtual states on the rollout leave no dynamics error at all.
-    planner = GRASP(1, state_noise=0.0, path=grasp_jax.Rollout(), sync=None)
+    planner = GRASP(iterations=1, state_std=0.0, init_states=grasp_jax.Rollout(), sync=None)
     first = solve(planner)
-    found = solve(planner, actions=first.actions, goal=first.states[-1])
-    assert found.metrics.residual[0] < 1e-10
+    found = solve(planner, init_actions=first.actions, goal=first.states[-1])
+    assert found.metrics.dynamics_residual[0] < 1e-10
 
 
 def test_the_past_matters():
@@ -89,7 +103,7 @@ def test_batches_carry_one_context_per_goal():
         key(),
         planner=GRASP_SMALL,
         context=stacked(*contexts),
-        chunk_size=1,
+        goal_batch_size=1,
     )
     for b, goal in enumerate((GOAL, -GOAL)):
         alone = solve(GRASP_SMALL, goal=goal, context=contexts[b], key=jax.random.fold_in(key(), b))

@@ -55,6 +55,8 @@ COUNTED = [
     "MPPI",
     "LatCo",
     "MultiStart GRASP",
+    "Hops",
+    "MultiStart Hops",
     "Chain",
 ]
 
@@ -65,29 +67,48 @@ def test_metrics_count_the_model_evaluations_really_spent(name: str):
     found = solve(PLANNERS[name], model)
     jax.block_until_ready(found)
     jax.effects_barrier()
-    assert sum(backward) == found.metrics.backward.sum()
+    assert sum(backward) == found.metrics.model_vjps.sum()
     # Before the first iteration the starting guess is evaluated, after the last one two plans;
     # several starts have a guess each, and at the end their present actions are compared, once for
     # the actions and once for the virtual states.
-    starts = getattr(PLANNERS[name], "starts", 0)
-    assert sum(forward) == found.metrics.forward.sum() + T * (3 + 3 * starts)
+    starts = getattr(PLANNERS[name], "num_starts", 0)
+    assert sum(forward) == found.metrics.model_evals.sum() + T * (3 + 3 * starts)
 
 
-RESTARTS = MultiStart(GD(0.1, 2), 3)
+RESTARTS = MultiStart(GD(learning_rate=0.1, iterations=2), num_starts=3)
 PARTS = {
-    "restarts as the sync": GRASP(2, sync=RESTARTS, sync_every=1),
-    "a noisy start as the sync": GRASP(2, sync=GD(0.1, 2, start_noise=0.5), sync_every=2),
-    "LatCo as the sync": GRASP(2, sync=LatCo(0.1, 2, path=Rollout()), sync_every=1),
-    "a chain as the sync": GRASP(1, sync=Chain(CEM(4, 2, 2), RESTARTS), sync_every=1),
-    "restarts before another": Chain(RESTARTS, GRASP(2, sync=None, path=Rollout())),
-    "a rollout to restart from": GRASP(2, sync=GD(0.1, 2), sync_every=1, restart=Rollout(0.1)),
+    "restarts as the sync": GRASP(iterations=2, sync=RESTARTS, sync_every=1),
+    "a noisy start as the sync": GRASP(
+        iterations=2, sync=GD(learning_rate=0.1, iterations=2, start_std=0.5), sync_every=2
+    ),
+    "LatCo as the sync": GRASP(
+        iterations=2,
+        sync=LatCo(learning_rate=0.1, iterations=2, init_states=Rollout()),
+        sync_every=1,
+    ),
+    "a chain as the sync": GRASP(
+        iterations=1,
+        sync=Chain(CEM(num_samples=4, num_elites=2, iterations=2), RESTARTS),
+        sync_every=1,
+    ),
+    "restarts before another": Chain(
+        RESTARTS, GRASP(iterations=2, sync=None, init_states=Rollout())
+    ),
+    "a rollout to restart from": GRASP(
+        iterations=2,
+        sync=GD(learning_rate=0.1, iterations=2),
+        sync_every=1,
+        restart_states=Rollout(std=0.1),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_parts_of_planners_are_counted_too(name: str):
     model, forward, backward = counting()
-    search = grasp_jax.start(model, START, GOAL, GUESS, key(), planner=PARTS[name])
+    search = grasp_jax.start(
+        grasp_jax.make_problem(model, START, GOAL, GUESS), key(), planner=PARTS[name]
+    )
     jax.block_until_ready(search)
     jax.effects_barrier()
     forward.clear(), backward.clear()
@@ -95,24 +116,27 @@ def test_parts_of_planners_are_counted_too(name: str):
     jax.block_until_ready(search)
     jax.effects_barrier()
     (rows,) = search.metrics
-    assert sum(forward) == rows.forward.sum() and sum(backward) == rows.backward.sum()
+    assert sum(forward) == rows.model_evals.sum() and sum(backward) == rows.model_vjps.sum()
 
 
 def test_the_counts_of_an_iteration_are_the_methods():
     gd, j, k = PLANNERS["GD"], 2, 3
-    assert_close(solve(gd).metrics.forward, jnp.full(ITERATIONS, float(T)))
+    assert_close(solve(gd).metrics.model_evals, jnp.full(ITERATIONS, float(T)))
     cem = solve(PLANNERS["CEM"]).metrics
-    assert jnp.all(cem.forward == 8 * T) and jnp.all(cem.backward == 0)
+    assert jnp.all(cem.model_evals == 8 * T) and jnp.all(cem.model_vjps == 0)
     grasp = solve(PLANNERS["GRASP"]).metrics
     synced = jnp.arange(1, ITERATIONS + 1) % k == 0
     # A lifted iteration is one evaluation of the T terms; a sync adds J steps and a last rollout.
-    assert_close(grasp.backward, jnp.where(synced, T + j * T, T).astype(float))
-    assert_close(grasp.forward, jnp.where(synced, T + j * T + T, T).astype(float))
+    assert_close(grasp.model_vjps, jnp.where(synced, T + j * T, T).astype(float))
+    assert_close(grasp.model_evals, jnp.where(synced, T + j * T + T, T).astype(float))
 
 
-@pytest.mark.parametrize("sync", [GD(0.0, 1, start_noise=2.0), LatCo(2.0, 1)])
+@pytest.mark.parametrize(
+    "sync",
+    [GD(learning_rate=0.0, iterations=1, start_std=2.0), LatCo(learning_rate=2.0, iterations=1)],
+)
 def test_a_sync_never_hands_on_less_than_it_was_given(sync: Any):
-    good = solve(GD(0.1, 200))
-    found = solve(GRASP(1, action_rate=0.0, sync=sync, sync_every=1), guess=good.actions)
+    good = solve(GD(learning_rate=0.1, iterations=200))
+    found = solve(GRASP(iterations=1, action_rate=0.0, sync=sync, sync_every=1), guess=good.actions)
     # Not only the best plan of the search, which the guess begins: what the sync itself came to.
     assert_close(found.metrics.cost[0], good.cost, 1e-6)

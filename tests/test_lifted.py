@@ -1,4 +1,4 @@
-"""The lifted objective against independent restatements of METHOD §2 and its derived identities."""
+"""The lifted objective against independent restatements of the paper's, and its identities."""
 
 from typing import Any
 
@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 import grasp_jax
-from grasp_jax import GRASP, Context, Objective, QuadraticActionCost, lifted
-from grasp_jax.problem import Problem, make_problem
-from grasp_jax.rollout import rollout_cost, trajectory
+from grasp_jax import GRASP, Context, Objective, Problem, QuadraticControlCost, lifted, make_problem
+from grasp_jax.rollout import rollout_cost
+from tests.jaxprs import count_primitive
 from tests.matrix import assert_close
 
 T, D, A = 5, 3, 2
@@ -46,16 +47,19 @@ def past(h: int) -> Context | None:
 
 
 def problem(h: int = 1, **changes: Any) -> Problem:
-    arguments = {
+    arguments: dict[str, Any] = {
         "dynamics": step if h == 1 else windowed,
         "state": START,
         "goal": GOAL,
-        "actions": ACTIONS,
-        "bounds": None,
-        "objective": None,
+        "init_actions": ACTIONS,
         "context": past(h),
     }
     return make_problem(**(arguments | changes))
+
+
+compiled = jax.jit(
+    lifted.lifted_gradient, static_argnames=("stop_state_gradient", "time_batch_size")
+)
 
 
 def lifted_gradient(problem: Any, states: Any, *arguments: Any, **options: Any) -> Any:
@@ -63,16 +67,17 @@ def lifted_gradient(problem: Any, states: Any, *arguments: Any, **options: Any) 
     padded = jax.tree.map(
         lambda x: jnp.concatenate([x, jnp.full((1, *x.shape[1:]), jnp.nan, x.dtype)]), states
     )
-    found = lifted.lifted_gradient(problem, padded, *arguments, **options)
+    found = compiled(problem, padded, *arguments, **options)
     for x in jax.tree.leaves(found.states):
-        assert isinstance(x, jax.core.Tracer) or not x[-1].any()
+        assert isinstance(x, Tracer) or not x[-1].any()
     return found._replace(states=jax.tree.map(lambda x: x[:-1], found.states))
 
 
 def predictions(h: int, states: jax.Array, actions: jax.Array) -> list[jax.Array]:
     """`F_t` for every `t`, by a loop over windows written out by hand."""
-    all_states = [*([] if h == 1 else past(h).states), START, *states]
-    all_actions = [*([] if h == 1 else past(h).actions), *actions]
+    before = past(h)
+    all_states = [*([] if before is None else before.states), START, *states]
+    all_actions = [*([] if before is None else before.actions), *actions]
     if h == 1:
         return [step(s, a) for s, a in zip(all_states, all_actions, strict=True)]
     windows = [
@@ -88,22 +93,22 @@ def restated(
     inputs = jax.lax.stop_gradient(states) if stop else states
     following = [*states, GOAL]
     fits = predictions(h, inputs, actions)
-    dynamics = sum(jnp.sum((f - s) ** 2) for f, s in zip(fits, following, strict=True))
-    return dynamics + gamma * sum(jnp.sum((f - GOAL) ** 2) for f in fits)
+    dynamics = jnp.sum((jnp.stack(fits) - jnp.stack(following)) ** 2)
+    return dynamics + gamma * jnp.sum((jnp.stack(fits) - GOAL) ** 2)
 
 
 @pytest.mark.parametrize("stop", [True, False])
 @pytest.mark.parametrize("h", [1, 2, 3])
 def test_gradients_equal_autodiff_of_a_restated_loss(h: int, stop: bool):
     gamma = 0.3
-    found = jax.jit(lambda s, a: lifted_gradient(problem(h), s, a, gamma, stop))(STATES, ACTIONS)
+    found = lifted_gradient(problem(h), STATES, ACTIONS, gamma, stop)
     value, (states, actions) = jax.jit(
         jax.value_and_grad(lambda s, a: restated(h, gamma, s, a, stop), (0, 1))
     )(STATES, ACTIONS)
     assert_close(found.loss, value)
     assert_close(found.states, states, 1e-4)
     assert_close(found.actions, actions, 1e-4)
-    assert_close(found.residual, restated(h, 0.0, STATES, ACTIONS))
+    assert_close(found.dynamics_residual, restated(h, 0.0, STATES, ACTIONS))
     assert found.finite
 
 
@@ -115,10 +120,10 @@ def test_the_state_gradient_is_the_closed_form(h: int):
 
 
 @pytest.mark.parametrize("h, stop", [(1, True), (1, False), (3, True)])
-@pytest.mark.parametrize("chunk", [1, 2, 5, 9])
+@pytest.mark.parametrize("chunk", [1, 2, 9])
 def test_time_chunks_change_nothing(h: int, stop: bool, chunk: int):
     whole = lifted_gradient(problem(h), STATES, ACTIONS, 0.3, stop)
-    pieces = lifted_gradient(problem(h), STATES, ACTIONS, 0.3, stop, time_chunk=chunk)
+    pieces = lifted_gradient(problem(h), STATES, ACTIONS, 0.3, stop, time_batch_size=chunk)
     assert_close(pieces, whole, 1e-5)
 
 
@@ -132,7 +137,7 @@ def test_both_terms_pull_each_prediction_to_the_mean_of_next_state_and_goal():
         return (1 + gamma) * jnp.sum((fits - means) ** 2)
 
     found = lifted_gradient(problem(), STATES, ACTIONS, gamma)
-    assert_close(found.actions, jax.grad(compact)(ACTIONS), 1e-4)
+    assert_close(found.actions, jax.jit(jax.grad(compact))(ACTIONS), 1e-4)
     constant = gamma / (1 + gamma) * jnp.sum((following - GOAL) ** 2)
     assert_close(found.loss, compact(ACTIONS) + constant, 1e-5)
 
@@ -146,7 +151,7 @@ def test_the_last_step_has_weight_one_plus_gamma_on_the_goal():
 
 def test_a_horizon_of_one_is_the_last_step_alone():
     gamma = 0.8
-    alone = problem(actions=ACTIONS[:1])
+    alone = problem(init_actions=ACTIONS[:1])
     found = lifted_gradient(alone, STATES[:0], ACTIONS[:1], gamma)
     slope = jax.grad(lambda a: jnp.sum((step(START, a) - GOAL) ** 2))(ACTIONS[0])
     assert_close(found.actions[0], (1 + gamma) * slope)
@@ -154,7 +159,7 @@ def test_a_horizon_of_one_is_the_last_step_alone():
 
 
 def test_the_action_cost_is_part_of_loss_and_gradient():
-    objective = Objective(action_cost=QuadraticActionCost(jnp.array([0.5, 2.0])))
+    objective = Objective(control_cost=QuadraticControlCost(jnp.array([0.5, 2.0])))
     plain = lifted_gradient(problem(), STATES, ACTIONS, 0.3)
     priced = lifted_gradient(problem(objective=objective), STATES, ACTIONS, 0.3)
     weight = jnp.array([0.5, 2.0])
@@ -164,7 +169,7 @@ def test_the_action_cost_is_part_of_loss_and_gradient():
 
 def test_a_distance_on_a_part_leaves_the_rest_of_the_last_state_free():
     # The goal has another structure than the state: two numbers under a name.
-    objective = Objective(distance=lambda s, g: jnp.sum((s[:2] - g["corner"]) ** 2))
+    objective = Objective(terminal_cost=lambda s, g: jnp.sum((s[:2] - g["corner"]) ** 2))
     goal = {"corner": jnp.array([0.3, -0.4])}
     gamma = 0.3
 
@@ -175,7 +180,7 @@ def test_a_distance_on_a_part_leaves_the_rest_of_the_last_state_free():
         return dynamics + gamma * sum(goals) + goals[-1]
 
     found = lifted_gradient(problem(goal=goal, objective=objective), STATES, ACTIONS, gamma)
-    value, (states, actions) = jax.value_and_grad(loss, (0, 1))(STATES, ACTIONS)
+    value, (states, actions) = jax.jit(jax.value_and_grad(loss, (0, 1)))(STATES, ACTIONS)
     assert_close((found.loss, found.states, found.actions), (value, states, actions), 1e-4)
 
 
@@ -203,7 +208,7 @@ def test_half_state_rate_without_goal_term_sweeps_states_onto_the_rollout():
             state_rate=0.5,
             action_rate=0.0,
             goal_weight=0.0,
-            state_noise=0.0,
+            state_std=0.0,
             optimizer=optax.sgd,
             sync=None,
         )
@@ -214,6 +219,7 @@ def test_half_state_rate_without_goal_term_sweeps_states_onto_the_rollout():
     assert_close(found.virtual_states, found.states[1:-1], 1e-6)
     # Sweep t fixes s_t: after T-2 of them the last virtual state is still behind.
     late = sweep(T - 2)
+    assert late.virtual_states is not None
     assert_close(late.virtual_states[:-1], found.states[1:-2], 1e-6)
     assert jnp.abs(late.virtual_states[-1] - found.states[-2]).max() > 1e-3
 
@@ -226,9 +232,6 @@ def test_lifted_smoothness_of_linear_models_does_not_grow_with_the_horizon(horiz
         START,
         GOAL,
         jnp.zeros((horizon, A)),
-        None,
-        None,
-        None,
     )
     point, unravel = ravel_pytree((jnp.zeros((horizon - 1, D)), jnp.zeros((horizon, A))))
 
@@ -254,8 +257,9 @@ def test_the_rollout_equals_a_hand_written_loop(h: int):
         known = jnp.stack([*states[1:], *[START] * (T - len(states))])[: T - 1]
         states.append(predictions(h, known, ACTIONS)[t])
     mine = problem(h)
-    assert_close(trajectory(mine, ACTIONS), jnp.stack(states), 1e-6)
-    assert_close(rollout_cost(mine, ACTIONS), jnp.sum((states[-1] - GOAL) ** 2), 1e-5)
+    assert_close(grasp_jax.trajectory(mine, ACTIONS), jnp.stack(states), 1e-6)
+    cost = jnp.sum((states[-1] - GOAL) ** 2)
+    assert_close(grasp_jax.rollout_cost(mine, ACTIONS), cost, 1e-5)
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
@@ -277,6 +281,6 @@ def test_one_forward_of_the_model_and_no_derivative_in_its_state(chunk: int | No
 
     jaxpr = jax.make_jaxpr(gradient)(STATES, ACTIONS)
     bodies = 1 if chunk is None else 2  # 5 terms by 2: the loop's body and the remainder's
-    assert str(jaxpr).count("erf_inv") == bodies
+    assert count_primitive(jaxpr, "erf_inv") == bodies
     with pytest.raises(AssertionError, match="differentiated in its state"):
         jax.make_jaxpr(lambda s, a: gradient(s, a, False))(STATES, ACTIONS)

@@ -10,7 +10,19 @@ import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, LatCoGN, MultiStart, Plan, White
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Chain,
+    LatCo,
+    LatCoGaussNewton,
+    MultiStart,
+    Plan,
+    White,
+)
 
 T, D, A = 6, 3, 2
 WEIGHT = 0.05
@@ -18,7 +30,7 @@ MODEL_A = jnp.array([[1.0, 0.2, 0.0], [-0.2, 0.9, 0.1], [0.0, 0.1, 0.8]])
 MODEL_B = jnp.array([[0.5, 0.0], [0.0, 0.4], [0.3, -0.3]])
 START = jnp.array([0.5, -1.0, 0.2])
 GOAL = jnp.array([-0.5, 1.0, 0.4])
-OBJECTIVE = grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(WEIGHT))
+OBJECTIVE = grasp_jax.Objective(control_cost=grasp_jax.QuadraticControlCost(WEIGHT))
 
 
 def step(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -37,13 +49,13 @@ def optimum() -> tuple[np.ndarray, float]:
 
 
 def solve(planner: Any, **changes: Any) -> Plan:
-    arguments = {"state": START, "goal": GOAL, "actions": jnp.zeros((T, A))}
+    arguments: dict[str, Any] = {"state": START, "goal": GOAL, "init_actions": jnp.zeros((T, A))}
     return grasp_jax.plan(
         step, **(arguments | changes), key=jax.random.key(0), planner=planner, objective=OBJECTIVE
     )
 
 
-_sync = GD(0.5, 100, optax.sgd)
+_sync = GD(learning_rate=0.5, iterations=100, optimizer=optax.sgd)
 
 
 def _falling(rate: float, steps: int) -> optax.Schedule:
@@ -53,25 +65,55 @@ def _falling(rate: float, steps: int) -> optax.Schedule:
 
 # Planner, tolerance of every action, relative tolerance of the cost.
 EXACT = {
-    "GD adam": (GD(_falling(0.1, 400), 400), 1e-3, 1e-5),
-    "GD sgd": (GD(0.5, 300, optax.sgd), 1e-3, 1e-5),
-    "GRASP": (GRASP(20, sync=_sync, sync_every=10), 1e-3, 1e-5),
+    "GD adam": (GD(learning_rate=_falling(0.1, 400), iterations=400), 1e-3, 1e-5),
+    "GD sgd": (GD(learning_rate=0.5, iterations=300, optimizer=optax.sgd), 1e-3, 1e-5),
+    "GRASP": (GRASP(iterations=20, sync=_sync, sync_every=10), 1e-3, 1e-5),
     "GRASP paper": (
-        GRASP(20, 0.1, 0.01, optimizer=optax.sgd, sync=_sync, sync_every=10),
+        GRASP(
+            iterations=20,
+            state_rate=0.1,
+            action_rate=0.01,
+            optimizer=optax.sgd,
+            sync=_sync,
+            sync_every=10,
+        ),
         1e-3,
         1e-5,
     ),
-    "GRASP sync only": (GRASP(2, 0.0, 0.0, sync=_sync, sync_every=1), 1e-3, 1e-5),
-    "MultiStart": (MultiStart(GD(0.5, 200, optax.sgd), starts=3, start_noise=1.0), 1e-3, 1e-5),
-    "Chain": (Chain(GRASP(20, sync=_sync, sync_every=10), GD(0.5, 99, optax.sgd)), 1e-3, 1e-5),
-    "LatCoGN": (LatCoGN(iterations=100, multiplier=1000.0, multiplier_rate=0.0), 5e-3, 1e-4),
-    "LatCo": (LatCo(_falling(0.03, 3000), 3000, multiplier=30.0), 0.1, 0.01),
+    "GRASP sync only": (
+        GRASP(iterations=2, state_rate=0.0, action_rate=0.0, sync=_sync, sync_every=1),
+        1e-3,
+        1e-5,
+    ),
+    "MultiStart": (
+        MultiStart(
+            GD(learning_rate=0.5, iterations=200, optimizer=optax.sgd), num_starts=3, start_std=1.0
+        ),
+        1e-3,
+        1e-5,
+    ),
+    "Chain": (
+        Chain(
+            GRASP(iterations=20, sync=_sync, sync_every=10),
+            GD(learning_rate=0.5, iterations=99, optimizer=optax.sgd),
+        ),
+        1e-3,
+        1e-5,
+    ),
+    "LatCoGN": (LatCoGaussNewton(iterations=100, multiplier=1000.0, dual_rate=0.0), 5e-3, 1e-4),
+    "LatCo": (
+        LatCo(learning_rate=_falling(0.03, 3000), iterations=3000, multiplier=30.0),
+        0.1,
+        0.01,
+    ),
 }
 NEAR = {
-    "CEM": CEM(samples=200, elites=20, iterations=40),
-    "ICEM": ICEM(samples=100, elites=10, iterations=40, noise=White()),
-    "MPPI": MPPI(samples=400, iterations=60, std=0.15),
-    "GRASP sync=CEM": GRASP(40, sync=CEM(200, 20, 20), sync_every=20),
+    "CEM": CEM(num_samples=200, num_elites=20, iterations=40),
+    "ICEM": ICEM(num_samples=100, num_elites=10, iterations=40, noise=White()),
+    "MPPI": MPPI(num_samples=400, iterations=60, std=0.15),
+    "GRASP sync=CEM": GRASP(
+        iterations=40, sync=CEM(num_samples=200, num_elites=20, iterations=20), sync_every=20
+    ),
 }
 
 
@@ -92,7 +134,7 @@ def test_sampling_planners_come_within_two_per_cent_of_the_optimal_cost(name: st
 
 
 def test_without_action_cost_gauss_newton_reaches_the_goal_in_a_few_iterations():
-    planner = LatCoGN(iterations=8)
+    planner = LatCoGaussNewton(iterations=8)
     found = grasp_jax.plan(step, START, GOAL, jnp.zeros((T, A)), jax.random.key(0), planner=planner)
     assert found.cost < 1e-5
 
@@ -109,7 +151,11 @@ def test_the_optimum_is_found_in_double_precision_too():
             goal,
             jnp.zeros((T, A)),
             jax.random.key(0),
-            planner=GRASP(10, sync=GD(0.5, 400, optax.sgd), sync_every=10),
+            planner=GRASP(
+                iterations=10,
+                sync=GD(learning_rate=0.5, iterations=400, optimizer=optax.sgd),
+                sync_every=10,
+            ),
             objective=OBJECTIVE,
         )
         assert found.actions.dtype == found.cost.dtype == jnp.float64

@@ -7,12 +7,17 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCState, Status, mpc
+from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCInfo, MPCState, Status, mpc
+from tests.jaxprs import count_primitive
+from tests.matrix import assert_close, stacked
 
 GUESS, GOAL, KEY = jnp.zeros((6, 2)), jnp.array([1.0, -0.5]), jax.random.key(0)
 START = jnp.zeros(2)
@@ -27,20 +32,30 @@ def world(state: jax.Array, action: jax.Array) -> jax.Array:
     return model(state, action) + jnp.array([-0.05, 0.05])
 
 
-def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[Any, Any, MPCState]:
-    """States `[steps+1, 2]`, predicted costs `[steps]`, and the controller's last memory."""
-    state, observation = controller.init(GUESS, KEY), START
+def problem(**changes: Any) -> grasp_jax.Problem:
+    arguments: dict[str, Any] = {
+        "dynamics": model,
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+    }
+    return grasp_jax.make_problem(**(arguments | {"bounds": (-2.0, 2.0)} | changes))
+
+
+def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[jax.Array, MPCInfo, MPCState]:
+    """States `[steps+1, 2]`, what every step said `[steps]`, and the last memory."""
+    memory, observation = controller.init(KEY), START
     step = jax.jit(controller.step)
-    states, costs = [observation], []
+    states, infos = [observation], []
     for _ in range(steps):
-        action, state, cost = step(state, observation, GOAL)
+        action, memory, info = step(memory, observation, GOAL)
         observation = truth(observation, action)
         states.append(observation)
-        costs.append(cost)
-    return jnp.stack(states), jnp.stack(costs), state
+        infos.append(info)
+    return jnp.stack(states), stacked(*infos), memory
 
 
-CONTROLLER = MPC(model, GD(0.3, iterations=40), bounds=(-2.0, 2.0))
+CONTROLLER = MPC(problem(), GD(learning_rate=0.3, iterations=40))
 
 
 def test_shift_drops_the_first_actions():
@@ -50,9 +65,36 @@ def test_shift_drops_the_first_actions():
     assert (mpc.shift(actions, 0) == actions).all()
 
 
+ROWS = st.lists(st.integers(-9, 9), min_size=1, max_size=6)
+
+
+@hypothesis.given(ROWS, st.integers(0, 7), st.integers(0, 7))
+def test_shifting_twice_is_shifting_by_the_sum(rows: list[int], one: int, two: int):
+    actions = jnp.asarray(rows, jnp.float32)[:, None]
+    twice = mpc.shift(mpc.shift(actions, min(one, len(rows))), min(two, len(rows)))
+    expected = np.concatenate([actions, np.zeros((20, 1))])[
+        min(one, len(rows)) + min(two, len(rows)) :
+    ]
+    np.testing.assert_array_equal(twice, expected[: len(rows)])
+
+
+@hypothesis.given(st.integers(0, 4), st.integers(1, 6), st.booleans())
+def test_a_context_holds_the_last_frames_that_were_pushed(past: int, steps: int, masked: bool):
+    frames, actions = jnp.zeros((past, 2)), jnp.zeros((past, 1))
+    present = jnp.zeros(past, bool) if masked else None
+    context = Context({"x": frames}, actions, present)
+    for i in range(1, steps + 1):
+        context = mpc.push(context, {"x": jnp.full(2, i)}, jnp.full(1, -i))
+    seen = [max(0, steps - past + 1 + i) for i in range(past)]
+    np.testing.assert_array_equal(context.states["x"][:, 0], seen)
+    np.testing.assert_array_equal(context.actions[:, 0], [-i for i in seen])
+    if masked:
+        np.testing.assert_array_equal(context.present, [i > 0 for i in seen])
+
+
 def test_feedback_beats_a_plan_followed_blindly():
     blind, _, _ = episode(dataclasses.replace(CONTROLLER, replan_every=6), 6)
-    closed, _, _ = episode(dataclasses.replace(CONTROLLER, shrink=True), 6)
+    closed, _, _ = episode(dataclasses.replace(CONTROLLER, shrinking_horizon=True), 6)
     assert jnp.linalg.norm(blind[-1] - GOAL) > 0.3
     assert jnp.linalg.norm(closed[-1] - GOAL) < 0.1
 
@@ -68,66 +110,71 @@ def test_a_plan_followed_to_its_end_is_the_plan():
         planner=CONTROLLER.planner,
         bounds=(-2.0, 2.0),
     )
-    states, costs, _ = episode(controller, 6, truth=model)
+    states, info, _ = episode(controller, 6, truth=model)
     assert jnp.allclose(states, found.states, atol=1e-5)
-    assert jnp.allclose(costs[0], found.cost, atol=1e-5)
+    # What the plan cost when it was made, at every step that follows it.
+    assert jnp.allclose(info.cost, found.cost, atol=1e-5)
 
 
 @pytest.mark.parametrize("every", [1, 2, 4])
 def test_plans_are_made_when_they_are_due(every: int):
-    _, costs, state = episode(dataclasses.replace(CONTROLLER, replan_every=every), 6)
-    assert (jnp.isfinite(costs) == (jnp.arange(6) % every == 0)).all()
-    assert state.taken == 6
+    _, info, memory = episode(dataclasses.replace(CONTROLLER, replan_every=every), 6)
+    assert (info.planned == (jnp.arange(6) % every == 0)).all()
+    assert jnp.isfinite(info.cost).all() and (info.status == Status.OK).all()
+    # A cost stands until the next plan.
+    changes = jnp.flatnonzero(jnp.diff(info.cost) != 0) + 1
+    assert set(changes.tolist()) <= set(range(every, 6, every)) and memory.step == 6
 
 
 @pytest.mark.parametrize("shrink", [True, False])
 def test_a_shrinking_horizon_arrives_in_time(shrink: bool):
     """With a fixed horizon there is always time left, so that a plan may dawdle."""
-    objective = grasp_jax.Objective(action_cost=grasp_jax.QuadraticActionCost(1e-3))
-    controller = dataclasses.replace(
-        CONTROLLER, planner=GD(0.1, iterations=150), shrink=shrink, objective=objective
-    )
+    objective = grasp_jax.Objective(control_cost=grasp_jax.QuadraticControlCost(1e-3))
+    planner = GD(learning_rate=0.1, iterations=150)
+    controller = MPC(problem(objective=objective), planner, shrinking_horizon=shrink)
     states, _, _ = episode(controller, 6, truth=model)
     assert (jnp.linalg.norm(states[-1] - GOAL) < 0.05) == shrink
 
 
 def test_a_whole_episode_is_one_scan_and_equals_the_loop():
-    controller = MPC(model, CEM(samples=32, elites=4, iterations=5), bounds=(-2.0, 2.0))
+    controller = MPC(problem(), CEM(num_samples=32, num_elites=4, iterations=5))
 
     def body(carry: Any, _: None) -> Any:
-        state, observation = carry
-        action, state, cost = controller.step(state, observation, GOAL)
+        memory, observation = carry
+        action, memory, info = controller.step(memory, observation, GOAL)
         observation = world(observation, action)
-        return (state, observation), (observation, cost)
+        return (memory, observation), (observation, info)
 
-    first = (controller.init(GUESS, KEY), START)
-    _, (states, costs) = jax.jit(lambda c: jax.lax.scan(body, c, length=5))(first)
-    expected, expected_costs, _ = episode(controller, 5)
+    first = (controller.init(KEY), START)
+    _, (states, info) = jax.jit(lambda c: jax.lax.scan(body, c, length=5))(first)
+    expected, expected_info, _ = episode(controller, 5)
     assert jnp.allclose(states, expected[1:], atol=1e-5)
-    assert jnp.allclose(costs, expected_costs, atol=1e-5)
+    assert_close(info, expected_info)
 
 
 def test_episodes_side_by_side_plan_only_when_due():
     controller = dataclasses.replace(CONTROLLER, replan_every=3)
-    axes = MPCState(0, 0, None, 0, 0)
-    goals = jnp.stack([GOAL, -GOAL, 0.5 * GOAL])
-    states = jax.vmap(controller.init, (None, 0), axes)(GUESS, jax.random.split(KEY, 3))
-    step = jax.vmap(controller.step, (axes, None, 0), (0, axes, 0))
-    assert "cond[" in str(jax.make_jaxpr(step)(states, START, goals))
-    actions, states, costs = step(states, START, goals)
-    alone, _, cost = controller.step(
-        controller.init(GUESS, jax.random.split(KEY, 3)[1]), START, goals[1]
-    )
-    assert jnp.allclose(actions[1], alone, atol=1e-6) and jnp.allclose(costs[1], cost, atol=1e-6)
-    assert jnp.isnan(step(states, START, goals)[2]).all()
+    goals, starts = jnp.stack([GOAL, -GOAL, 0.5 * GOAL]), jnp.tile(START, (3, 1))
+    keys = jax.random.split(KEY, 3)
+    memory, step = controller.init_batch(keys), jax.jit(controller.step_batch)
+    jaxpr = jax.make_jaxpr(controller.step_batch)(memory, starts, goals)
+    assert count_primitive(jaxpr, "cond") == 1
+    actions, memory, info = step(memory, starts, goals)
+    alone, _, one = controller.step(controller.init(keys[1]), START, goals[1])
+    assert jnp.allclose(actions[1], alone, atol=1e-6)
+    assert_close(jax.tree.map(lambda x: x[1], info), one, 1e-6)
+    _, memory, following = step(memory, starts, goals)
+    assert not following.planned.any() and memory.step == 2
+    assert_close(following.cost, info.cost, 0)
 
 
 def test_the_context_is_filled_from_real_frames():
     def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
         return model(states[-1], actions.mean(0))
 
-    controller = MPC(windowed, GRASP(iterations=4, sync=None), bounds=(-2.0, 2.0))
-    state = controller.init(GUESS, KEY, Context.repeat(START, frames=2, action_size=2))
+    context = Context.repeat(START, history_len=2, action_size=2)
+    controller = MPC(problem(dynamics=windowed, context=context), GRASP(iterations=4, sync=None))
+    state = controller.init(KEY)
     observations, actions = [START], []
     for _ in range(3):
         action, state, _ = controller.step(state, observations[-1], GOAL)
@@ -138,16 +185,19 @@ def test_the_context_is_filled_from_real_frames():
     assert (state.context.actions == jnp.stack(actions[1:3])).all()
 
 
-@pytest.mark.parametrize("name", ["replan_every", "shortest"])
-@pytest.mark.parametrize("value", [0, 7, 1.5])
-def test_counts_that_do_not_fit_the_horizon(name: str, value: int):
-    with pytest.raises(ValueError, match=rf"MPC.{name} is {value}.*choose 1..6"):
-        dataclasses.replace(CONTROLLER, **{name: value}).init(GUESS, KEY)
+@pytest.mark.parametrize("name", ["replan_every", "min_horizon"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "at least 1, got 0"), (7, "is 7, but .*choose 1..6"), (1.5, "an int")],
+)
+def test_counts_that_do_not_fit_the_horizon(name: str, value: Any, words: str):
+    with pytest.raises((TypeError, ValueError), match=rf"MPC.{name} .*{words}"):
+        dataclasses.replace(CONTROLLER, **{name: value})
 
 
 def test_a_step_outside_jit_compiles_nothing_the_second_time():
-    controller = dataclasses.replace(CONTROLLER, replan_every=2, shrink=True)
-    state, other = controller.init(GUESS, KEY), -GOAL
+    controller = dataclasses.replace(CONTROLLER, replan_every=2, shrinking_horizon=True)
+    state, other = controller.init(KEY), -GOAL
     for _ in range(2):
         _, state, _ = controller.step(state, START, GOAL)
     with jax.log_compiles(), warnings.catch_warnings(), capture_compiles() as compiled:
@@ -173,32 +223,70 @@ def capture_compiles() -> Iterator[list[str]]:
     logger.removeHandler(handler)
 
 
-def test_the_memory_tells_a_failed_plan_from_a_followed_one():
+def test_a_failed_plan_keeps_the_last_finite_cost():
     controller = dataclasses.replace(CONTROLLER, replan_every=2)
+    memory = controller.init(KEY)
+    for _ in range(2):
+        _, memory, good = controller.step(memory, START, GOAL)
+        assert good.status == memory.status == Status.OK
     for broken in (jnp.nan, jnp.inf):
-        _, memory, cost = controller.step(controller.init(GUESS, KEY), START, GOAL * broken)
-        assert jnp.isnan(cost) and memory.status == Status.FAILED
-    memory = controller.init(GUESS, KEY)
-    for planned in (True, False):
-        _, memory, cost = controller.step(memory, START, GOAL)
-        assert jnp.isnan(cost) != planned and memory.status == Status.OK
+        _, after, info = controller.step(memory, START, GOAL * broken)
+        assert info.planned and info.status == after.status == Status.FAILED
+        assert info.cost == good.cost and jnp.isfinite(after.actions).all()
 
 
-def test_a_guess_without_a_time_axis():
-    with pytest.raises(ValueError, match=r"MPC.init: actions must have shape \[T, A\], got \[6\]"):
-        CONTROLLER.init(jnp.zeros(6), KEY)
+def test_problems_that_are_no_episode_are_refused():
+    rows = {"state": START[None], "goal": GOAL[None]}
+    with pytest.raises(ValueError, match=r"MPC\.problem must be of one episode, got a batched"):
+        MPC(problem(batched=True, **rows), CONTROLLER.planner)
+    with pytest.raises(ValueError, match=r"MPC\.problem has a horizon of its own"):
+        MPC(problem(horizon=3), CONTROLLER.planner)
+    with pytest.raises(TypeError, match=r"MPC\.problem must be a grasp_jax\.Problem"):
+        MPC(model, CONTROLLER.planner)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_memory_can_be_donated(every: int):
+    """Bug: two leaves shared a buffer, "donate the same buffer twice"."""
+    controller = dataclasses.replace(CONTROLLER, replan_every=every)
+    step = jax.jit(controller.step, donate_argnums=0)
+    expected, _, _ = episode(controller, 3)
+    memory, observation = controller.init(KEY), START
+    for wanted in expected[1:]:
+        action, memory, _ = step(memory, observation, GOAL)
+        observation = world(observation, action)
+        assert jnp.allclose(observation, wanted, atol=1e-6)
 
 
 def test_a_seed_is_no_key():
     with pytest.raises(TypeError, match=r"key must be a JAX random key, got int"):
-        CONTROLLER.init(GUESS, 0)  # pyright: ignore[reportArgumentType]
+        CONTROLLER.init(0)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_shrinking_plan_is_never_shorter_than_it_is_followed():
-    controller = dataclasses.replace(CONTROLLER, replan_every=3, shrink=True, bounds=(0.2, 2.0))
-    memory, observation = controller.init(GUESS, KEY), START
+    controller = dataclasses.replace(
+        CONTROLLER, replan_every=3, problem=problem(bounds=(0.2, 2.0)), shrinking_horizon=True
+    )
+    memory, observation = controller.init(KEY), START
     step = jax.jit(controller.step)
     for taken in range(12):
         action, memory, _ = step(memory, observation, jnp.full(2, 9.0))
         # Rows behind a plan's length would be the bound.
         assert jnp.all(action > 0.3), taken
+
+
+@pytest.mark.parametrize("observation", [0.5, {"x": 0.5}], ids=str)
+def test_observations_of_python_numbers_are_frames_too(observation: Any):
+    """Bug: with a context, "'float' object is not subscriptable"."""
+
+    def windowed(states: Any, actions: jax.Array) -> Any:
+        return jax.tree.map(lambda x: x[-1] + 0.1 * actions.sum(), states)
+
+    context = Context.repeat(observation, history_len=2, action_size=2)
+    goal = jax.tree.map(lambda x: 2 * x, observation)
+    one = problem(dynamics=windowed, state=observation, goal=goal, context=context)
+    controller = MPC(one, GD(learning_rate=0.1, iterations=1))
+    action, memory, info = controller.step(controller.init(KEY), observation, goal)
+    assert action.shape == (2,) and info.status == Status.OK
+    assert memory.context is not None
+    assert jax.tree.leaves(memory.context.states)[0].tolist() == [0.5, 0.5]

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import Colored, Correlated, White
+from grasp_jax import AR1, Colored, White
 from grasp_jax.noise import noise_like
 
 KEY = jax.random.key(0)
@@ -22,7 +24,7 @@ def draws(noise: Any, shape: tuple[int, ...] = (T, 2)) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "noise", [White(), Correlated(0.8), Correlated(0.0), Correlated(0.8, stacked=2)]
+    "noise", [White(), AR1(rho=0.8), AR1(rho=0.0), AR1(rho=0.8, action_block=2)]
 )
 def test_every_step_has_unit_variance_and_zero_mean(noise: Any):
     x = draws(noise)
@@ -33,16 +35,16 @@ def test_every_step_has_unit_variance_and_zero_mean(noise: Any):
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("horizon", [15, 16])
 def test_colored_noise_has_unit_variance_on_average(exponent: float, horizon: int):
-    x = draws(Colored(exponent), (horizon, 2))
+    x = draws(Colored(exponent=exponent), (horizon, 2))
     assert abs(x.var() - 1) < 0.05
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
 def test_colored_noise_falls_as_a_power_of_the_frequency(exponent: float):
     horizon = 64
-    power = (np.abs(np.fft.rfft(draws(Colored(exponent), (horizon, 1))[..., 0], axis=1)) ** 2).mean(
-        0
-    )
+    power = (
+        np.abs(np.fft.rfft(draws(Colored(exponent=exponent), (horizon, 1))[..., 0], axis=1)) ** 2
+    ).mean(0)
     frequency = np.fft.rfftfreq(horizon)
     slope = np.polyfit(np.log(frequency[1:-1]), np.log(power[1:-1]), 1)[0]
     assert abs(slope + exponent) < 0.1
@@ -50,7 +52,7 @@ def test_colored_noise_falls_as_a_power_of_the_frequency(exponent: float):
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
 def test_correlated_noise_decays_geometrically(correlation: float):
-    x = draws(Correlated(correlation))
+    x = draws(AR1(rho=correlation))
     for lag in (1, 2, 4):
         measured = (x[:, lag:] * x[:, :-lag]).mean()
         assert abs(measured - correlation**lag) < 0.04
@@ -58,14 +60,14 @@ def test_correlated_noise_decays_geometrically(correlation: float):
 
 def test_stacked_noise_is_correlated_over_the_environment_steps_inside_a_row():
     # [T, 3 * 2]: three environment actions of two numbers in each row.
-    x = draws(Correlated(0.9, stacked=3), (4, 6)).reshape(COUNT, 12, 2)
+    x = draws(AR1(rho=0.9, action_block=3), (4, 6)).reshape(COUNT, 12, 2)
     assert abs((x[:, 1:, 0] * x[:, :-1, 0]).mean() - 0.9) < 0.04
     assert abs((x[..., 0] * x[..., 1]).mean()) < 0.04
-    smooth = draws(Colored(2.0, stacked=3), (4, 6)).reshape(COUNT, 12, 2)
+    smooth = draws(Colored(exponent=2.0, action_block=3), (4, 6)).reshape(COUNT, 12, 2)
     assert (smooth[:, 1:, 0] * smooth[:, :-1, 0]).mean() > 0.5
 
 
-@pytest.mark.parametrize("noise", [White(), Correlated(0.7)])
+@pytest.mark.parametrize("noise", [White(), AR1(rho=0.7)])
 def test_a_row_does_not_depend_on_the_horizon(noise: Any):
     long, short = noise(KEY, jnp.zeros((9, 2))), noise(KEY, jnp.zeros((4, 2)))
     np.testing.assert_allclose(long[:4], short, rtol=0, atol=1e-6)
@@ -79,7 +81,7 @@ def test_white_noise_is_white_across_rows_entries_and_leaves():
     assert abs((leaves["a"] * leaves["b"]).mean()) < 0.03
 
 
-@pytest.mark.parametrize("noise", [White(), Correlated(), Colored()])
+@pytest.mark.parametrize("noise", [White(), AR1(), Colored()])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_shape_and_dtype_follow_the_array_and_short_horizons_work(noise: Any, dtype: Any):
     for shape in ((1, 2), (2, 2), (3, 2), (5, 2, 4)):
@@ -88,11 +90,37 @@ def test_shape_and_dtype_follow_the_array_and_short_horizons_work(noise: Any, dt
 
 
 def test_stacked_noise_that_does_not_fit_the_action_size_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"stacked=3 must divide the action size"):
-        Correlated(0.9, stacked=3)(KEY, jnp.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"action_block=3 must divide the action size"):
+        AR1(rho=0.9, action_block=3)(KEY, jnp.zeros((4, 2)))
 
 
 def test_noise_strength_is_traced_so_that_it_can_be_swept_with_vmap():
-    sweep = jax.vmap(lambda c: Correlated(c)(KEY, jnp.zeros((8, 2))))(jnp.array([0.0, 0.9]))
+    sweep = jax.vmap(lambda c: AR1(rho=c)(KEY, jnp.zeros((8, 2))))(jnp.array([0.0, 0.9]))
     np.testing.assert_allclose(sweep[0], White()(KEY, jnp.zeros((8, 2))), atol=1e-6)
-    assert grasp_jax.Colored(jnp.array(1.0))(KEY, jnp.zeros((8, 2))).shape == (8, 2)
+    assert grasp_jax.Colored(exponent=jnp.array(1.0))(KEY, jnp.zeros((8, 2))).shape == (8, 2)
+
+
+@hypothesis.given(st.integers(0, 5), st.sampled_from([1, 2, 3]), st.integers(1, 3))
+@pytest.mark.parametrize("kind", [AR1, Colored])
+def test_stacking_is_the_noise_of_single_actions_in_rows_of_several(
+    kind: Any, rows: int, block: int, size: int
+):
+    stacked = kind(action_block=block)(KEY, jnp.zeros((rows, block * size)))
+    # The same numbers drawn, read as environment steps.
+    white = White()(KEY, jnp.zeros((rows, block * size))).reshape(rows * block, size)
+    flat = kind()(KEY, jnp.zeros((rows * block, size)))
+    assert stacked.shape == (rows, block * size)
+    np.testing.assert_allclose(stacked.reshape(rows * block, size), flat, atol=1e-6)
+    np.testing.assert_array_equal(white, White()(KEY, jnp.zeros((rows * block, size))))
+
+
+LEAVES = st.lists(st.sampled_from([(3,), (3, 2), (3, 2, 2)]), min_size=1, max_size=4)
+
+
+@hypothesis.given(LEAVES)
+def test_leaves_of_one_shape_drawn_together_are_what_each_alone_would_be(shapes: Any):
+    tree = [jnp.zeros(shape) for shape in shapes]
+    together = noise_like(AR1(), KEY, tree)
+    for i, leaf in enumerate(tree):
+        alone = AR1()(jax.random.fold_in(KEY, i), leaf)
+        np.testing.assert_allclose(together[i], alone, atol=1e-6)

@@ -2,26 +2,25 @@
 
 import collections.abc
 import contextlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 import grasp_jax
-from grasp_jax import GD, world_models
+from grasp_jax import AR1, GD, Colored, White
+from tests import matrix
 from tests.matrix import (
     ACTIONS,
-    BOUNDS,
     GOAL,
-    OBJECTIVE,
     PLANNERS,
     START,
-    WORLD,
     assert_same,
     every_planner,
     key,
     solve,
     solved,
-    stacked,
 )
 
 
@@ -40,21 +39,20 @@ def test_planners_plan_equally(name: str):
 
 
 def test_so_do_batches_searches_compiled_plans_and_control_loops():
-    planner, settings = PLANNERS["GRASP"], {"bounds": BOUNDS, "objective": OBJECTIVE}
-    batch = stacked(START, START), stacked(GOAL, GOAL), ACTIONS, key()
-    one = START, GOAL, ACTIONS, key()
+    planner, one, batch = PLANNERS["GRASP"], matrix.problem(), matrix.batch()
 
     def everything() -> list:
-        search = grasp_jax.start(WORLD, *one, planner=planner, **settings)
-        begun = grasp_jax.start_batch(WORLD, *batch, planner=planner, **settings)
-        compiled = grasp_jax.compile_plan(WORLD, *one, planner=planner, **settings)
-        controller = grasp_jax.MPC(WORLD, GD(0.1, 2), replan_every=2)
+        begun = grasp_jax.start(batch, key(), planner=planner)
+        compiled = grasp_jax.compile_plan(one, key(), planner=planner)
+        gd = GD(learning_rate=0.1, iterations=2)
+        controller = grasp_jax.MPC(one, gd, replan_every=2)
         return [
-            grasp_jax.plan_batch(WORLD, *batch, planner=planner, chunk_size=1, **settings),
-            grasp_jax.read(grasp_jax.advance(search, 3)),
+            grasp_jax.solve(batch, key(), planner=planner, goal_batch_size=1),
             grasp_jax.read(grasp_jax.advance(begun, 3)),
-            compiled(*one),
-            controller.step(controller.init(ACTIONS, key()), START, GOAL),
+            compiled(START, GOAL, ACTIONS, key()),
+            controller.step(controller.init(key()), START, GOAL),
+            grasp_jax.rollout_cost(one, ACTIONS),
+            grasp_jax.trajectory(one, ACTIONS),
         ]
 
     expected = everything()
@@ -62,15 +60,26 @@ def test_so_do_batches_searches_compiled_plans_and_control_loops():
         assert_same(everything(), expected)
 
 
+@pytest.mark.parametrize("noise", [White(), AR1(rho=0.5), Colored(), AR1(action_block=2)])
+def test_so_do_noises_of_their_own(noise: Any):
+    """Bug: they failed outside of `plan`."""
+    with strictly():
+        assert noise(key(), jnp.zeros((4, 2), jnp.bfloat16)).dtype == jnp.bfloat16
+
+
 def test_so_do_the_world_models():
+    from grasp_jax import world_models
+
     encoder = world_models.ViTConfig(width=32, depth=1, heads=1, hidden=32, image=28, table=2)
     sizes = world_models.LeWMConfig(latent=32, depth=1, heads=1, hidden=32, encoder=encoder)
     model, frames = world_models.LeWM.random(key(), sizes), jnp.ones((2, 3, 28, 28))
     start, goal = model.encode(frames)
     arguments = model, start, goal, jnp.zeros((2, 10)), key()
     following = model(start, jnp.zeros(10))
-    expected = grasp_jax.plan(*arguments, planner=GD(0.1, 2))
+    expected = grasp_jax.plan(*arguments, planner=GD(learning_rate=0.1, iterations=2))
     with strictly():
         assert_same(model.encode(frames), jnp.stack([start, goal]))
         assert_same(model(start, jnp.zeros(10)), following)
-        assert_same(grasp_jax.plan(*arguments, planner=GD(0.1, 2)), expected)
+        assert_same(
+            grasp_jax.plan(*arguments, planner=GD(learning_rate=0.1, iterations=2)), expected
+        )

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._settings import Scalar
+from grasp_jax._fields import Scalar
 from grasp_jax._tree import PyTree
-from grasp_jax.objectives import Objective, QuadraticActionCost, squares
+from grasp_jax.objectives import Objective, QuadraticControlCost, squares
 from grasp_jax.world_models import DinoWM, LeWM, load_dinowm, load_lewm
-from grasp_jax.world_models.weights import canonical, find_weights, read
+from grasp_jax.world_models._files import find_weights, read
+from grasp_jax.world_models.weights import canonical
 
 Model = LeWM | DinoWM
 
@@ -29,7 +30,7 @@ def as_model(given: Any) -> Model:
     if isinstance(given, (str, pathlib.Path)):
         return load_dinowm(given) if _is_dinowm(read(find_weights(given))) else load_lewm(given)
     if getattr(given, "constraints", None):
-        raise TypeError("GraspSolver: plans under constraints are not supported; drop them.")
+        raise TypeError("PlannerSolver: plans under constraints are not supported; drop them.")
     # Our own wrappers are JAX pytrees, and more than the model that they hold.
     module = given if _is_pytree_node(given) else getattr(given, "model", given)
     if isinstance(module, (LeWM, DinoWM)):
@@ -62,9 +63,9 @@ def _state_dict(module: Any) -> Mapping[str, Any]:
     method = getattr(module, "state_dict", None)
     if not callable(method):
         raise TypeError(
-            "GraspSolver: model must be a grasp_jax.world_models.LeWM or DinoWM, a PyTorch module "
-            f"with the weights of one, or a state_dict, got {type(module).__name__}. Load a "
-            "checkpoint with grasp_jax.world_models.load_lewm or load_dinowm."
+            "PlannerSolver: model must be a grasp_jax.world_models.LeWM or DinoWM, a PyTorch "
+            f"module with the weights of one, or a state_dict, got {type(module).__name__}. Load "
+            "a checkpoint with grasp_jax.world_models.load_lewm or load_dinowm."
         )
     return method()  # pyright: ignore[reportReturnType]
 
@@ -135,7 +136,7 @@ def as_objective(given: Any, model: Model) -> Objective:
     penalty = sum(w for w, term in pairs if hasattr(term, "action_key"))
     goals = [(w, term) for w, term in pairs if not hasattr(term, "action_key")]
     terms = tuple(_goal_distance(term, model) for _, term in goals)
-    action_cost = QuadraticActionCost(penalty) if penalty else None
+    action_cost = QuadraticControlCost(penalty) if penalty else None
     return Objective(WeightedSum(tuple(w for w, _ in goals), terms), action_cost)
 
 
@@ -153,8 +154,8 @@ def _goal_distance(term: Any, model: Model) -> GoalDistance:
     if part is None or bool(part) != reads_parts or term.reduction not in ("sum", "mean"):
         key = getattr(term, "pred_key", None)
         raise TypeError(
-            f"GraspSolver: the objective {type(term).__name__} on {key!r} has no counterpart for a "
-            f"{type(model).__name__}. Pass objective=grasp_jax.Objective(distance=...), a function "
-            "of a state and a goal of the model, or model.objective, its authors' goal cost."
+            f"PlannerSolver: the objective {type(term).__name__} on {key!r} has no counterpart for "
+            f"a {type(model).__name__}. Pass objective=grasp_jax.Objective(distance=...), a "
+            "function of a state and a goal of the model, or model.objective, its authors' cost."
         )
     return GoalDistance(part, term.reduction == "mean")

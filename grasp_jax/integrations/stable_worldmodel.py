@@ -1,6 +1,6 @@
 """A solver for stable-worldmodel's planning policy: its environments and evaluation, our planners.
 
-    solver = GraspSolver("runs/lewm/weights.pt")
+    solver = PlannerSolver("runs/lewm/weights.pt")
     policy = swm.policy.WorldModelPolicy(solver, swm.PlanConfig(horizon=5, receding_horizon=5, ...))
 
 It serves the released package and the later one, whose policy also hands over past frames; neither
@@ -16,18 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grasp_jax.driver import Plan
 from grasp_jax.integrations._convert import Model, as_model, as_objective
-from grasp_jax.integrations._observations import pad_frames, read, states
+from grasp_jax.integrations._observations import pad_frames, plan_dtype, read, states
 from grasp_jax.integrations._torch import Tensor, as_tensor, floating, pad_rows, to_jax, to_torch
 from grasp_jax.objectives import Objective
-from grasp_jax.planners.base import Planner, require_planner
+from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planning import plan_batch
-from grasp_jax.world_models import Normalisation
+from grasp_jax.search import Plan
+from grasp_jax.world_models import Normalization
 
 
-class GraspSolver:
+class PlannerSolver:
     """Any planner of this library, as one of stable-worldmodel's solvers.
 
     All problems of a call are planned side by side. Calls with fewer problems are filled up, so
@@ -41,7 +41,7 @@ class GraspSolver:
         cost: Any = None,
         planner: Planner | None = None,
         objective: Any = None,
-        normalisation: Normalisation | None = None,
+        normalization: Normalization | None = None,
         bounds: tuple[Any, Any] | None = None,
         window: int | None = None,
         batch_size: int | None = None,
@@ -58,7 +58,7 @@ class GraspSolver:
           planner: `GRASP()` by default.
           objective: Ours or stable-worldmodel's; the evaluator's, or the goal cost of the model's
             authors, by default.
-          normalisation: Of the training data. With it frames may come as the environment draws
+          normalization: Of the training data. With it frames may come as the environment draws
             them, and plans stay inside the environment's action space.
           bounds: `(low, high)` in the model's units, numbers or `[A]`; instead of those.
           window: Frames that one prediction reads; all that the model can by default.
@@ -69,23 +69,23 @@ class GraspSolver:
             `residual` `[B]`.
         """
         if (model is None) == (cost is None):
-            raise TypeError("GraspSolver needs a model, or a cost that holds one, and not both.")
+            raise TypeError("PlannerSolver needs a model, or a cost that holds one, and not both.")
         given = cost if model is None else model
         self.model = as_model(given)
         self.planner = GRASP() if planner is None else planner
-        require_planner(self.planner, "GraspSolver: planner")
+        require_planner(self.planner, "PlannerSolver: planner")
         objective = getattr(given, "objective", None) if objective is None else objective
         objective = self.model.objective if objective is None else objective
         self.objective: Objective = as_objective(objective, self.model)
-        self.normalisation = normalisation
+        self.normalization = normalization
         self.bounds = bounds
         self.window = _checked_window(window, self.model)
         self.batch_size = batch_size
         self.callbacks = list(callbacks)
         if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
-            raise ValueError(f"GraspSolver: batch_size must be a positive int, got {batch_size}.")
+            raise ValueError(f"PlannerSolver: batch_size must be a positive int, got {batch_size}.")
         weight = jnp.asarray(next(iter(self.model.weights.values())))
-        self._dtype, self._sharding = weight.dtype, weight.sharding
+        self._dtype, self._sharding = plan_dtype(self.model), weight.sharding
         self._key, self._calls = jax.random.key(seed), 0
         self._n_envs = self._config = None
 
@@ -102,23 +102,23 @@ class GraspSolver:
         """
         if not hasattr(action_space, "low"):
             raise TypeError(
-                f"GraspSolver plans continuous actions, got a {type(action_space).__name__} space. "
-                "Use stable-worldmodel's CategoricalCEMSolver."
+                f"PlannerSolver plans continuous actions, got a {type(action_space).__name__} "
+                "space. Use stable-worldmodel's CategoricalCEMSolver."
             )
         size = int(np.prod(action_space.shape[1:]))
         block, expected = config.action_block, self.model.config.action_size
         if size * block != expected:
             raise ValueError(
-                f"GraspSolver: the model takes {expected} numbers per step, the environment's "
+                f"PlannerSolver: the model takes {expected} numbers per step, the environment's "
                 f"{size} times action_block={block} make {size * block}. Set "
                 "PlanConfig(action_block=...) as in training."
             )
-        norm = self.normalisation
-        if norm is not None and (norm.block, norm.action_size) != (block, size):
+        norm = self.normalization
+        if norm is not None and (norm.action_block, norm.action_size) != (block, size):
             raise ValueError(
-                f"GraspSolver: normalisation is of blocks of {norm.block} actions of "
+                f"PlannerSolver: normalization is of blocks of {norm.action_block} actions of "
                 f"{norm.action_size} numbers, the policy's are {block} of {size}. Make it with "
-                f"Normalisation.fit(actions, block={block})."
+                f"Normalization.fit(actions, action_block={block})."
             )
         self._n_envs, self._config, self._size = n_envs, config, size
         self._limits = self.bounds
@@ -151,7 +151,7 @@ class GraspSolver:
 
         Args:
           info_dict: As the policy hands it over: `pixels` and `goal` `[B, H, 3, height, width]`,
-            normalised (or as drawn, `[B, H, height, width, 3]`, where there is a normalisation);
+            normalized (or as drawn, `[B, H, height, width, 3]`, where there is a normalization);
             `proprio` and `goal_proprio` `[B, H, n]` for models that read them; `action_history`
             `[B, H-1, A]` beside more than one frame. Other entries are not read.
           init_action: `[B, n, A]`, the first `n <= T` steps to start from; zeros by default.
@@ -165,7 +165,7 @@ class GraspSolver:
         """
         config = self._require_configured()
         frames = min(getattr(config, "history_len", 1), self.window)
-        inputs = read(info_dict, self.model, self.normalisation, frames)
+        inputs = read(info_dict, self.model, self.normalization, frames)
         rows = len(inputs["pixels"])
         inputs["guess"] = self._guess(init_action, rows)
         self._calls += 1
@@ -189,7 +189,7 @@ class GraspSolver:
         wrong = given.ndim != 3 or given.shape[0] != rows or given.shape[2] != size
         if wrong or given.shape[1] > horizon:
             raise ValueError(
-                f"GraspSolver: init_action must be [{rows}, at most {horizon}, {size}], got "
+                f"PlannerSolver: init_action must be [{rows}, at most {horizon}, {size}], got "
                 f"{list(given.shape)}."
             )
         rest = given.new_zeros(rows, horizon - given.shape[1], size)
@@ -203,7 +203,7 @@ class GraspSolver:
         batch = pad_frames(batch, 1 if seen == 1 else frames)
         given = {k: to_jax(pad_rows(x, size), self._sharding) for k, x in batch.items()}
         guess = given.pop("guess")
-        start, goal, context = states(self.model, given, seen, self.normalisation, self.window)
+        start, goal, context = states(self.model, given, seen, self.normalization, self.window)
         plan = plan_batch(
             self.model,
             start,
@@ -254,7 +254,7 @@ class GraspSolver:
     def _require_configured(self) -> Any:
         # An AttributeError: a protocol check before `configure` says False, instead of failing.
         if self._config is None:
-            raise AttributeError("GraspSolver knows its problems after configure(...).")
+            raise AttributeError("PlannerSolver knows its problems after configure(...).")
         return self._config
 
 
@@ -263,7 +263,7 @@ def _tell(callback: Any, seen: dict[str, Any]) -> None:
         callback(**seen)
     except KeyError as error:
         raise ValueError(
-            f"GraspSolver: the callback {type(callback).__name__} reads {error}; planners of "
+            f"PlannerSolver: the callback {type(callback).__name__} reads {error}; planners of "
             f"grasp_jax report {', '.join(seen)}."
         ) from error
 
@@ -273,5 +273,5 @@ def _checked_window(window: int | None, model: Model) -> int:
     if window is None:
         return longest
     if not (isinstance(window, int) and 1 <= window <= longest):
-        raise ValueError(f"GraspSolver: window must be an int in 1..{longest}, got {window}.")
+        raise ValueError(f"PlannerSolver: window must be an int in 1..{longest}, got {window}.")
     return window

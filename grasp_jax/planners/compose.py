@@ -1,4 +1,4 @@
-"""Planners made of planners: `MultiStart` (several at once, the best wins) and `Chain`."""
+"""Planners made of planners: `MultiStart` (side by side), `Chain` (in turn), `Hops` (in rounds)."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -6,108 +6,136 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from grasp_jax import _tree, driver
-from grasp_jax._settings import (
-    Scalar,
-    require,
-    require_count,
-    require_noise,
-    require_number,
-    require_range,
-    static,
-)
+from grasp_jax import _tree, search
+from grasp_jax._fields import Scalar, count, number, process, require
 from grasp_jax._tree import PyTree
-from grasp_jax.driver import SearchState
-from grasp_jax.noise import Correlated, Noise, add_noise
-from grasp_jax.planners.base import (
-    Planner,
-    Progress,
-    Proposal,
-    check,
-    evaluates_guess,
-    own_calls,
-    require_planner,
-    virtual_states,
-)
+from grasp_jax.noise import AR1, Noise, add_noise, spanning, split_key
+from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
+from grasp_jax.search import SearchState
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class MultiStart:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Hops(Planner):
+    """Iterated local search: noise on the best plan's actions, then a serial planner, in rounds.
+
+    Known as basin hopping (Wales and Doye 1997). It is restarted GRASP without the lifted phase.
+
+    Attributes:
+      planner: Runs whole in every round.
+      iterations: Rounds.
+      std: Standard deviation of the noise, `[]` or what broadcasts to `[T, A]`; None for none.
+      noise: The process of the noise over time.
+    """
+
+    planner: Planner
+    iterations: int = count(8)
+    std: Scalar | None = number(0.3, low=0, like="actions", optional=True)
+    noise: Noise = process(AR1())
+
+    def check(self, problem: Problem) -> None:
+        """Raises for settings that do not fit a problem; asks the planner too."""
+        super().check(problem)
+        require_planner(self.planner, "Hops.planner")
+        self.planner.check(problem)
+
+    def init(self, problem: Problem, key: jax.Array) -> jax.Array:
+        """The starting guess `[T, A]`."""
+        del key
+        return problem.init_actions
+
+    def step(
+        self, problem: Problem, state: jax.Array, context: StepContext
+    ) -> tuple[jax.Array, StepInfo]:
+        """One round; the state is what the planner found in it."""
+        del state
+        # Keys are drawn as GRASP's are, so that its sync alone makes the same plans.
+        _, sync_key = split_key(context.key, 2)
+        noise_key, search_key, _ = split_key(sync_key, 3)
+        actions = add_noise(
+            context.best_actions, self.std, spanning(self.noise, problem.given_horizon), noise_key
+        )
+        found, info = search.run_inside_step(
+            problem.starting_from(actions), self.planner, search_key
+        )
+        return found.best_actions, info
+
+    def actions(self, problem: Problem, state: jax.Array) -> jax.Array:
+        """The last round's best actions `[T, A]`."""
+        del problem
+        return state
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class MultiStart(Planner):
     """Runs one planner from several starts side by side; the best plan by rollout cost wins.
 
     Attributes:
       planner: Any planner. Every start has a key of its own.
-      starts: How many.
-      start_noise: Standard deviation of `noise` added to the starting guess of every start but
+      num_starts: How many.
+      start_std: Standard deviation of `noise` added to the starting guess of every start but
         the first; None for none. Planners that draw no noise themselves, such as `GD`, need it:
         without it all starts find the same plan.
-      noise: Shape of the start noise over time.
-      exchange_every: Every so many iterations the worse half of the searches goes on from copies
-        of the better half, each with a key of its own; for planners that explore by noise of
-        their own. None lets every search go its own way.
+      noise: The process of the start noise over time.
+      resample_every: Every so many iterations the worse half of the searches goes on from copies
+        of the better half, each with a key of its own (truncation selection); for planners that
+        explore by noise of their own. None lets every search go its own way.
     """
 
     planner: Planner
-    starts: int = static(8)
-    start_noise: Scalar | None = None
-    noise: Noise = Correlated()
-    exchange_every: int | None = static(None)
+    _: dataclasses.KW_ONLY
+    num_starts: int = count(8)
+    start_std: Scalar | None = number(None, low=0, like="actions")
+    noise: Noise = process(AR1())
+    resample_every: int | None = count(None)
+
+    evaluates_guess = True  # not by an iteration, but `init` does
 
     @property
-    def iterations(self) -> int:
+    def iterations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Those of the planner."""
         return self.planner.iterations
 
-    def __post_init__(self) -> None:
-        require_range(self, "start_noise", 0)
-
     def check(self, problem: Problem) -> None:
-        """Raises for a count that cannot work; asks the planner too."""
-        require_count(self, "starts")
-        if self.exchange_every is not None:
-            require_count(self, "exchange_every")
-        require_noise(self, problem.actions)
-        require_number(self, "start_noise", problem.actions.shape, optional=True)
+        """Raises for settings that do not fit a problem; asks the planner too."""
+        super().check(problem)
         require_planner(self.planner, "MultiStart.planner")
-        every, iterations = self.exchange_every or 1, self.planner.iterations
+        every, iterations = self.resample_every or 1, self.planner.iterations
         require(
             every <= iterations,
-            f"MultiStart.exchange_every is {every} but its planner has {iterations} iterations: "
-            "the searches would never exchange. Lower it, or pass None.",
+            f"MultiStart.resample_every is {every} but its planner has {iterations} iterations: "
+            "the searches would never be resampled. Lower it, or pass None.",
         )
-        check(self.planner, problem)
+        self.planner.check(problem)
 
-    @property
-    def evaluates_guess(self) -> bool:
-        """No iteration has to: `init` does."""
-        return True
-
-    def own_calls(self, problem: Problem) -> tuple[int, int]:
+    def extra_evals(self, problem: Problem) -> tuple[int, int]:
         """A rollout of every start, at the beginning and at the end, and what the planner adds."""
-        first, last = own_calls(self.planner, problem)
-        return self.starts * (problem.horizon + first), self.starts * (problem.horizon + last)
+        first, last = self.planner.extra_evals(problem)
+        steps = problem.max_horizon
+        return self.num_starts * (steps + first), self.num_starts * (steps + last)
 
     def init(self, problem: Problem, key: jax.Array) -> SearchState:
         """One search per start, leaves `[starts, ...]`."""
 
         def one(start: jax.Array) -> SearchState:
-            noise_key, search_key = jax.random.split(jax.random.fold_in(key, start))
-            noisy = add_noise(problem.actions, self.start_noise, self.noise, noise_key)
-            actions = jnp.where(start == 0, problem.actions, noisy)
-            return driver.initialise(problem.starting_from(actions), self.planner, search_key)
+            noise_key, search_key = split_key(jax.random.fold_in(key, start), 2)
+            noise = spanning(self.noise, problem.given_horizon)
+            noisy = add_noise(problem.init_actions, self.start_std, noise, noise_key)
+            actions = jnp.where(start == 0, problem.init_actions, noisy)
+            return search.initialize(problem.starting_from(actions), self.planner, search_key)
 
-        return jax.vmap(one)(jnp.arange(self.starts))
+        return jax.vmap(one)(jnp.arange(self.num_starts))
 
     def step(
-        self, problem: Problem, state: SearchState, progress: Progress
-    ) -> tuple[SearchState, Proposal]:
+        self, problem: Problem, state: SearchState, context: StepContext
+    ) -> tuple[SearchState, StepInfo]:
         """One iteration of every start; proposes the best plan found by any of them."""
 
-        def one(search: SearchState) -> tuple[SearchState, Proposal]:
-            return driver.one_step(problem, self.planner, search, progress.iteration)
+        def one(mine: SearchState) -> tuple[SearchState, StepInfo]:
+            return search.one_step(problem, self.planner, mine, context.iteration)
 
         state, found = jax.vmap(one)(state)
         best = jnp.argmin(state.best_cost)
@@ -116,40 +144,42 @@ class MultiStart:
             actions=state.best_actions[best],
             cost=state.best_cost[best],
             finite=jnp.all(state.finite),
-            forward=jnp.sum(found.forward),
-            backward=jnp.sum(found.backward),
+            model_evals=jnp.sum(found.model_evals),
+            model_vjps=jnp.sum(found.model_vjps),
+            stuck=jnp.all(found.stuck),
+            control_finite=jnp.all(state.control_finite),
         )
-        if self.exchange_every is None:
+        if self.resample_every is None:
             return state, found
-        due = (progress.iteration + 1) % self.exchange_every == 0
-        return jax.lax.cond(due, self._exchange, lambda s: s, state), found
+        due = (context.iteration + 1) % self.resample_every == 0
+        return jax.lax.cond(due, self._resample, lambda s: s, state), found
 
     def actions(self, problem: Problem, state: SearchState) -> jax.Array:
         """The best present actions of any start, `[T, A]`; rolls out those of all."""
-        present, best = self._present(problem, state)
-        return present[best]
+        return self.present(problem, state)[0]
 
-    def virtual_states(self, problem: Problem, state: SearchState) -> PyTree | None:
-        """Those that belong to `actions`, if the planner has any."""
-        best = _tree.take(state.planner, self._present(problem, state)[1])
-        return virtual_states(self.planner, problem, best)
-
-    def _present(self, problem: Problem, state: SearchState) -> tuple[jax.Array, jax.Array]:
-        """The starts' present actions `[starts, T, A]`, and which are best.
+    def present(self, problem: Problem, state: SearchState) -> tuple[jax.Array, PyTree | None]:
+        """The best present actions of any start, and the virtual states that belong to them.
 
         A planner that evaluates no rollout, or not its last one, has its best work only there.
         """
-        present = problem.clip(jax.vmap(lambda s: self.planner.actions(problem, s))(state.planner))
+        present = problem.clip(jax.vmap(lambda s: self.planner.actions(problem, s))(state.inner))
         costs = jax.vmap(lambda a: rollout_cost(problem, a))(present)
-        return present, jnp.argmin(jnp.where(jnp.isfinite(costs), costs, jnp.inf))
+        best = jnp.argmin(jnp.where(jnp.isfinite(costs), costs, jnp.inf))
+        inner = _tree.take(state.inner, best)
+        return present[best], self.planner.virtual_states(problem, inner)
 
-    def _exchange(self, state: SearchState) -> SearchState:
+    def virtual_states(self, problem: Problem, state: SearchState) -> PyTree | None:
+        """Those that belong to `actions`, if the planner has any."""
+        return self.present(problem, state)[1]
+
+    def _resample(self, state: SearchState) -> SearchState:
         """The worse half of the searches becomes the better half, leaves `[starts, ...]`."""
-        order, half = jnp.argsort(state.best_cost), self.starts // 2
-        worse, better = order[self.starts - half :], order[:half]
+        order, half = jnp.argsort(state.best_cost), self.num_starts // 2
+        worse, better = order[self.num_starts - half :], order[:half]
         # Before anything was evaluated all searches are equally good, and different.
         ahead = state.best_cost[better] < state.best_cost[worse]
-        parents = jnp.arange(self.starts).at[worse].set(jnp.where(ahead, better, worse))
+        parents = jnp.arange(self.num_starts).at[worse].set(jnp.where(ahead, better, worse))
         return _adopt(state, _tree.take(state, parents))
 
 
@@ -162,9 +192,9 @@ def _adopt(own: PyTree, other: PyTree) -> PyTree:
     def one(mine: Any, theirs: Any) -> Any:
         if not isinstance(mine, SearchState):
             return theirs
-        inner = _adopt(mine.planner, theirs.planner)
+        inner = _adopt(mine.inner, theirs.inner)
         finite = mine.finite & theirs.finite
-        return dataclasses.replace(theirs, planner=inner, key=mine.key, finite=finite)
+        return dataclasses.replace(theirs, inner=inner, key=mine.key, finite=finite)
 
     return jax.tree.map(one, own, other, is_leaf=lambda x: isinstance(x, SearchState))
 
@@ -177,14 +207,14 @@ class ChainState(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, init=False)
-class Chain:
+@dataclasses.dataclass(frozen=True, init=False, eq=False)
+class Chain(Planner):
     """Runs planners one after the other, each from the best plan so far.
 
     At every turn the present actions of the planner before are rolled out: they may be better than
     what it evaluated.
 
-    `Chain(MultiStart(GRASP(...), 8), GD(...))` explores, then polishes.
+    `Chain(MultiStart(GRASP(), num_starts=8), GD())` explores, then polishes.
 
     Attributes:
       planners: One or more; each runs for its own number of iterations.
@@ -199,7 +229,7 @@ class Chain:
         object.__setattr__(self, "planners", tuple(args) or tuple(planners))
 
     @property
-    def iterations(self) -> int:
+    def iterations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The sum over the planners."""
         return sum(p.iterations for p in self.planners)
 
@@ -212,16 +242,16 @@ class Chain:
                 planner.iterations >= 1,
                 f"Chain.planners[{i}] has 0 iterations, so that its turn never comes. Drop it.",
             )
-            check(planner, problem)
+            planner.check(problem)
 
     @property
-    def evaluates_guess(self) -> bool:
+    def evaluates_guess(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """As the first planner."""
-        return evaluates_guess(self.planners[0])
+        return self.planners[0].evaluates_guess
 
-    def own_calls(self, problem: Problem) -> tuple[int, int]:
+    def extra_evals(self, problem: Problem) -> tuple[int, int]:
         """Every planner's first state is made at the beginning; the last one has the last word."""
-        calls = [own_calls(p, problem) for p in self.planners]
+        calls = [p.extra_evals(problem) for p in self.planners]
         return sum(first for first, _ in calls), calls[-1][1]
 
     def init(self, problem: Problem, key: jax.Array) -> ChainState:
@@ -230,13 +260,13 @@ class Chain:
         return ChainState(jnp.zeros((), jnp.int32), own)
 
     def step(
-        self, problem: Problem, state: ChainState, progress: Progress
-    ) -> tuple[ChainState, Proposal]:
+        self, problem: Problem, state: ChainState, context: StepContext
+    ) -> tuple[ChainState, StepInfo]:
         """One iteration of the planner whose turn it is; the last goes on past its own count."""
         first = self._first_iterations()
-        turn = sum((progress.iteration >= f).astype(jnp.int32) for f in first[1:])
+        turn = sum((context.iteration >= f).astype(jnp.int32) for f in first[1:])
         branches = [self._branch(problem, i) for i, _ in self._numbered()]
-        return jax.lax.switch(jnp.asarray(turn, jnp.int32), branches, state, progress)
+        return jax.lax.switch(jnp.asarray(turn, jnp.int32), branches, state, context)
 
     def actions(self, problem: Problem, state: ChainState) -> jax.Array:
         """The present actions `[T, A]` of the planner whose turn it is."""
@@ -250,7 +280,7 @@ class Chain:
         """Those of the last planner that has any and has had a turn; else of the first with any."""
         found = None
         for i, planner in self._numbered():
-            own = virtual_states(planner, problem, state.planners[i])
+            own = planner.virtual_states(problem, state.planners[i])
             if own is not None:
                 found = own if found is None else _tree.where(state.turn >= i, own, found)
         return found
@@ -266,25 +296,25 @@ class Chain:
         planner, first = self.planners[index], self._first_iterations()[index]
         turn = jnp.asarray(index, jnp.int32)
 
-        def step(state: ChainState, progress: Progress) -> tuple[ChainState, Proposal]:
+        def step(state: ChainState, context: StepContext) -> tuple[ChainState, StepInfo]:
             own = state.planners[index]
-            begins = progress.iteration == first
-            local = dataclasses.replace(progress, iteration=progress.iteration - first)
+            begins = context.iteration == first
+            local = dataclasses.replace(context, iteration=context.iteration - first)
             if index == 0:
                 own, found = planner.step(problem, own, local)
             else:
-                left, cost, spent, fits = self._handed_over(problem, index, state, progress, begins)
-                better = cost < progress.best_cost
+                left, cost, spent, fits = self._handed_over(problem, index, state, context, begins)
+                better = cost < context.best_cost
                 local = dataclasses.replace(
                     local,
-                    best_actions=jnp.where(better, left, progress.best_actions),
-                    best_cost=jnp.where(better, cost, progress.best_cost),
+                    best_actions=jnp.where(better, left, context.best_actions),
+                    best_cost=jnp.where(better, cost, context.best_cost),
                 )
                 own = jax.lax.cond(
                     begins,
                     lambda: planner.init(
                         problem.starting_from(local.best_actions),
-                        jax.random.fold_in(progress.key, 1),
+                        jax.random.fold_in(context.key, 1),
                     ),
                     lambda: own,
                 )
@@ -296,29 +326,34 @@ class Chain:
         return step
 
     def _handed_over(
-        self, problem: Problem, index: int, state: ChainState, progress: Progress, begins: jax.Array
+        self,
+        problem: Problem,
+        index: int,
+        state: ChainState,
+        context: StepContext,
+        begins: jax.Array,
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         """What the planner before `index` leaves: actions, cost, model calls, whether finite."""
-        dtype, before, own = progress.best_cost.dtype, self.planners[index - 1], state.planners
-        calls = problem.horizon + own_calls(before, problem)[1]
-        calls += own_calls(self.planners[index], problem)[0]
+        dtype, before, own = context.best_cost.dtype, self.planners[index - 1], state.planners
+        evals = problem.max_horizon + before.extra_evals(problem)[1]
+        evals += self.planners[index].extra_evals(problem)[0]
 
         def roll_out() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             left = problem.clip(before.actions(problem, own[index - 1]))
             cost = rollout_cost(problem, left).astype(dtype)
             fits = jnp.isfinite(cost)
-            return left, jnp.where(fits, cost, jnp.inf), jnp.asarray(calls, jnp.float32), fits
+            return left, jnp.where(fits, cost, jnp.inf), jnp.asarray(evals, jnp.float32), fits
 
         def nothing() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             none = jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.float32), jnp.asarray(True)
-            return progress.best_actions, *none
+            return context.best_actions, *none
 
         return jax.lax.cond(begins, roll_out, nothing)
 
 
 def _better(
-    found: Proposal, actions: jax.Array, cost: jax.Array, spent: jax.Array, finite: jax.Array
-) -> Proposal:
+    found: StepInfo, actions: jax.Array, cost: jax.Array, spent: jax.Array, finite: jax.Array
+) -> StepInfo:
     """A proposal, or other actions where they cost less."""
     cheaper = ~(found.cost <= cost)
     return dataclasses.replace(
@@ -326,5 +361,5 @@ def _better(
         actions=jnp.where(cheaper, actions, found.actions),
         cost=jnp.where(cheaper, cost, found.cost),
         finite=found.finite & finite,
-        forward=found.forward + spent,
+        model_evals=found.model_evals + spent,
     )

@@ -2,13 +2,12 @@
 
     min_a  d(s_T(a), g) + c(a) + Σ_t r(s_t),   s_{t+1} = F(s_t, a_t)
 
-Any optax optimiser that reads gradients alone (not those that search along a line). DINO-WM's
+Any optax optimizer that reads gradients alone (not those that search along a line). DINO-WM's
 planner (Zhou et al. 2024) is SGD with rate 1 and a little action noise; an honest gradient baseline
 is Adam with a tuned rate.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -16,29 +15,18 @@ import jax.numpy as jnp
 import optax
 
 from grasp_jax import _tree
-from grasp_jax._settings import (
-    Scalar,
-    Schedule,
-    require,
-    require_count,
-    require_noise,
-    require_number,
-    require_optimizer,
-    require_range,
-    static,
-)
-from grasp_jax._tree import PyTree
-from grasp_jax.noise import Noise, White, add_noise
-from grasp_jax.parallel import parallel_gradient
-from grasp_jax.planners.base import Progress, Proposal, add, proposal
+from grasp_jax._fields import Scalar, Schedule, count, factory, number, process, require, static
+from grasp_jax._tree import PyTree, add
+from grasp_jax.newton import check_forward_mode, parallel_gradient
+from grasp_jax.noise import Noise, White, add_noise, spanning
+from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck
+from grasp_jax.planners.base import Optimizer
 from grasp_jax.problem import Problem
-from grasp_jax.rollout import rollout_cost, trajectory
-
-Optimizer = Callable[..., optax.GradientTransformation]
+from grasp_jax.rollout import CostGradient, rollout_gradient, trajectory
 
 
 class GDState(NamedTuple):
-    """`actions` `[T, A]`, the optimiser's state, and where `parallel` the last rollout's states."""
+    """`actions` `[T, A]`, the optimizer's state, where `parallel_in_time` the last rollout."""
 
     actions: jax.Array
     optimizer: optax.OptState
@@ -46,126 +34,123 @@ class GDState(NamedTuple):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GD:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class GD(Planner):
     """Gradient descent through the rollout.
 
     Attributes:
       learning_rate: A number or an optax schedule.
       iterations: Gradient steps; each costs `T` model calls forward and `T` backward, in series
-        unless `parallel`.
+        unless `parallel_in_time`.
       optimizer: A factory called with the learning rate, such as `optax.adam` or `optax.sgd`.
-      action_noise: Standard deviation of white noise added to the actions after every step, or
+      action_std: Standard deviation of white noise added to the actions after every step, or
         None for none.
-      start_noise: Standard deviation of `noise` added to the starting guess, or None for none.
-      noise: Shape of the start noise over time.
-      recompute: Bound memory: a gradient keeps the `T` states alone and evaluates the model a
+      start_std: Standard deviation of `noise` added to the starting guess, or None for none.
+      noise: The process of the start noise over time.
+      remat: Bound memory: a gradient keeps the `T` states alone and evaluates the model a
         second time, instead of keeping what the model computed in all `T` steps.
-      parallel: Evaluate the rollout and its gradient by Newton sweeps over all `T` steps side by
-        side (`grasp_jax.parallel`), the same numbers up to rounding. For small states and long
-        horizons on an accelerator. Not for models with a context, nor with a `jax.custom_vjp`
-        (it takes JVPs), nor for states below float32; and `plan` then has no gradient itself.
+      parallel_in_time: Evaluate the rollout and its gradient by Newton sweeps over all `T` steps
+        side by side (`grasp_jax.newton`), the same numbers up to rounding. For small states and
+        long horizons on an accelerator. Not for models with a context, nor with a
+        `jax.custom_vjp` (it takes JVPs), nor for states below float32; and `plan` then has no
+        gradient itself.
     """
 
-    learning_rate: Scalar | Schedule = 0.1
-    iterations: int = static(500)
-    optimizer: Optimizer = static(optax.adam)
-    action_noise: Scalar | None = None
-    start_noise: Scalar | None = None
-    noise: Noise = White()
-    recompute: bool = static(False)
-    parallel: bool = static(False)
+    learning_rate: Scalar | Schedule = number(0.1, low=0, like="actions", schedule=True)
+    iterations: int = count(500, least=0)
+    optimizer: Optimizer = factory(optax.adam)
+    action_std: Scalar | None = number(None, low=0, like="actions")
+    start_std: Scalar | None = number(None, low=0, like="actions")
+    noise: Noise = process(White())
+    remat: bool = static(False)
+    parallel_in_time: bool = static(False)
 
     @staticmethod
     def dino_wm() -> "GD":
         """DINO-WM's settings: SGD with rate 1, 1000 steps, noise, a random start."""
-        return GD(1.0, 1000, optax.sgd, action_noise=0.003, start_noise=1.0)
-
-    def __post_init__(self) -> None:
-        for field in ("learning_rate", "action_noise", "start_noise"):
-            require_range(self, field, 0)
+        return GD(
+            learning_rate=1.0, iterations=1000, optimizer=optax.sgd, action_std=0.003, start_std=1.0
+        )
 
     def check(self, problem: Problem) -> None:
-        """Raises for fields that cannot work."""
-        shape = problem.actions.shape
-        require_number(self, "learning_rate", shape, schedule=True)
-        require_number(self, "action_noise", shape, optional=True)
-        require_number(self, "start_noise", shape, optional=True)
-        require_count(self, "iterations", 0)
-        require_optimizer(self, problem.actions)
-        require_noise(self, problem.actions)
-        if self.parallel:
+        """Raises for settings that do not fit a problem."""
+        super().check(problem)
+        if self.parallel_in_time:
             self._check_parallel(problem)
 
     def _check_parallel(self, problem: Problem) -> None:
-        """Raises for what a parallel rollout cannot do."""
+        """Raises for what a rollout parallel in time cannot do."""
         require(
             problem.context is None,
-            "GD.parallel is for models of one frame, got a context. Leave parallel out.",
+            "GD.parallel_in_time is for models of one frame, got a context. Leave it out.",
         )
-        narrow = [x.dtype for x in jax.tree.leaves(problem.start) if jnp.finfo(x.dtype).bits < 32]
+        narrow = [x.dtype for x in jax.tree.leaves(problem.state) if jnp.finfo(x.dtype).bits < 32]
         require(
             not narrow,
-            f"GD.parallel needs states of float32 at least, got {', '.join(map(str, narrow))}. "
-            "Keep the states in float32 (grasp_jax.world_models.LowPrecision keeps the model "
-            "narrow), or leave parallel out.",
+            f"GD.parallel_in_time needs states of float32 at least, got "
+            f"{', '.join(map(str, narrow))}. Keep the states in float32 "
+            "(grasp_jax.world_models.mixed_precision keeps the model narrow), or leave it out.",
         )
         require(
-            not self.recompute,
-            "GD.recompute bounds the memory of a serial rollout, which GD.parallel does not make. "
-            "Leave one of them out.",
+            not self.remat,
+            "GD.remat bounds the memory of a serial rollout, which GD.parallel_in_time does not "
+            "make. Leave one of them out.",
         )
+        check_forward_mode(problem, "GD.parallel_in_time")
 
     @property
-    def evaluates_guess(self) -> bool:
+    def evaluates_guess(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Not where noise moves it first."""
-        return self.start_noise is None
+        return self.start_std is None
 
     def init(self, problem: Problem, key: jax.Array) -> GDState:
         """Starts at the (noisy) starting guess."""
-        start = add_noise(problem.actions, self.start_noise, self.noise, key)
+        noise = spanning(self.noise, problem.given_horizon)
+        start = add_noise(problem.init_actions, self.start_std, noise, key)
         actions = problem.clip(start)
         states = None
-        if self.parallel:
+        if self.parallel_in_time:
             states = _tree.take(trajectory(problem, actions), slice(1, None))
         return GDState(actions, self.optimizer(self.learning_rate).init(actions), states)
 
-    def own_calls(self, problem: Problem) -> tuple[int, int]:
-        """The rollout that the first parallel one starts from."""
-        return self.parallel * problem.horizon, 0
+    def extra_evals(self, problem: Problem) -> tuple[int, int]:
+        """The rollout that the first one parallel in time starts from."""
+        return self.parallel_in_time * problem.max_horizon, 0
 
     def step(
-        self, problem: Problem, state: GDState, progress: Progress
-    ) -> tuple[GDState, Proposal]:
+        self, problem: Problem, state: GDState, context: StepContext
+    ) -> tuple[GDState, StepInfo]:
         """Evaluates the present actions, then moves them down the gradient of their cost."""
-        cost, gradient, states, forward, backward = self._evaluate(problem, state)
-        # Past the goal's step a model may have no derivative at the zeros that stand there.
-        gradient = problem.until_end(gradient)
-        finite = jnp.isfinite(cost) & _tree.all_finite(gradient)
+        found, states, evals, vjps = self._evaluate(problem, state)
         updates, optimizer = self.optimizer(self.learning_rate).update(
-            _tree.finite_or_zero(gradient), state.optimizer, state.actions
+            found.gradient, state.optimizer, state.actions
         )
         moved = add(state.actions, updates)
-        moved = add_noise(moved, self.action_noise, White(), progress.key)
+        moved = add_noise(moved, self.action_std, White(), context.key)
         # A step that left the model's finite range would never come back by itself.
-        actions = jnp.where(jnp.isfinite(cost), moved, progress.best_actions)
-        actions = problem.clip(actions)
-        found = proposal(state.actions, cost, finite, forward=forward, backward=backward)
-        return GDState(actions, optimizer, states), found
+        actions = jnp.where(jnp.isfinite(found.cost), moved, context.best_actions)
+        info = StepInfo.of(
+            state.actions,
+            found.cost,
+            found.finite,
+            model_evals=evals,
+            model_vjps=vjps,
+            stuck=is_stuck(found.gradient),
+            control_finite=found.control_finite,
+        )
+        return GDState(problem.clip(actions), optimizer, states), info
 
     def _evaluate(
         self, problem: Problem, state: GDState
-    ) -> tuple[jax.Array, jax.Array, PyTree, jax.Array | int, jax.Array | int]:
-        """Cost, gradient, states to start the next parallel rollout from, model calls spent."""
-        if self.parallel:
-            found = parallel_gradient(problem, state.actions, state.states)
-            sound = _tree.all_finite(found.states)
-            states = _tree.where(sound, found.states, state.states)
-            return found.cost, found.gradient, states, found.forward, found.backward
-        cost, gradient = jax.value_and_grad(lambda a: rollout_cost(problem, a, self.recompute))(
-            state.actions
-        )
-        return cost, gradient, None, problem.horizon, problem.horizon
+    ) -> tuple[CostGradient, PyTree, jax.Array | int, jax.Array | int]:
+        """Cost and gradient, states to start the next Newton sweeps from, model calls spent."""
+        if not self.parallel_in_time:
+            found = rollout_gradient(problem, state.actions, self.remat)
+            return found, None, problem.max_horizon, problem.max_horizon
+        newton = parallel_gradient(problem, state.actions, state.states)
+        sound = _tree.all_finite(newton.states)
+        states = _tree.where(sound, newton.states, state.states)
+        return newton.found, states, newton.model_evals, newton.model_vjps
 
     def actions(self, problem: Problem, state: GDState) -> jax.Array:
         """The present actions `[T, A]`."""

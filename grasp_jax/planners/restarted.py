@@ -1,81 +1,86 @@
 """GRASP from several starts, restarted after every sync: what our tables call GRASP."""
 
-import dataclasses
-
-from grasp_jax._settings import Scalar, require_int
-from grasp_jax.noise import Correlated, Noise
-from grasp_jax.paths import Rollout, Scale
-from grasp_jax.planners.base import Planner
+from grasp_jax._fields import Scalar, Scale, as_count
+from grasp_jax.init_states import Rollout
+from grasp_jax.noise import AR1, Noise
+from grasp_jax.planner import Planner
 from grasp_jax.planners.compose import MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 
-_SYNC = GD(0.1, iterations=30)
-_SMOOTH = Correlated(0.9)
+_SYNC = GD(learning_rate=0.1, iterations=30)
+_SMOOTH = AR1(rho=0.9)
 
 
 def restarted_grasp(
-    starts: int = 8,
-    cycles: int = 8,
     *,
-    lifted: int = 4,
-    state_noise: Scale = 0.1,
-    action_noise: Scalar | None = 0.3,
-    start_noise: Scalar = 0.5,
+    num_starts: int = 8,
+    num_cycles: int = 8,
+    num_lifted: int = 4,
+    state_std: Scale = 0.1,
+    action_std: Scalar | None = 0.3,
+    start_std: Scalar = 0.5,
     state_rate: Scale = 0.03,
     action_rate: Scalar = 0.1,
     sync: Planner = _SYNC,
-    exchange: int | None = 1,
+    resample_every: int | None = 1,
     noise: Noise = _SMOOTH,
 ) -> MultiStart:
     """Searches that restart from noise after every sync, and help each other.
 
-    Ours, not the paper's. In each cycle time-correlated noise moves the virtual states off the
-    rollout of the search's best plan, the actions follow them in a few lifted iterations (no dense
-    goal term, nearly frozen states), noise moves the actions, and the sync makes a true rollout of
-    them. Searches that fall behind go on from copies of those ahead.
+    Ours, not the paper's, and what `plan` does by default. In each cycle time-correlated noise
+    moves the virtual states off the rollout of the search's best plan, the actions follow them in a
+    few lifted iterations (no dense goal term, nearly frozen states), noise moves the actions, and
+    the sync makes a true rollout of them. Searches that fall behind go on from copies of those
+    ahead. `MultiStart(Hops(planner=sync))` is the same without the lifted iterations.
 
     The noises have the units of states and actions: about as much as two good plans differ.
 
     Args:
-      starts: Searches side by side, the first from the starting guess itself.
-      cycles: Syncs of each.
-      lifted: Lifted iterations before each sync. With 0 nothing is lifted: noise on the actions and
-        the sync alone, which on Push-T solve as many goals in four fifths of the time; rates and
-        `state_noise` then do nothing.
-      state_noise: Standard deviation on the virtual states, for each cycle anew: a number, or a
+      num_starts: Searches side by side, the first from the starting guess itself.
+      num_cycles: Syncs of each.
+      num_lifted: Lifted iterations before each sync.
+      state_std: Standard deviation on the virtual states, for each cycle anew: a number, or a
         pytree like the state.
-      action_noise: Standard deviation on the actions before each sync, or None.
-      start_noise: Standard deviation on the first actions of all searches but one.
+      action_std: Standard deviation on the actions before each sync, or None.
+      start_std: Standard deviation on the first actions of all searches but one.
       state_rate: `η_s`, of Adam: a number, or a pytree like the state.
       action_rate: `η_a`, of Adam.
-      sync: The serial planner; by default `GD(0.1, iterations=30)`.
-      exchange: Cycles after which the worse half goes on from copies of the better half, or None.
-      noise: Shape of the noise on the actions over time; by default `Correlated(0.9)`.
+      sync: The serial planner; by default `GD(learning_rate=0.1, iterations=30)`.
+      resample_every: Cycles after which the worse half goes on from copies of the better half, or
+        None.
+      noise: The process of the noise on the actions; by default `AR1(rho=0.9)`.
 
     Raises:
       TypeError, ValueError: A count cannot work; the other arguments are checked by `plan`.
+
+    >>> import grasp_jax
+    >>> grasp_jax.restarted_grasp(num_starts=16, num_cycles=4, num_lifted=3).iterations
+    12
     """
-    for name, count in (("starts", starts), ("cycles", cycles), ("exchange", exchange)):
-        if count is not None:
-            require_int(count, f"restarted_grasp: {name}")
-    require_int(lifted, "restarted_grasp: lifted", minimum=0)
-    every = max(lifted, 1)
+    num_cycles = as_count(num_cycles, "restarted_grasp: num_cycles")
+    num_lifted = as_count(num_lifted, "restarted_grasp: num_lifted")
+    num_starts = as_count(num_starts, "restarted_grasp: num_starts")
+    if resample_every is not None:
+        resample_every = num_lifted * as_count(resample_every, "restarted_grasp: resample_every")
+    around = Rollout(std=state_std, noise=AR1(rho=0.8))
     search = GRASP(
-        iterations=every * cycles,
-        state_noise=None,
+        iterations=num_lifted * num_cycles,
+        state_rate=state_rate,
+        action_rate=action_rate,
+        goal_weight=0.0,
+        state_std=None,
+        init_states=around,
+        restart_states=around,
         sync=sync,
-        sync_every=every,
-        sync_noise=action_noise,
-        sync_noise_shape=noise,
+        sync_every=num_lifted,
+        sync_std=action_std,
+        sync_noise=noise,
     )
-    if lifted:
-        path = Rollout(state_noise, Correlated(0.8))
-        rates = {"state_rate": state_rate, "action_rate": action_rate, "goal_weight": 0.0}
-        search = dataclasses.replace(search, path=path, restart=path, **rates)
-    else:
-        # Such an iteration moves nothing, at the price of one evaluation of the terms.
-        rates = {"state_rate": 0.0, "action_rate": 0.0}
-        search = dataclasses.replace(search, restart=Rollout(), **rates)
-    exchange_every = None if exchange is None else every * exchange
-    return MultiStart(search, starts, start_noise, noise, exchange_every)
+    return MultiStart(
+        search,
+        num_starts=num_starts,
+        start_std=start_std,
+        noise=noise,
+        resample_every=resample_every,
+    )

@@ -3,8 +3,8 @@
 from grasp_jax.world_models.dinowm import DinoWM, DinoWMConfig, PatchDistance
 from grasp_jax.world_models.ensemble import MeanEnsemble, WorstCaseEnsemble, worst_case
 from grasp_jax.world_models.lewm import LeWM, LeWMConfig
-from grasp_jax.world_models.normalisation import Normalisation
-from grasp_jax.world_models.precision import LowPrecision
+from grasp_jax.world_models.normalization import Normalization
+from grasp_jax.world_models.precision import mixed_precision
 from grasp_jax.world_models.repeat import ActionRepeat, StackedActions
 from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig
 from grasp_jax.world_models.weights import load_dinowm, load_lewm, save
@@ -16,15 +16,15 @@ __all__ = [
     "DinoWMConfig",
     "LeWM",
     "LeWMConfig",
-    "LowPrecision",
     "MeanEnsemble",
-    "Normalisation",
+    "Normalization",
     "PatchDistance",
     "StackedActions",
     "ViTConfig",
     "WorstCaseEnsemble",
     "load_dinowm",
     "load_lewm",
+    "mixed_precision",
     "save",
     "worst_case",
 ]

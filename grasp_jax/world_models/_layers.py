@@ -4,10 +4,13 @@ A model's weights are one flat dict, `{"predictor.transformer.norm.weight": arra
 PyTorch's layouts, so that importing a checkpoint is a check of names and shapes.
 """
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Weights = Mapping[str, jax.Array]
 
@@ -32,19 +35,19 @@ def pointwise_conv(weights: Weights, name: str, x: jax.Array) -> jax.Array:
     return x @ weights[f"{name}.weight"][:, :, 0].T + weights[f"{name}.bias"]
 
 
-def normalise(x: jax.Array, eps: float) -> jax.Array:
-    """Layer normalisation over the last axis, without scale and shift."""
-    centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + eps)
+def normalize(x: jax.Array, eps: float) -> jax.Array:
+    """Layer normalization over the last axis, without scale and shift."""
+    centered = x - jnp.mean(x, axis=-1, keepdims=True)
+    return centered * jax.lax.rsqrt(jnp.mean(jnp.square(centered), axis=-1, keepdims=True) + eps)
 
 
 def layer_norm(weights: Weights, name: str, x: jax.Array, eps: float = 1e-5) -> jax.Array:
-    """Layer normalisation over the last axis."""
-    return normalise(x, eps) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    """Layer normalization over the last axis."""
+    return normalize(x, eps) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
 def batch_norm(weights: Weights, name: str, x: jax.Array, eps: float = 1e-5) -> jax.Array:
-    """Batch normalisation in evaluation mode: a fixed affine map of the last axis."""
+    """Batch normalization in evaluation mode: a fixed affine map of the last axis."""
     scale = weights[f"{name}.weight"] * jax.lax.rsqrt(weights[f"{name}.running_var"] + eps)
     return (x - weights[f"{name}.running_mean"]) * scale + weights[f"{name}.bias"]
 
@@ -70,9 +73,36 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None) -> 
     # Heads lead, so that XLA:CPU copies once: with `[n, heads, d]` this takes three times as long.
     scores = jnp.einsum("hnd,hmd->hnm", q, k) / q.shape[-1] ** 0.5
     if mask is not None:
-        scores = jnp.where(mask, scores, -jnp.inf)
+        # As far down as goes, not -inf: callers may have set jax_debug_infs.
+        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     mixed = jnp.einsum("hnm,hmd->hnd", jax.nn.softmax(scores, axis=-1), v)
     return jnp.swapaxes(mixed, 0, 1).reshape(mixed.shape[1], -1)
+
+
+def window_mask(size: int, present: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """Which frames of a window see which, and where each stands in the table of positions.
+
+    Args:
+      size: `h`.
+      present: `[h]` bool, which frames are there; None: all.
+
+    Returns:
+      `[h, h]` bool, row by row what a frame sees: those that are there, none after itself; `[h]`
+      int32, places that count only the frames that are there.
+    """
+    order = jnp.arange(size)
+    before = order[:, None] >= order
+    if present is None:
+        return before, order
+    places = jnp.maximum(jnp.cumsum(present) - 1, 0)
+    return before & present | (order[:, None] == order), places
+
+
+def only_present(present: jax.Array | None, x: jax.Array) -> jax.Array:
+    """`x` `[h, ...]` with zeros for the frames that are not there."""
+    if present is None:
+        return x
+    return jnp.where(present.reshape(-1, *(1 for _ in x.shape[1:])), x, 0)
 
 
 def attention(
@@ -83,7 +113,7 @@ def attention(
     heads: int,
     queries: slice = slice(None),
 ) -> jax.Array:
-    """Normalisation, multi-head attention with one matrix for q, k and v, output projection.
+    """Normalization, multi-head attention with one matrix for q, k and v, output projection.
 
     Args:
       weights: The model's.
@@ -109,12 +139,89 @@ def attention(
 
 
 def feed_forward(weights: Weights, name: str, x: jax.Array) -> jax.Array:
-    """Normalisation, wide layer, GELU, narrow layer: `[..., width]` to the same."""
+    """Normalization, wide layer, GELU, narrow layer: `[..., width]` to the same."""
     hidden = linear(weights, f"{name}.net.1", layer_norm(weights, f"{name}.net.0", x))
     return linear(weights, f"{name}.net.4", gelu(hidden))
 
 
 def projection(weights: Weights, name: str, x: jax.Array) -> jax.Array:
-    """Two layers with batch normalisation and GELU between: `[..., in]` to `[..., out]`."""
+    """Two layers with batch normalization and GELU between: `[..., in]` to `[..., out]`."""
     hidden = batch_norm(weights, f"{name}.net.1", linear(weights, f"{name}.net.0", x))
     return linear(weights, f"{name}.net.3", gelu(hidden))
+
+
+def block_shapes(
+    width: int, heads: int, hidden: int, attn: str, mlp: str
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of a transformer block with heads of 64; `attn` and `mlp` are its parts' names."""
+    inner = 64 * heads
+    return {
+        f"{attn}.norm.weight": (width,),
+        f"{attn}.norm.bias": (width,),
+        f"{attn}.to_qkv.weight": (3 * inner, width),
+        f"{attn}.to_out.0.weight": (width, inner),
+        f"{attn}.to_out.0.bias": (width,),
+        f"{mlp}.net.0.weight": (width,),
+        f"{mlp}.net.0.bias": (width,),
+        f"{mlp}.net.1.weight": (hidden, width),
+        f"{mlp}.net.1.bias": (hidden,),
+        f"{mlp}.net.4.weight": (width, hidden),
+        f"{mlp}.net.4.bias": (width,),
+    }
+
+
+def random_weights(key: jax.Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, jax.Array]:
+    """Random weights of given shapes: matrices scaled by their fan-in, norms near identity."""
+    found = {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        noise = jax.random.normal(jax.random.fold_in(key, i), shape)
+        if name.endswith("running_var"):
+            found[name] = 1 + 0.2 * jnp.abs(noise)
+        elif len(shape) == 1:
+            center = 1.0 if name.endswith("weight") or name.endswith("lambda1") else 0.0
+            found[name] = center + 0.1 * noise
+        else:
+            fan_in = max(int(jnp.prod(jnp.asarray(shape[1:]))), 1)
+            found[name] = noise * (0.02 if "embedding" in name or "token" in name else fan_in**-0.5)
+    return found
+
+
+def check_pixels(pixels: jax.Array, image: int, name: str) -> None:
+    """Raises ValueError unless frames are `[..., 3, image, image]`; `name` is of the caller.
+
+    Channels that come last would be cut into patches all the same.
+    """
+    if pixels.shape[-3:] != (3, image, image):
+        raise ValueError(
+            f"{name}: pixels must be [..., 3, {image}, {image}], got "
+            f"{list(pixels.shape)}. Normalization.pixels makes them of frames "
+            "[..., height, width, 3]; resize frames before."
+        )
+
+
+def check_window(frames: int, most: int, name: str) -> None:
+    """Raises ValueError for a window longer than the model's table of positions."""
+    if frames > most:
+        raise ValueError(
+            f"{name} reads windows of at most {most} frames, got {frames}: pass a context of at "
+            f"most {most - 1}."
+        )
+
+
+def check_sizes(config: Any, may_be_zero: tuple[str, ...] = ()) -> None:
+    """Raises TypeError or ValueError unless the sizes of a record are sizes, and keeps them as int.
+
+    Args:
+      config: A frozen dataclass of sizes, `int` fields, beside others of any type.
+      may_be_zero: Which of them may be 0.
+    """
+    for field in dataclasses.fields(config):
+        if field.type not in (int, "int"):
+            continue
+        name, value = f"{type(config).__name__}.{field.name}", getattr(config, field.name)
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name} must be an int, got {type(value).__name__}: {value!r:.40}.")
+        least = 0 if field.name in may_be_zero else 1
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
+        object.__setattr__(config, field.name, int(value))

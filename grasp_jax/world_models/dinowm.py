@@ -9,32 +9,32 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._promotion import usual_promotion
-from grasp_jax._settings import Scalar
-from grasp_jax._tree import PyTree
+from grasp_jax._compile import usual_promotion
+from grasp_jax._fields import Scalar
+from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.objectives import Objective, squares
+from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
     Weights,
     attention,
+    block_shapes,
+    check_pixels,
+    check_sizes,
+    check_window,
     feed_forward,
     layer_norm,
+    only_present,
     pointwise_conv,
+    random_weights,
+    window_mask,
 )
-from grasp_jax.world_models.lewm import block_shapes, random_weights
-from grasp_jax.world_models.vit import (
-    DINOV2_SMALL,
-    ViTConfig,
-    check_pixels,
-    check_window,
-    vit,
-    vit_shapes,
-)
+from grasp_jax.world_models.vit import DINOV2_SMALL, ViTConfig, check_encoder, vit, vit_shapes
 
 State = dict[str, jax.Array]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DinoWMConfig:
     """Sizes of a DINO-WM; the defaults are those of stable-worldmodel's checkpoints.
 
@@ -57,6 +57,10 @@ class DinoWMConfig:
     heads: int = 16
     hidden: int = 2048
     encoder: ViTConfig = DINOV2_SMALL
+
+    def __post_init__(self) -> None:
+        check_sizes(self, may_be_zero=("proprio_size",))
+        check_encoder(self)
 
     @property
     def patches(self) -> int:
@@ -105,10 +109,11 @@ class PatchDistance:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class DinoWM:
+class DinoWM(PreparedModel):
     """A frozen DINO-WM; itself the dynamics that `plan` takes.
 
-    A state is `{"patches": [P, width], "proprio": [P, embedding]}`, or the patches alone.
+    A state is `{"patches": [P, width], "proprio": [P, embedding]}`, or the patches alone. It is
+    called on windows with leaves `[h, ...]` and `[h, A]`, or on one of each.
 
     Attributes:
       weights: `{name: array}`, as in the PyTorch checkpoint.
@@ -133,8 +138,8 @@ class DinoWM:
         """States of frames.
 
         Args:
-          pixels: `[..., 3, height, width]`, normalised as in training.
-          proprio: `[..., proprio_size]`, normalised; for models that have it.
+          pixels: `[..., 3, height, width]`, normalized as in training.
+          proprio: `[..., proprio_size]`, normalized; for models that have it.
 
         Returns:
           Leaves `[..., P, width]` and `[..., P, embedding]`.
@@ -142,7 +147,7 @@ class DinoWM:
         Raises:
           ValueError: frames of another shape; proprioception missing, or given to a model without.
         """
-        check_pixels(pixels, self.config.encoder, "DinoWM.encode")
+        check_pixels(pixels, self.config.encoder.image, "DinoWM.encode")
         lead, config = pixels.shape[:-3], self.config
         if (proprio is not None) != bool(config.proprio_size):
             raise ValueError(
@@ -158,46 +163,49 @@ class DinoWM:
             state["proprio"] = jnp.broadcast_to(embedded[..., None, :], shape)
         return state
 
-    def no_context(self, frames: int | None = None) -> Context:
-        """A context for an episode's first moment: no frames before now; see `LeWM.no_context`."""
+    def empty_context(self, frames: int | None = None) -> Context:
+        """A context for an episode's first moment; see `LeWM.empty_context`."""
         frames = self.config.frames - 1 if frames is None else frames
-        dtype = self.weights["predictor.pos_embedding"].dtype
+        dtype = cost_dtype(self.weights["predictor.pos_embedding"].dtype)
         sizes = {"patches": self.config.encoder.width}
         if self.config.proprio_size:
             sizes["proprio"] = self.config.embedding
-        states = {
-            k: jnp.full((frames, self.config.patches, n), jnp.nan, dtype) for k, n in sizes.items()
-        }
-        return Context(states, jnp.zeros((frames, self.config.action_size), dtype))
+        states = {k: jnp.zeros((frames, self.config.patches, n), dtype) for k, n in sizes.items()}
+        actions = jnp.zeros((frames, self.config.action_size), dtype)
+        return Context(states, actions, jnp.zeros(frames, bool))
 
     @usual_promotion
-    def __call__(self, states: PyTree, actions: jax.Array) -> State:
-        """The next state, from windows with leaves `[h, ...]` and `[h, A]`, or from one of each."""
-        return self.step_prepared(states, self.prepare_actions(actions))
-
     def prepare_actions(self, actions: jax.Array) -> jax.Array:
         """Embedded actions: `[..., A]` to `[..., embedding]`."""
         return pointwise_conv(self.weights, "extra_encoders.action.patch_embed", actions)
 
-    def step_prepared(self, states: PyTree, actions: jax.Array) -> State:
-        """The next state from a window of states and of prepared actions `[h, embedding]`."""
-        if actions.ndim == 1:
-            states, actions = jax.tree.map(lambda x: x[None], (states, actions))
-        check_window(len(actions), self.config.frames, "DinoWM")
+    @usual_promotion
+    def step_prepared(
+        self, states: PyTree, prepared: jax.Array, present: jax.Array | None = None
+    ) -> State:
+        """The next state.
+
+        Args:
+          states: A window of states, leaves `[h, ...]`, or one.
+          prepared: Prepared actions, `[h, embedding]` or `[embedding]`.
+          present: `[h]` bool, which frames of the window are there; None: all.
+
+        Raises:
+          ValueError: The window is longer than `config.frames`.
+        """
+        if prepared.ndim == 1:
+            states, prepared = jax.tree.map(lambda x: x[None], (states, prepared))
+        check_window(len(prepared), self.config.frames, "DinoWM")
         patches, config = self.config.patches, self.config
-        # The present frame is always there: broken numbers in it must not look like a plan.
-        there = jnp.all(jnp.isfinite(states["patches"]), axis=(1, 2)).at[-1].set(True)
         tiled = jnp.broadcast_to(
-            actions[:, None], (*states["patches"].shape[:2], actions.shape[-1])
+            prepared[:, None], (*states["patches"].shape[:2], prepared.shape[-1])
         )
         parts = [states["patches"], *([states["proprio"]] if config.proprio_size else []), tiled]
-        frames = jnp.where(there[:, None, None], jnp.concatenate(parts, axis=-1), 0)
+        frames = only_present(present, jnp.concatenate(parts, axis=-1))
 
-        # Positions count the frames that are there, the oldest of them first.
+        mask, places = window_mask(len(frames), present)
         table = self.weights["predictor.pos_embedding"][0].reshape(config.frames, patches, -1)
-        x = (frames + table[jnp.maximum(jnp.cumsum(there) - 1, 0)]).reshape(-1, frames.shape[-1])
-        order = jnp.arange(len(frames))
-        mask = (order[:, None] >= order) & there | (order[:, None] == order)
+        x = (frames + table[places]).reshape(-1, frames.shape[-1])
         mask = jnp.repeat(jnp.repeat(mask, patches, 0), patches, 1)
         for i in range(config.depth):
             name = f"predictor.transformer.layers.{i}"

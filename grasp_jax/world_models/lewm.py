@@ -10,24 +10,33 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._promotion import usual_promotion
+from grasp_jax._compile import usual_promotion
+from grasp_jax._tree import cost_dtype
 from grasp_jax.objectives import Objective, squared_distance
+from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context
 from grasp_jax.world_models._layers import (
     Weights,
     attention,
+    block_shapes,
+    check_pixels,
+    check_sizes,
+    check_window,
     feed_forward,
     layer_norm,
     linear,
-    normalise,
+    normalize,
+    only_present,
     part,
     pointwise_conv,
     projection,
+    random_weights,
+    window_mask,
 )
-from grasp_jax.world_models.vit import ViTConfig, check_pixels, check_window, vit, vit_shapes
+from grasp_jax.world_models.vit import ViTConfig, check_encoder, vit, vit_shapes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LeWMConfig:
     """Sizes of a LeWM; the defaults are those of the public checkpoints.
 
@@ -50,6 +59,8 @@ class LeWMConfig:
     encoder: ViTConfig = ViTConfig()
 
     def __post_init__(self) -> None:
+        check_sizes(self)
+        check_encoder(self)
         if self.encoder.width != self.latent:
             raise ValueError(
                 f"LeWMConfig: latent={self.latent} must be the encoder's width, "
@@ -87,33 +98,14 @@ class LeWMConfig:
         return found
 
 
-def block_shapes(
-    width: int, heads: int, hidden: int, attn: str, mlp: str
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of a transformer block with heads of 64; `attn` and `mlp` are its parts' names."""
-    inner = 64 * heads
-    return {
-        f"{attn}.norm.weight": (width,),
-        f"{attn}.norm.bias": (width,),
-        f"{attn}.to_qkv.weight": (3 * inner, width),
-        f"{attn}.to_out.0.weight": (width, inner),
-        f"{attn}.to_out.0.bias": (width,),
-        f"{mlp}.net.0.weight": (width,),
-        f"{mlp}.net.0.bias": (width,),
-        f"{mlp}.net.1.weight": (hidden, width),
-        f"{mlp}.net.1.bias": (hidden,),
-        f"{mlp}.net.4.weight": (width, hidden),
-        f"{mlp}.net.4.bias": (width,),
-    }
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class LeWM:
+class LeWM(PreparedModel):
     """A frozen LeWM; itself the dynamics that `plan` takes.
 
-    Plan with `context=model.no_context()` (or with real frames) to let the predictor read a window,
-    without one to show it the present frame alone.
+    Plan with `context=model.empty_context()` (or with real frames) to let the predictor read a
+    window, without one to show it the present frame alone. It is called on windows `[h, D]` of
+    latents and `[h, A]` of actions, or on one of each, and returns the next latent `[D]`.
 
     Attributes:
       weights: `{name: array}`, as in the PyTorch checkpoint.
@@ -138,7 +130,7 @@ class LeWM:
         """Latents of frames.
 
         Args:
-          pixels: `[..., 3, height, width]`, normalised as in training.
+          pixels: `[..., 3, height, width]`, normalized as in training.
 
         Returns:
           `[..., D]`.
@@ -146,28 +138,28 @@ class LeWM:
         Raises:
           ValueError: frames of another shape.
         """
-        check_pixels(pixels, self.config.encoder, "LeWM.encode")
+        check_pixels(pixels, self.config.encoder.image, "LeWM.encode")
         frames = pixels.reshape(-1, *pixels.shape[-3:])
         tokens = jax.vmap(lambda x: vit(self.weights, "encoder", self.config.encoder, x))(frames)
         latents = projection(self.weights, "projector", tokens[:, 0])
         return latents.reshape(*pixels.shape[:-3], -1)
 
-    def no_context(self, frames: int | None = None) -> Context:
+    def empty_context(self, frames: int | None = None) -> Context:
         """A context for an episode's first moment: no frames before now.
 
-        Frames that are NaN are not there: windows start short and grow as the plan goes on, as in
-        the authors' rollout.
+        Windows start short and grow as the plan goes on, as in the authors' rollout.
+
+        Args:
+          frames: How many frames before now the plan's windows have room for, at most (and by
+            default) `config.frames - 1`.
         """
         frames = self.config.frames - 1 if frames is None else frames
-        dtype = self.weights["predictor.pos_embedding"].dtype
-        latents = jnp.full((frames, self.config.latent), jnp.nan, dtype)
-        return Context(latents, jnp.zeros((frames, self.config.action_size), dtype))
+        dtype = cost_dtype(self.weights["predictor.pos_embedding"].dtype)
+        latents = jnp.zeros((frames, self.config.latent), dtype)
+        actions = jnp.zeros((frames, self.config.action_size), dtype)
+        return Context(latents, actions, jnp.zeros(frames, bool))
 
     @usual_promotion
-    def __call__(self, states: jax.Array, actions: jax.Array) -> jax.Array:
-        """The next latent `[D]`, from windows `[h, D]` and `[h, A]`, or from `[D]` and `[A]`."""
-        return self.step_prepared(states, self.prepare_actions(actions))
-
     def prepare_actions(self, actions: jax.Array) -> list[jax.Array]:
         """All that the predictor reads of actions: `[..., A]` to one `[..., 6, D]` per block."""
         w, config = self.weights, self.config
@@ -182,23 +174,26 @@ class LeWM:
         ]
         return [block.reshape(*block.shape[:-1], 6, config.latent) for block in blocks]
 
-    def step_prepared(self, states: jax.Array, conditions: list[jax.Array]) -> jax.Array:
-        """The next latent `[D]` from latents `[h, D]` and prepared actions `depth x [h, 6, D]`."""
+    @usual_promotion
+    def step_prepared(
+        self, states: jax.Array, prepared: list[jax.Array], present: jax.Array | None = None
+    ) -> jax.Array:
+        """The next latent `[D]`.
+
+        Args:
+          states: Latents `[h, D]` or `[D]`.
+          prepared: Prepared actions, `depth x [h, 6, D]` or `[6, D]`.
+          present: `[h]` bool, which frames of the window are there; None: all.
+
+        Raises:
+          ValueError: The window is longer than `config.frames`.
+        """
         if states.ndim == 1:
-            states, conditions = states[None], [block[None] for block in conditions]
+            states, prepared = states[None], [block[None] for block in prepared]
         check_window(len(states), self.config.frames, "LeWM")
-        # The present frame is always there: broken numbers in it must not look like a plan.
-        there = jnp.all(jnp.isfinite(states), axis=-1).at[-1].set(True)
-        # Positions count the frames that are there, the oldest of them first.
-        position = jnp.maximum(jnp.cumsum(there) - 1, 0)
-        x = (
-            jnp.where(there[:, None], states, 0)
-            + self.weights["predictor.pos_embedding"][0, position]
-        )
-        if len(states) > 1:
-            conditions = [jnp.where(there[:, None, None], c, 0) for c in conditions]
-        order = jnp.arange(len(x))
-        mask = (order[:, None] >= order) & there | (order[:, None] == order)
+        mask, places = window_mask(len(states), present)
+        x = only_present(present, states) + self.weights["predictor.pos_embedding"][0, places]
+        conditions = [only_present(present, c) for c in prepared]
         for i in range(self.config.depth):
             block = part(self.weights, f"predictor.transformer.layers.{i}")
             # Nobody reads the other rows after the last block.
@@ -216,24 +211,8 @@ def _block(
     """One AdaLN-zero block on `[h, D]`; `condition` `[h, 6, D]`; of the last only the last row."""
     rows = slice(-1, None) if last else slice(None)
     shift, scale, gate, shift_2, scale_2, gate_2 = jnp.moveaxis(condition, 1, 0)
-    steered = normalise(x, 1e-6) * (1 + scale) + shift
+    steered = normalize(x, 1e-6) * (1 + scale) + shift
     mixed = attention(weights, "attn", steered, mask, heads, rows)
     x = x[rows] + gate[rows] * mixed
-    steered = normalise(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
+    steered = normalize(x, 1e-6) * (1 + scale_2[rows]) + shift_2[rows]
     return x + gate_2[rows] * feed_forward(weights, "mlp", steered)
-
-
-def random_weights(key: jax.Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, jax.Array]:
-    """Random weights of given shapes: matrices scaled by their fan-in, norms near identity."""
-    found = {}
-    for i, (name, shape) in enumerate(shapes.items()):
-        noise = jax.random.normal(jax.random.fold_in(key, i), shape)
-        if name.endswith("running_var"):
-            found[name] = 1 + 0.2 * jnp.abs(noise)
-        elif len(shape) == 1:
-            centre = 1.0 if name.endswith("weight") or name.endswith("lambda1") else 0.0
-            found[name] = centre + 0.1 * noise
-        else:
-            fan_in = max(int(jnp.prod(jnp.asarray(shape[1:]))), 1)
-            found[name] = noise * (0.02 if "embedding" in name or "token" in name else fan_in**-0.5)
-    return found

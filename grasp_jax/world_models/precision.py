@@ -6,18 +6,41 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from grasp_jax import prepared
 from grasp_jax._tree import PyTree
 from grasp_jax._weights import with_visible_weights
-from grasp_jax.problem import prepares
+from grasp_jax.prepared import PreparedModel
+
+
+def mixed_precision(model: Any, dtype: Any = jnp.bfloat16) -> "MixedPrecision":
+    """`model` with its weights and inputs rounded to a shorter float, predictions in float32.
+
+    Predictions come back in the dtype of the state, so that what a planner iterates (actions,
+    virtual states, optimizer states, costs) stays in float32.
+
+    Args:
+      model: Any dynamics that is a pytree.
+      dtype: The shorter float.
+
+    Raises:
+      TypeError: `dtype` is not a floating type, or the weights sit where no pytree shows them.
+
+    >>> import jax, jax.numpy as jnp
+    >>> model = jax.tree_util.Partial(lambda w, s, a: s + w * a, jnp.array(0.1))
+    >>> mixed_precision(model)(jnp.zeros(1), jnp.ones(1))
+    Array([0.10009766], dtype=float32)
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"mixed_precision: dtype must be a floating type such as jnp.bfloat16, got {dtype!r}."
+        )
+    return MixedPrecision(_cast(with_visible_weights(model), dtype), dtype)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class LowPrecision:
-    """A model whose weights and inputs are rounded to a shorter float; made by `of`.
-
-    Predictions come back in the dtype of the state, so that what a planner iterates (actions,
-    virtual states, optimiser states, costs) stays in float32.
+class MixedPrecision(PreparedModel):
+    """What `mixed_precision` makes.
 
     Attributes:
       model: The model, its floating arrays in `dtype`.
@@ -27,33 +50,17 @@ class LowPrecision:
     model: Any
     dtype: Any = dataclasses.field(default=jnp.bfloat16, metadata={"static": True})
 
-    @staticmethod
-    def of(model: Any, dtype: Any = jnp.bfloat16) -> "LowPrecision":
-        """`model`, any dynamics that is a pytree, with its floating arrays rounded to `dtype`.
-
-        Raises:
-          TypeError: `dtype` is not a floating type, or the weights sit where no pytree shows them.
-        """
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(
-                f"LowPrecision: dtype must be a floating type such as jnp.bfloat16, got {dtype!r}."
-            )
-        return LowPrecision(_cast(with_visible_weights(model), dtype), dtype)
-
-    def __call__(self, state: PyTree, action: PyTree) -> PyTree:
-        """The model's prediction, leaves in the dtypes of `state`; shapes as the model's."""
-        found = self.model(_cast(state, self.dtype), _cast(action, self.dtype))
-        return _like(found, state)
-
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`, leaves `[n, ...]` in the shorter float."""
-        rounded = _cast(actions, self.dtype)
-        return self.model.prepare_actions(rounded) if prepares(self.model) else rounded
+        return prepared.prepare(self.model, _cast(actions, self.dtype))
 
-    def step_prepared(self, state: PyTree, prepared: PyTree) -> PyTree:
-        """The prediction from prepared actions; see `prepare_actions`."""
-        step = self.model.step_prepared if prepares(self.model) else self.model
-        return _like(step(_cast(state, self.dtype), prepared), state)
+    def step_prepared(
+        self, states: PyTree, prepared_actions: PyTree, present: jax.Array | None = None
+    ) -> PyTree:
+        """The model's prediction, leaves in the dtypes of `states`."""
+        rounded = _cast(states, self.dtype)
+        found = prepared.step(self.model, rounded, prepared_actions, present)
+        return jax.tree.map(lambda x, s: x.astype(s.dtype), found, states)
 
 
 def _cast(tree: PyTree, dtype: Any) -> PyTree:
@@ -62,7 +69,3 @@ def _cast(tree: PyTree, dtype: Any) -> PyTree:
         return x.astype(dtype) if floating else x
 
     return jax.tree.map(one, tree)
-
-
-def _like(tree: PyTree, state: PyTree) -> PyTree:
-    return jax.tree.map(lambda x, s: x.astype(s.dtype), tree, state)

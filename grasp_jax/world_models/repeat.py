@@ -6,82 +6,126 @@ a model that reads frames should be trained at the rate at which it is planned w
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
 
-from grasp_jax._tree import Frozen, PyTree, freeze
+from grasp_jax import prepared
+from grasp_jax._tree import PyTree
+from grasp_jax.prepared import PreparedModel
+from grasp_jax.world_models._windows import is_window, row_marker
 
 Model = Callable[[PyTree, jax.Array], PyTree]
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class ActionRepeat:
+class ActionRepeat(PreparedModel):
     """`F` applied `repeat` times with the same action `[A]`; for models without a context.
 
     Attributes:
       model: Any callable pytree `F(state, action) -> next_state`.
       repeat: Model steps per planning step; static.
+
+    >>> import jax.numpy as jnp
+    >>> ActionRepeat(lambda s, a: s + a, 3)(jnp.zeros(1), jnp.ones(1))
+    Array([3.], dtype=float32)
     """
 
-    model: Model | Frozen
+    model: Model
     repeat: int = dataclasses.field(metadata={"static": True})
 
     def __post_init__(self) -> None:
         _check_count(self.repeat, "ActionRepeat.repeat")
 
-    def __call__(self, state: PyTree, action: jax.Array) -> PyTree:
-        """`[A]` action to the state `repeat` model steps later."""
-        _refuse_window(action, "ActionRepeat")
-        model = freeze(self.model, "ActionRepeat.model")
+    def prepare_actions(self, actions: jax.Array) -> PyTree:
+        """What the model reads of actions `[n, A]`."""
+        return prepared.prepare(self.model, actions), row_marker(actions)
+
+    def step_prepared(
+        self, states: PyTree, prepared_actions: PyTree, present: Any = None
+    ) -> PyTree:
+        """The state `repeat` model steps later.
+
+        Raises:
+          ValueError: It is called on a window.
+        """
+        action, marker = prepared_actions
+        _refuse_window(marker, "ActionRepeat")
         state, _ = jax.lax.scan(
-            lambda s, _: (model(s, action), None), state, None, length=self.repeat
+            lambda s, _: (prepared.step(self.model, s, action), None),
+            states,
+            None,
+            length=self.repeat,
         )
         return state
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class StackedActions:
-    """`F` applied once per action of a stack: planning actions are `[count · A]`; no context.
+class StackedActions(PreparedModel):
+    """`F` applied once per action of a stack; for models without a context.
 
     Attributes:
-      model: Any callable pytree `F(state, action) -> next_state`.
-      count: Environment actions per planning action (the frame skip); static.
+      model: Any callable pytree `F(state, action) -> next_state`, actions `[A]`.
+      action_block: Environment actions per planning action (the frame skip), so that planning
+        actions are `[action_block · A]`, the first action first; static.
+
+    >>> import jax.numpy as jnp
+    >>> StackedActions(lambda s, a: 2 * s + a, 3)(jnp.zeros(1), jnp.array([1.0, 10.0, 100.0]))
+    Array([124.], dtype=float32)
     """
 
-    model: Model | Frozen
-    count: int = dataclasses.field(metadata={"static": True})
+    model: Model
+    action_block: int = dataclasses.field(metadata={"static": True})
 
     def __post_init__(self) -> None:
-        _check_count(self.count, "StackedActions.count")
+        _check_count(self.action_block, "StackedActions.action_block")
 
-    def __call__(self, state: PyTree, action: jax.Array) -> PyTree:
-        """`[count · A]` stacked actions, first action first, to the state `count` steps later.
+    def prepare_actions(self, actions: jax.Array) -> PyTree:
+        """What the model reads of actions `[n, action_block · A]`: leaves `[n, action_block, ...]`.
 
         Raises:
-          ValueError: `count` does not divide the action size; the model is called on windows.
+          ValueError: `action_block` does not divide the action size.
         """
-        _refuse_window(action, "StackedActions")
-        if action.shape[-1] % self.count:
+        size = actions.shape[-1]
+        if size % self.action_block:
             raise ValueError(
-                f"StackedActions: an action of size {action.shape[-1]} cannot hold "
-                f"{self.count} stacked actions; its size must be a multiple of count."
+                f"StackedActions: an action of size {size} cannot hold {self.action_block} stacked "
+                "actions; its size must be a multiple of action_block."
             )
-        model = freeze(self.model, "StackedActions.model")
-        actions = action.reshape(self.count, -1)
-        state, _ = jax.lax.scan(lambda s, a: (model(s, a), None), state, actions)
+        single = actions.reshape(-1, size // self.action_block)
+        rows = jax.tree.map(
+            lambda x: x.reshape(-1, self.action_block, *x.shape[1:]),
+            prepared.prepare(self.model, single),
+        )
+        return rows, row_marker(actions)
+
+    def step_prepared(
+        self, states: PyTree, prepared_actions: PyTree, present: Any = None
+    ) -> PyTree:
+        """The state `action_block` model steps later.
+
+        Raises:
+          ValueError: It is called on a window.
+        """
+        actions, marker = prepared_actions
+        _refuse_window(marker, "StackedActions")
+        state, _ = jax.lax.scan(
+            lambda s, a: (prepared.step(self.model, s, a), None), states, actions
+        )
         return state
 
 
-def _refuse_window(action: jax.Array, name: str) -> None:
-    if action.ndim > 1:
+def _refuse_window(marker: jax.Array, name: str) -> None:
+    if is_window(marker):
         raise ValueError(
-            f"{name} moves one state by one action [A], but is called on a window of actions "
-            f"{list(action.shape)}. Plan without context=, or write the window into the model."
+            f"{name} moves one state by one action, but is called on a window of actions. Plan "
+            "without context=, or write the window into the model."
         )
 
 
 def _check_count(count: int, name: str) -> None:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
         raise ValueError(f"{name} must be a positive int, got {count!r:.40}.")

@@ -1,15 +1,23 @@
 """Vision transformers as image encoders: ViT (LeWM) and DINOv2 (DINO-WM), one frame at a time."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grasp_jax.world_models._layers import Weights, attend, gelu, layer_norm, linear
+from grasp_jax.world_models._layers import (
+    Weights,
+    attend,
+    check_sizes,
+    gelu,
+    layer_norm,
+    linear,
+)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ViTConfig:
     """Sizes of an encoder; the defaults are LeWM's ViT-Tiny/14 at 224 pixels.
 
@@ -20,9 +28,9 @@ class ViTConfig:
       hidden: Width of the feed-forward layers.
       patch: Pixels along a patch's edge.
       image: Pixels along the image's edge.
-      table: Patches along the edge of the learned table of positions; interpolated if it differs
+      pos_grid: Patches along the edge of the learned grid of positions; interpolated if it differs
         from `image / patch`.
-      eps: Of the layer normalisations.
+      eps: Of the layer normalizations.
       dinov2: DINOv2's names, and its scaled residual branches.
     """
 
@@ -32,11 +40,16 @@ class ViTConfig:
     hidden: int = 768
     patch: int = 14
     image: int = 224
-    table: int = 16
+    pos_grid: int = 16
     eps: float = 1e-12
     dinov2: bool = False
 
     def __post_init__(self) -> None:
+        check_sizes(self)
+        if not (isinstance(self.eps, float) and 0 < self.eps < 1):
+            raise ValueError(f"ViTConfig.eps must be a float in (0, 1), got {self.eps!r:.40}.")
+        if not isinstance(self.dinov2, bool):
+            raise TypeError(f"ViTConfig.dinov2 must be True or False, got {self.dinov2!r:.40}.")
         if self.image % self.patch or self.width % self.heads:
             raise ValueError(
                 "ViTConfig: image must be a multiple of patch, and width of heads, got "
@@ -51,8 +64,19 @@ class ViTConfig:
         return {"layer": "layers", "before": "layernorm_before", "after": "layernorm_after"}
 
 
-DINOV2_SMALL = ViTConfig(384, 12, 6, 1536, table=37, eps=1e-6, dinov2=True)
+DINOV2_SMALL = ViTConfig(
+    width=384, depth=12, heads=6, hidden=1536, pos_grid=37, eps=1e-6, dinov2=True
+)
 """DINOv2-S/14, whose positions were learned at 518 pixels."""
+
+
+def check_encoder(config: Any) -> None:
+    """Raises TypeError unless the field `encoder` of a model's sizes holds those of an encoder."""
+    if not isinstance(config.encoder, ViTConfig):
+        raise TypeError(
+            f"{type(config).__name__}.encoder must be a ViTConfig, got "
+            f"{type(config.encoder).__name__}: {config.encoder!r:.40}."
+        )
 
 
 def vit_shapes(config: ViTConfig, name: str) -> dict[str, tuple[int, ...]]:
@@ -60,7 +84,7 @@ def vit_shapes(config: ViTConfig, name: str) -> dict[str, tuple[int, ...]]:
     w, names = config.width, config.names
     found: dict[str, tuple[int, ...]] = {
         "embeddings.cls_token": (1, 1, w),
-        "embeddings.position_embeddings": (1, config.table**2 + 1, w),
+        "embeddings.position_embeddings": (1, config.pos_grid**2 + 1, w),
         "embeddings.patch_embeddings.projection.weight": (w, 3, config.patch, config.patch),
         "embeddings.patch_embeddings.projection.bias": (w,),
         "layernorm.weight": (w,),
@@ -83,28 +107,6 @@ def vit_shapes(config: ViTConfig, name: str) -> dict[str, tuple[int, ...]]:
     return {f"{name}.{k}": s for k, s in found.items()}
 
 
-def check_pixels(pixels: jax.Array, config: ViTConfig, name: str) -> None:
-    """Raises ValueError unless frames are `[..., 3, image, image]`; `name` is of the caller.
-
-    Channels that come last would be cut into patches all the same.
-    """
-    if pixels.shape[-3:] != (3, config.image, config.image):
-        raise ValueError(
-            f"{name}: pixels must be [..., 3, {config.image}, {config.image}], got "
-            f"{list(pixels.shape)}. Normalisation.pixels makes them of frames "
-            "[..., height, width, 3]; resize frames before."
-        )
-
-
-def check_window(frames: int, most: int, name: str) -> None:
-    """Raises ValueError for a window longer than the model's table of positions."""
-    if frames > most:
-        raise ValueError(
-            f"{name} reads windows of at most {most} frames, got {frames}: pass a context of at "
-            f"most {most - 1}."
-        )
-
-
 def vit(weights: Weights, name: str, config: ViTConfig, pixels: jax.Array) -> jax.Array:
     """The tokens of one image: class token first, then patches row by row.
 
@@ -112,7 +114,7 @@ def vit(weights: Weights, name: str, config: ViTConfig, pixels: jax.Array) -> ja
       weights: The model's; the encoder's begin with `name`.
       name: Prefix.
       config: Sizes.
-      pixels: `[3, image, image]`, normalised.
+      pixels: `[3, image, image]`, normalized.
 
     Returns:
       `[1 + patches, width]`.
@@ -149,10 +151,10 @@ def _scaled(weights: Weights, name: str, x: jax.Array) -> jax.Array:
 def _positions(table: jax.Array, config: ViTConfig) -> jax.Array:
     """The table of positions `[1 + table², width]` at the image's own number of patches."""
     side = config.image // config.patch
-    if side == config.table:
+    if side == config.pos_grid:
         return table
-    grid = table[1:].reshape(config.table, config.table, -1)
-    resize = jnp.asarray(cubic_resize(config.table, side), table.dtype)
+    grid = table[1:].reshape(config.pos_grid, config.pos_grid, -1)
+    resize = jnp.asarray(cubic_resize(config.pos_grid, side), table.dtype)
     grid = jnp.einsum("ij,kl,jld->ikd", resize, resize, grid)
     return jnp.concatenate([table[:1], grid.reshape(side * side, -1)])
 
@@ -160,11 +162,11 @@ def _positions(table: jax.Array, config: ViTConfig) -> jax.Array:
 def cubic_resize(old: int, new: int) -> np.ndarray:
     """`[new, old]` weights of bicubic interpolation as in PyTorch: `a = -0.75`, half pixels."""
     a = -0.75
-    centre = (np.arange(new) + 0.5) * old / new - 0.5
-    first = np.floor(centre).astype(int) - 1
+    center = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(center).astype(int) - 1
     matrix = np.zeros((new, old))
     for tap in range(4):
-        distance = np.abs(centre - (first + tap))
+        distance = np.abs(center - (first + tap))
         near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
         far = ((distance - 5) * distance + 8) * distance * a - 4 * a
         weight = np.where(distance <= 1, near, np.where(distance < 2, far, 0))

@@ -1,6 +1,7 @@
 """Our planners as a solver of stable-worldmodel: its protocol, its costs, its habits."""
 
 import inspect
+import pathlib
 import types
 from typing import Any
 
@@ -9,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
+from safetensors.numpy import save_file
 
 from grasp_jax import CEM, GD, GRASP, Objective, Status, plan_batch, world_models
 from grasp_jax.integrations import _convert
-from grasp_jax.integrations.stable_worldmodel import GraspSolver
-from grasp_jax.world_models import DinoWM, LeWM, Normalisation
+from grasp_jax.integrations.stable_worldmodel import PlannerSolver
+from grasp_jax.world_models import DinoWM, LeWM, Normalization
 from tests.integrations import package
 from tests.world_models import reference
 from tests.world_models.golden import DINOWM, LEWM
@@ -28,9 +30,9 @@ needs_package = pytest.mark.skipif(NO_PACKAGE is not None, reason=f"no package: 
 needs_models = pytest.mark.skipif(NO_MODELS is not None, reason=f"no PyTorch models: {NO_MODELS}")
 
 ENVS, HORIZON, BLOCK, A = 4, 3, 2, 4
-QUICK = GD(0.1, iterations=3)
-STAY = GD(0.0, iterations=3)  # hands back what it was given; the program of QUICK
-NOISY = CEM(samples=8, elites=2, iterations=2)
+QUICK = GD(learning_rate=0.1, iterations=3)
+STAY = GD(learning_rate=0.0, iterations=3)  # hands back what it was given; the program of QUICK
+NOISY = CEM(num_samples=8, num_elites=2, iterations=2)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,8 @@ def config(history: int = 1, **more: Any) -> Any:
     return types.SimpleNamespace(**{**named, "history_len": history, **more})
 
 
-def configured(model: Any, history: int = 1, envs: int = ENVS, **settings: Any) -> GraspSolver:
-    solver = GraspSolver(model, **{"planner": QUICK, **settings})
+def configured(model: Any, history: int = 1, envs: int = ENVS, **settings: Any) -> PlannerSolver:
+    solver = PlannerSolver(model, **{"planner": QUICK, **settings})
     space = Box(-1, 1, (envs, A // BLOCK))
     solver.configure(action_space=space, n_envs=envs, config=config(history))
     return solver
@@ -74,7 +76,7 @@ def observed(rows: int, frames: int = 1, seed: int = 0, proprio: bool = False) -
 @needs_files
 def test_it_satisfies_the_protocol_once_it_is_configured(lewm: LeWM):
     protocol = package.load(package.solvers() / "solver.py").Solver
-    assert not isinstance(GraspSolver(lewm), protocol)
+    assert not isinstance(PlannerSolver(lewm), protocol)
     solver = configured(lewm)
     assert isinstance(solver, protocol)
     assert (solver.n_envs, solver.horizon, solver.action_dim) == (ENVS, HORIZON, A)
@@ -93,7 +95,7 @@ def test_it_is_plan_batch_on_the_encoded_frames(lewm: LeWM):
     solver, info = configured(lewm, planner=NOISY, seed=5), observed(ENVS)
     found = solver.solve(info)
     pixels, goal = (lewm.encode(jnp.asarray(info[k][:, -1].numpy())) for k in ("pixels", "goal"))
-    context = jax.tree.map(lambda x: jnp.stack([x] * ENVS), lewm.no_context())
+    context = jax.tree.map(lambda x: jnp.stack([x] * ENVS), lewm.empty_context())
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), 1), 0)
     direct = plan_batch(
         lewm,
@@ -142,7 +144,7 @@ def test_any_number_of_problems_and_frames_runs_in_the_same_programs(
 
         monkeypatch.setattr(LeWM, name, counted)
     # Numbers of its own, so that no other test has compiled its programs.
-    solver = configured(lewm, history=3, planner=GD(0.1, iterations=4))
+    solver = configured(lewm, history=3, planner=GD(learning_rate=0.1, iterations=4))
     for frames in (1, 3):
         solver.solve(observed(ENVS, frames))
     assert traced
@@ -179,9 +181,9 @@ def test_a_warm_start_is_filled_up_with_zeros(lewm: LeWM):
 
 
 def test_plans_stay_inside_the_action_space_of_the_environment(lewm: LeWM):
-    norm = Normalisation(np.array([0.1, -0.2]), np.array([0.2, 0.4]), block=BLOCK)
+    norm = Normalization(np.array([0.1, -0.2]), np.array([0.2, 0.4]), action_block=BLOCK)
     far = torch.full((ENVS, HORIZON, A), 50.0)
-    found = configured(lewm, planner=STAY, normalisation=norm).solve(observed(ENVS), far)
+    found = configured(lewm, planner=STAY, normalization=norm).solve(observed(ENVS), far)
     np.testing.assert_allclose(norm.to_environment(found["actions"].numpy()), 1.0, rtol=1e-5)
     found = configured(lewm, planner=STAY, bounds=(-2, 3)).solve(observed(ENVS), far)
     assert (found["actions"] == 3).all()
@@ -189,13 +191,13 @@ def test_plans_stay_inside_the_action_space_of_the_environment(lewm: LeWM):
     assert (found["actions"] == 50).all()
 
 
-def test_frames_as_drawn_are_normalised(lewm: LeWM):
-    norm = Normalisation(np.zeros(2), np.ones(2), block=BLOCK)
+def test_frames_as_drawn_are_normalized(lewm: LeWM):
+    norm = Normalization(np.zeros(2), np.ones(2), action_block=BLOCK)
     drawn = {
         k: torch.randint(0, 256, (2, 1, 8, 8, 3), dtype=torch.uint8) for k in ("pixels", "goal")
     }
     ready = {k: torch.tensor(np.asarray(norm.pixels(x.numpy()))) for k, x in drawn.items()}
-    a, b = (configured(lewm, normalisation=norm).solve(x) for x in (drawn, ready))
+    a, b = (configured(lewm, normalization=norm).solve(x) for x in (drawn, ready))
     np.testing.assert_allclose(a["actions"], b["actions"], atol=1e-5)
 
 
@@ -229,6 +231,32 @@ def test_no_memory_is_shared_with_the_caller(lewm: LeWM):
     info["pixels"].zero_()
     again = configured(lewm).solve(kept, torch.zeros(ENVS, HORIZON, A))
     np.testing.assert_array_equal(again["actions"], first)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_files_of_every_kind_cost_the_same(
+    lewm: LeWM, dtype: str, tmp_path: pathlib.Path
+):
+    tensors = {
+        k: torch.tensor(np.asarray(x)).to(getattr(torch, dtype)) for k, x in lewm.weights.items()
+    }
+    torch.save(tensors, tmp_path / "half.pt")
+    arrays = {k: np.asarray(x).astype(jnp.dtype(dtype)) for k, x in lewm.weights.items()}
+    save_file(arrays, str(tmp_path / "half.safetensors"))
+    module = types.SimpleNamespace(state_dict=lambda: tensors, encoder=None)
+    given = [tmp_path / "half.pt", tmp_path / "half.safetensors", tensors, module]
+    found = [configured(x).solve(observed(ENVS)) for x in given]
+    for other in found[1:]:
+        assert other["costs"] == found[0]["costs"]
+        np.testing.assert_array_equal(other["actions"], found[0]["actions"])
+
+
+def test_half_precision_weights_at_hand_plan_in_float32(lewm: LeWM):
+    half = LeWM({k: x.astype(jnp.bfloat16) for k, x in lewm.weights.items()}, lewm.config)
+    found = configured(half).solve(observed(ENVS, 1))
+    assert found["actions"].dtype == torch.float32 and found["status"] == [Status.OK] * ENVS
+    whole = configured(lewm).solve(observed(ENVS, 1))
+    np.testing.assert_allclose(found["costs"], whole["costs"], rtol=0.05)
 
 
 @needs_models
@@ -271,7 +299,7 @@ def test_objectives_are_converted(lewm: LeWM):
     plain = _convert.as_objective(goal_mse("predicted_emb", "sum"), lewm)
     a, b = jnp.ones(5), jnp.zeros(5)
     assert plain.distance(a, b) == 5 and plain.penalty(actions) == 0
-    assert isinstance(GraspSolver(lewm, objective=Objective()).objective, Objective)
+    assert isinstance(PlannerSolver(lewm, objective=Objective()).objective, Objective)
     for wrong in (goal_mse("predicted_pixels_emb", "sum"), types.SimpleNamespace(weights=None)):
         with pytest.raises(TypeError, match="has no counterpart for a LeWM"):
             _convert.as_objective(wrong, lewm)
@@ -295,7 +323,7 @@ def test_their_policy_executes_our_plans(lewm: LeWM):
     single, space = Box(-1, 1, (A // BLOCK,)), Box(-1, 1, (ENVS, A // BLOCK))
     env = types.SimpleNamespace(num_envs=ENVS, action_space=space, single_action_space=single)
     plans = swm.PlanConfig(horizon=HORIZON, receding_horizon=2, action_block=BLOCK)
-    solver = GraspSolver(lewm, planner=QUICK)
+    solver = PlannerSolver(lewm, planner=QUICK)
     policy = swm.policy.WorldModelPolicy(solver, plans)
     policy.set_env(env)
     info = {k: x for k, x in observed(ENVS).items() if k in ("pixels", "goal")}
@@ -315,7 +343,7 @@ def test_their_policy_hands_over_the_past_where_it_keeps_one(lewm: LeWM):
     single, space = Box(-1, 1, (A // BLOCK,)), Box(-1, 1, (ENVS, A // BLOCK))
     env = types.SimpleNamespace(num_envs=ENVS, action_space=space, single_action_space=single)
     plans = swm.PlanConfig(horizon=HORIZON, receding_horizon=1, action_block=BLOCK, history_len=3)
-    policy = swm.policy.WorldModelPolicy(GraspSolver(lewm, planner=QUICK), plans)
+    policy = swm.policy.WorldModelPolicy(PlannerSolver(lewm, planner=QUICK), plans)
     policy.set_env(env)
     seen, solve = [], policy.solver.solve
 
@@ -343,7 +371,7 @@ def without(name: str) -> dict[str, Any]:
     [
         (without("goal"), KeyError, "no goal; it has pixels, action"),
         ({**observed(2), "pixels": torch.zeros(2, 1, 3, 9, 9)}, ValueError, "3, 8, 8.*image_shape"),
-        ({**observed(2), "pixels": torch.zeros(2, 1, 8, 8, 3)}, ValueError, "or normalisation="),
+        ({**observed(2), "pixels": torch.zeros(2, 1, 8, 8, 3)}, ValueError, "or normalization="),
         ({**observed(2), "goal": torch.zeros(3, 1, 3, 8, 8)}, ValueError, "goal has shape"),
         ({**observed(2), "pixels": torch.zeros(2, 2, 3, 8, 8)}, ValueError, "no action_history"),
         ({**observed(2, 3), "action_history": torch.zeros(2, 1, A)}, ValueError, r"\[2, 2, 4\]"),
@@ -357,32 +385,32 @@ def test_wrong_observations(lewm: LeWM, info: dict[str, Any], error: type, messa
 
 def test_wrong_settings(lewm: LeWM):
     with pytest.raises(TypeError, match="a model, or a cost"):
-        GraspSolver()
+        PlannerSolver()
     with pytest.raises(TypeError, match="got dict_keys"):
-        GraspSolver({}.keys())
-    for wrapped in (world_models.LowPrecision.of(lewm), world_models.ActionRepeat(lewm, 3)):
+        PlannerSolver({}.keys())
+    for wrapped in (world_models.mixed_precision(lewm), world_models.ActionRepeat(lewm, 3)):
         with pytest.raises(TypeError, match=f"got {type(wrapped).__name__}"):
-            GraspSolver(wrapped)
+            PlannerSolver(wrapped)
     for window in (4, 2.0):
         with pytest.raises(ValueError, match=r"window must be an int in 1\.\.3"):
-            GraspSolver(lewm, window=window)  # pyright: ignore[reportArgumentType]
+            PlannerSolver(lewm, window=window)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"batch_size must be a positive int, got 1\.5"):
-        GraspSolver(lewm, batch_size=1.5)  # pyright: ignore[reportArgumentType]
-    norm = Normalisation(np.zeros(A // BLOCK), np.ones(A // BLOCK), BLOCK)
+        PlannerSolver(lewm, batch_size=1.5)  # pyright: ignore[reportArgumentType]
+    norm = Normalization(np.zeros(A // BLOCK), np.ones(A // BLOCK), action_block=BLOCK)
     drawn = {k: torch.full((2, 1, 8, 8, 3), 255.0) for k in ("pixels", "goal")}
     with pytest.raises(ValueError, match="holds floats up to 255"):
-        configured(lewm, normalisation=norm).solve(drawn)
+        configured(lewm, normalization=norm).solve(drawn)
     with pytest.raises(TypeError, match="planner must be an instance"):
-        GraspSolver(lewm, planner=GRASP)  # pyright: ignore[reportArgumentType]
+        PlannerSolver(lewm, planner=GRASP)  # pyright: ignore[reportArgumentType]
     with pytest.raises(AttributeError, match="configure"):
-        GraspSolver(lewm).solve(observed(1))
+        PlannerSolver(lewm).solve(observed(1))
     with pytest.raises(TypeError, match="continuous"):
-        GraspSolver(lewm).configure(action_space=Discrete(3), n_envs=1, config=config())
+        PlannerSolver(lewm).configure(action_space=Discrete(3), n_envs=1, config=config())
     with pytest.raises(ValueError, match="2 times action_block=5 make 10"):
-        GraspSolver(lewm).configure(
+        PlannerSolver(lewm).configure(
             action_space=Box(-1, 1, (1, 2)), n_envs=1, config=config(action_block=5)
         )
     with pytest.raises(ValueError, match="blocks of 1 actions"):
-        configured(lewm, normalisation=Normalisation(np.zeros(4), np.ones(4)))
+        configured(lewm, normalization=Normalization(np.zeros(4), np.ones(4)))
     with pytest.raises(ValueError, match="at most 3, 4"):
         configured(lewm).solve(observed(2), torch.zeros(2, 9, A))

@@ -1,8 +1,9 @@
-"""One of several processes that plan one batch together; run by `tests/test_processes.py`."""
+"""One of several processes that plan one batch together; run by `test_processes.py`."""
 
 import os
 import pathlib
 import sys
+from typing import Any
 
 
 def main(index: int, count: int, port: int, output: pathlib.Path) -> None:
@@ -28,12 +29,13 @@ def main(index: int, count: int, port: int, output: pathlib.Path) -> None:
         planner=matrix.PLANNERS["GRASP"],
         bounds=matrix.BOUNDS,
         objective=matrix.OBJECTIVE,
-        length=sharding.split_goals(mesh, matrix.LENGTHS),
+        horizon=sharding.split_goals(mesh, matrix.HORIZONS),
         mesh=mesh,
     )
     shards = [(s.index, np.asarray(s.data)) for s in plan.actions.addressable_shards]
     goals, steps = [np.array([[i[d].start, i[d].stop] for i, _ in shards]) for d in (0, 1)]
-    np.savez(output, goals=goals, steps=steps, **{f"rows{n}": x for n, (_, x) in enumerate(shards)})
+    rows: dict[str, Any] = {f"rows{n}": x for n, (_, x) in enumerate(shards)}
+    np.savez(output, goals=goals, steps=steps, **rows)
 
 
 if __name__ == "__main__":

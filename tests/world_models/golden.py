@@ -17,7 +17,7 @@ LEWM = LeWMConfig(
     depth=2,
     heads=1,
     hidden=24,
-    encoder=ViTConfig(16, 2, 2, 24, patch=4, image=8, table=2),
+    encoder=ViTConfig(width=16, depth=2, heads=2, hidden=24, patch=4, image=8, pos_grid=2),
 )
 DINOWM = DinoWMConfig(
     action_size=4,
@@ -26,7 +26,9 @@ DINOWM = DinoWMConfig(
     depth=2,
     heads=1,
     hidden=24,
-    encoder=ViTConfig(16, 2, 2, 32, patch=4, image=8, table=3, eps=1e-6, dinov2=True),
+    encoder=ViTConfig(
+        width=16, depth=2, heads=2, hidden=32, patch=4, image=8, pos_grid=3, eps=1e-6, dinov2=True
+    ),
 )
 
 

@@ -104,7 +104,7 @@ def _lewm(config: Any, kind: Any, parts: Any) -> Any:
         parts.MLP(**mlp, norm_fn=torch.nn.BatchNorm1d),
         parts.MLP(**mlp, norm_fn=torch.nn.BatchNorm1d),
     )
-    return _randomise(found)
+    return _randomize(found)
 
 
 def dinowm(config: Any) -> Any:
@@ -121,7 +121,7 @@ def dinowm(config: Any) -> Any:
             num_hidden_layers=sizes.depth,
             num_attention_heads=sizes.heads,
             mlp_ratio=sizes.hidden // sizes.width,
-            image_size=sizes.table * sizes.patch,
+            image_size=sizes.pos_grid * sizes.patch,
             patch_size=sizes.patch,
         )
     )
@@ -142,10 +142,10 @@ def dinowm(config: Any) -> Any:
     found = model.PreJEPA(
         encoder, predictor, torch.nn.ModuleDict(extra), history_size=config.frames
     )
-    return _randomise(found)
+    return _randomize(found)
 
 
-def _randomise(model: Any) -> Any:
+def _randomize(model: Any) -> Any:
     """Weights that leave no branch silent: AdaLN-zero and layer scales start at constants."""
     import torch
 

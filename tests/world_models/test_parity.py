@@ -24,14 +24,16 @@ LEWM = LeWMConfig(
     depth=2,
     heads=2,
     hidden=96,
-    encoder=ViTConfig(64, 2, 1, 96, patch=7, image=28, table=4),
+    encoder=ViTConfig(width=64, depth=2, heads=1, hidden=96, patch=7, image=28, pos_grid=4),
 )
 DINOWM = DinoWMConfig(
     action_size=6,
     depth=2,
     heads=2,
     hidden=96,
-    encoder=ViTConfig(64, 2, 1, 128, patch=7, image=28, table=6, eps=1e-6, dinov2=True),
+    encoder=ViTConfig(
+        width=64, depth=2, heads=1, hidden=128, patch=7, image=28, pos_grid=6, eps=1e-6, dinov2=True
+    ),
 )
 FULL = pytest.mark.slow
 precisions = pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -101,11 +103,15 @@ def test_lewm_predictor(config: LeWMConfig, precision: str, frames: int, tmp_pat
         expected = theirs.predict(z, _embed(theirs.action_encoder, a))[0, -1]
         z, a = jnp.asarray(latents, precision), jnp.asarray(actions, precision)
         check(jax.jit(ours)(z, a), expected, precision)
-        # A longer window whose first frames are not there says the same.
+        # A longer window whose first frames are not there says the same, whatever they hold.
         absent = 3 - frames
-        z = jnp.concatenate([jnp.full((absent, config.latent), jnp.nan, precision), z])
-        a = jnp.concatenate([jnp.full((absent, config.action_size), jnp.nan, precision), a])
-        check(jax.jit(ours)(z, a), expected, precision)
+        for filling in (0.0, 7.0, jnp.nan):
+            longer, acted = (
+                jnp.concatenate([jnp.full((absent, x.shape[1]), filling, precision), x])
+                for x in (z, a)
+            )
+            present = jnp.arange(3) >= absent
+            check(jax.jit(ours)(longer, acted, present), expected, precision)
 
 
 def _embed(encoder: Any, actions: Any) -> Any:
@@ -115,7 +121,9 @@ def _embed(encoder: Any, actions: Any) -> Any:
 
 def rollout(model: Any, start: Any, goal: Any, actions: jax.Array) -> tuple[Any, jax.Array]:
     """Our rollout from one frame, with windows that grow, and the goal cost."""
-    problem = make_problem(model, start, goal, actions, None, model.objective, model.no_context())
+    problem = make_problem(
+        model, start, goal, actions, None, model.objective, model.empty_context()
+    )
     states = trajectory(problem, actions)
     return states, problem.cost(jax.tree.map(lambda x: x[1:], states), actions)
 
@@ -184,7 +192,7 @@ def test_dinowm_encoder(config: DinoWMConfig, precision: str, tmp_path: pathlib.
         # transformers interpolates positions in float32, whatever the model's precision.
         limit = (
             precision
-            if config.encoder.table * config.encoder.patch == config.encoder.image
+            if config.encoder.pos_grid * config.encoder.patch == config.encoder.image
             else "float32"
         )
         difference = np.abs(np.asarray(found["patches"]) - patches.detach().numpy()).max()
@@ -245,8 +253,10 @@ def test_a_plan_through_an_imported_model_is_made_and_batched(tmp_path: pathlib.
         latents[1],
         jnp.zeros((5, LEWM.action_size)),
         jax.random.key(0),
-        planner=grasp_jax.GRASP(iterations=20, sync=grasp_jax.GD(0.05, 5), sync_every=10),
-        context=model.no_context(),
+        planner=grasp_jax.GRASP(
+            iterations=20, sync=grasp_jax.GD(learning_rate=0.05, iterations=5), sync_every=10
+        ),
+        context=model.empty_context(),
         objective=model.objective,
     )
     assert plan.status == grasp_jax.Status.OK

@@ -10,14 +10,14 @@ import pytest
 
 import grasp_jax
 from grasp_jax import world_models
-from grasp_jax.world_models import LowPrecision
+from grasp_jax.world_models import mixed_precision
 
 SIZES = world_models.LeWMConfig(
     latent=32,
     depth=1,
     heads=2,
     hidden=64,
-    encoder=world_models.ViTConfig(width=32, depth=1, heads=1, hidden=32, image=28, table=2),
+    encoder=world_models.ViTConfig(width=32, depth=1, heads=1, hidden=32, image=28, pos_grid=2),
 )
 MODEL = world_models.LeWM.random(jax.random.key(0), SIZES)
 STATES = jax.random.normal(jax.random.key(1), (3, 32))
@@ -25,7 +25,7 @@ ACTIONS = jax.random.normal(jax.random.key(2), (3, 10))
 
 
 def test_weights_are_short_and_predictions_float32() -> None:
-    low = LowPrecision.of(MODEL)
+    low = mixed_precision(MODEL)
     assert {x.dtype for x in jax.tree.leaves(low)} == {jnp.dtype(jnp.bfloat16)}
     found, exact = low(STATES, ACTIONS), MODEL(STATES, ACTIONS)
     assert found.dtype == jnp.float32
@@ -34,14 +34,14 @@ def test_weights_are_short_and_predictions_float32() -> None:
 
 
 def test_prepared_steps_are_the_model() -> None:
-    low = LowPrecision.of(MODEL)
+    low = mixed_precision(MODEL)
     prepared = low.prepare_actions(ACTIONS)
     np.testing.assert_array_equal(low.step_prepared(STATES, prepared), low(STATES, ACTIONS))
 
 
 def test_a_model_without_prepared_actions() -> None:
     gain = jax.tree_util.Partial(lambda w, s, a: s + w * a, jnp.array(0.1))
-    low = LowPrecision.of(gain)
+    low = mixed_precision(gain)
     state, action = jnp.array([1.0, 2.0]), jnp.array([1.0, -1.0])
     np.testing.assert_allclose(low(state, action), gain(state, action), rtol=1e-2)
     np.testing.assert_array_equal(low.step_prepared(state, low.prepare_actions(action)),
@@ -49,7 +49,7 @@ def test_a_model_without_prepared_actions() -> None:
 
 
 def test_the_weights_of_a_partial_are_rounded_too() -> None:
-    low = LowPrecision.of(functools.partial(lambda w, s, a: s + w * a, jnp.array(0.1)))
+    low = mixed_precision(functools.partial(lambda w, s, a: s + w * a, jnp.array(0.1)))
     assert [x.dtype for x in jax.tree.leaves(low)] == [jnp.dtype(jnp.bfloat16)]
 
 
@@ -65,7 +65,7 @@ def test_half_of_the_prepared_interface_means_something_else() -> None:
         def prepare_actions(self, actions: jax.Array) -> jax.Array:
             return 100 * actions
 
-    low = LowPrecision.of(Half(jnp.ones(())))
+    low = mixed_precision(Half(jnp.ones(())))
     state, action = jnp.zeros(2), jnp.ones(2)
     np.testing.assert_array_equal(low.step_prepared(state, low.prepare_actions(action)), action)
 
@@ -73,8 +73,10 @@ def test_half_of_the_prepared_interface_means_something_else() -> None:
 @pytest.mark.parametrize(
     "planner",
     [
-        grasp_jax.GRASP(iterations=20, sync_every=10, sync=grasp_jax.GD(0.1, iterations=10)),
-        grasp_jax.GD(0.1, iterations=40),
+        grasp_jax.GRASP(
+            iterations=20, sync_every=10, sync=grasp_jax.GD(learning_rate=0.1, iterations=10)
+        ),
+        grasp_jax.GD(learning_rate=0.1, iterations=40),
     ],
     ids=["GRASP", "GD"],
 )
@@ -82,10 +84,10 @@ def test_plans_are_nearly_as_good_on_the_true_model(planner: grasp_jax.Planner) 
     def plan(model: object) -> grasp_jax.Plan:
         return grasp_jax.plan(
             model, STATES[0], MODEL(STATES, ACTIONS), jnp.zeros((4, 10)), jax.random.key(3),
-            planner=planner, context=MODEL.no_context(),
+            planner=planner, context=MODEL.empty_context(),
         )  # fmt: skip
 
-    low, exact = plan(LowPrecision.of(MODEL)), plan(MODEL)
+    low, exact = plan(mixed_precision(MODEL)), plan(MODEL)
     assert {x.dtype for x in jax.tree.leaves((low.actions, low.states, low.virtual_states))} == {
         jnp.dtype(jnp.float32)
     }
@@ -101,10 +103,10 @@ def low_cost_problem():
 
     return open_problem(
         MODEL, STATES[0], MODEL(STATES, ACTIONS), jnp.zeros((4, 10)), jax.random.key(0),
-        None, None, None, MODEL.no_context(), None, None,
+        None, None, None, MODEL.empty_context(), None, None,
     )[0]  # fmt: skip
 
 
 def test_only_floats() -> None:
     with pytest.raises(TypeError, match="floating type"):
-        LowPrecision.of(MODEL, jnp.int8)
+        mixed_precision(MODEL, jnp.int8)

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import zipfile
 from typing import Any
 
 import jax
@@ -15,10 +16,11 @@ from safetensors.numpy import save_file
 
 import grasp_jax
 from grasp_jax import _tree
-from grasp_jax.world_models import LeWMConfig, PatchDistance, ViTConfig, weights
+from grasp_jax.world_models import DinoWM, LeWM, LeWMConfig, PatchDistance, ViTConfig, weights
 from tests.world_models import golden
 
 KINDS = pytest.mark.parametrize("kind", ["lewm", "dinowm"])
+RANDOM = {"lewm": LeWM.random, "dinowm": DinoWM.random}
 LOAD = {"lewm": weights.load_lewm, "dinowm": weights.load_dinowm}
 
 
@@ -118,7 +120,9 @@ def test_one_error_lists_everything_that_is_wrong(tmp_path: pathlib.Path):
         arrays["predictor.transformer.norm.bias"] = np.zeros(7, np.float32)
         return arrays
 
-    with pytest.raises(ValueError, match="2 missing, 1 extra, 1 of another shape") as caught:
+    with pytest.raises(
+        ValueError, match="2 missing, 1 extra, 1 of another shape, 0 with"
+    ) as caught:
         weights.load_lewm(stored("lewm", tmp_path, spoil), golden.LEWM)
     for line in (
         "missing: encoder.layernorm.bias [16]",
@@ -129,7 +133,7 @@ def test_one_error_lists_everything_that_is_wrong(tmp_path: pathlib.Path):
         assert line in str(caught.value)
 
 
-def test_a_model_of_another_kind_is_recognised(tmp_path: pathlib.Path):
+def test_a_model_of_another_kind_is_recognized(tmp_path: pathlib.Path):
     with pytest.raises(ValueError, match=r"holds no 'action_encoder.*Is it of another model"):
         weights.load_lewm(stored("dinowm", tmp_path))
     mine = tmp_path / "mine.safetensors"
@@ -152,7 +156,8 @@ def test_files_that_are_not_there_or_not_weights(tmp_path: pathlib.Path):
 
 
 def test_pytorch_files_need_torch_and_never_run_code(tmp_path: pathlib.Path, monkeypatch: Any):
-    (tmp_path / "weights.pt").write_bytes(b"")
+    with zipfile.ZipFile(tmp_path / "weights.pt", "w") as file:
+        file.writestr("weights/data.pkl", b"")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "torch", None)
         with pytest.raises(ModuleNotFoundError, match=r"grasp_jax\[interop\]"):
@@ -215,24 +220,57 @@ def test_frames_and_windows_of_another_shape_are_refused(kind: str, tmp_path: pa
     with pytest.raises(ValueError, match=rf"encode: pixels must be \[\.\.\., 3, {side}, {side}\]"):
         model.encode(jnp.zeros((2, side, side, 3)))
     most = model.config.frames
-    past = model.no_context(most)
+    past = model.empty_context(most)
     states = jax.tree.map(lambda x: jnp.concatenate([x, jnp.ones_like(x[:1])]), past.states)
     with pytest.raises(ValueError, match=rf"at most {most} frames, got {most + 1}: pass a context"):
         model(states, jnp.zeros((most + 1, past.actions.shape[1])))
 
 
 @KINDS
-def test_only_earlier_frames_may_be_missing(kind: str, tmp_path: pathlib.Path):
-    """Broken numbers in the present frame must show, not pass for a frame that is not there."""
+def test_only_frames_said_to_be_missing_are(kind: str, tmp_path: pathlib.Path):
+    """Broken numbers must show, not pass for a frame that is not there."""
     model = LOAD[kind](stored(kind, tmp_path), golden.CONFIGS[kind])
-    past = model.no_context()
+    past = model.empty_context()
     states = jax.tree.map(lambda x: jnp.concatenate([x, jnp.ones_like(x[:1])]), past.states)
     actions = jnp.zeros((3, past.actions.shape[1]))
-    assert _tree.all_finite(model(states, actions))
-    broken = jax.tree.map(lambda x: x.at[-1, ..., 0].set(jnp.nan), states)
-    for seen in (broken, _tree.take(broken, slice(-1, None))):
-        found = model(seen, actions[-len(jax.tree.leaves(seen)[0]) :])
+    present = jnp.array([False, False, True])
+    alone = model(_tree.take(states, -1), actions[-1])
+    expected = model(states, actions, present)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), alone, expected)
+    everything = model(states, actions)
+    assert any(
+        jnp.abs(x - y).max() > 1e-3
+        for x, y in zip(jax.tree.leaves(everything), jax.tree.leaves(expected), strict=True)
+    )
+    for frame, mask in ((-1, None), (-1, present), (0, None)):
+        broken = jax.tree.map(lambda x, i=frame: x.at[i, ..., 0].set(jnp.nan), states)
+        found = model(broken, actions, mask)
         assert not any(jnp.isfinite(x).any() for x in jax.tree.leaves(found))
+    hidden = jax.tree.map(lambda x: x.at[:2].set(jnp.nan), states)
+    jax.tree.map(np.testing.assert_array_equal, model(hidden, actions, present), expected)
+
+
+@KINDS
+def test_an_empty_context_plans_under_debug_nans_and_infs(kind: str):
+    model = RANDOM[kind](jax.random.key(0), golden.CONFIGS[kind])
+    context = model.empty_context()
+    start = jax.tree.map(lambda x: jnp.full(x.shape[1:], 0.1), context.states)
+    goal = jax.tree.map(jnp.zeros_like, start)
+    with jax.debug_nans(True), jax.debug_infs(True):
+        plan = grasp_jax.plan(
+            model,
+            start,
+            goal,
+            jnp.zeros((3, 4)),
+            jax.random.key(0),
+            planner=grasp_jax.GD(learning_rate=0.05, iterations=1),
+            bounds=(-1.0, 1.0),
+            objective=model.objective,
+            context=context,
+        )
+        assert plan.status == grasp_jax.Status.OK
+        window = jax.tree.map(lambda x: jnp.stack([x] * 3), start)
+        assert _tree.all_finite(model(window, jnp.zeros((3, 4)), jnp.arange(3) > 0))
 
 
 def test_planning_needs_windows_of_the_right_size(tmp_path: pathlib.Path):
@@ -240,14 +278,16 @@ def test_planning_needs_windows_of_the_right_size(tmp_path: pathlib.Path):
     x = golden.inputs(golden.DINOWM)
     states = model.encode(jnp.asarray(x["pixels"]), jnp.asarray(x["proprio"]))
     start, goal = (_tree.take(states, i) for i in (0, 1))
-    for context in (None, model.no_context(), model.no_context(1)):
+    for context in (None, model.empty_context(), model.empty_context(1)):
         plan = grasp_jax.plan(
             model,
             start,
             goal,
             jnp.zeros((4, 4)),
             jax.random.key(0),
-            planner=grasp_jax.GRASP(iterations=4, sync=grasp_jax.GD(0.05, 2), sync_every=2),
+            planner=grasp_jax.GRASP(
+                iterations=4, sync=grasp_jax.GD(learning_rate=0.05, iterations=2), sync_every=2
+            ),
             objective=model.objective,
             context=context,
         )

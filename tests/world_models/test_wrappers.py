@@ -66,7 +66,7 @@ def test_worst_case_planning_hedges_between_members() -> None:
         jnp.ones(2),
         jnp.zeros((4, 2)),
         jax.random.key(0),
-        planner=grasp_jax.GD(0.05, iterations=400),
+        planner=grasp_jax.GD(learning_rate=0.05, iterations=400),
         objective=grasp_jax.Objective(world_models.worst_case()),
     )
     # Members reach gain·Σa; the least worst case puts 0.05·Σa and 0.15·Σa equally far from 1.
@@ -87,7 +87,7 @@ def test_every_member_of_an_ensemble_reads_its_own_window() -> None:
         jnp.ones(2),
         jnp.ones((4, 2)),
         jax.random.key(0),
-        planner=grasp_jax.GD(0.0, 1),
+        planner=grasp_jax.GD(learning_rate=0.0, iterations=1),
         objective=grasp_jax.Objective(world_models.worst_case()),
         context=grasp_jax.Context.repeat(start, 2, 2),
     )
@@ -110,7 +110,7 @@ def test_wrapped_models_do_not_retrace_for_new_weights() -> None:
             jnp.ones(1),
             jnp.zeros((3, 2)),
             jax.random.key(0),
-            planner=grasp_jax.GD(0.1, iterations=3),
+            planner=grasp_jax.GD(learning_rate=0.1, iterations=3),
         ).cost
 
     first = cost(0.1)
@@ -129,7 +129,7 @@ def test_wrappers_of_one_step_refuse_windows(wrapper: Any) -> None:
             jnp.ones(2),
             jnp.zeros((3, 4)),
             jax.random.key(0),
-            planner=grasp_jax.GD(0.1, 2),
+            planner=grasp_jax.GD(learning_rate=0.1, iterations=2),
             context=grasp_jax.Context.repeat(jnp.zeros(2), 2, 4),
         )
 

@@ -1,0 +1,76 @@
+"""Models in two halves: what depends on actions alone, and the step itself."""
+
+import abc
+from typing import Any
+
+import jax
+
+from grasp_jax import _tree
+from grasp_jax._tree import PyTree
+
+
+class PreparedModel(abc.ABC):
+    """A dynamics whose action encoder runs once per plan, not inside a rollout or once per window.
+
+    Planners call `prepare_actions` on all actions of a plan side by side, and `step_prepared` in
+    place of the model. Derive from it beside any base (`equinox.Module`, `flax.nnx.Module`, a
+    registered dataclass), or `PreparedModel.register` a class that has all three methods.
+
+    >>> import dataclasses, jax, jax.numpy as jnp
+    >>> @jax.tree_util.register_dataclass
+    ... @dataclasses.dataclass(frozen=True)
+    ... class Pushed(PreparedModel):
+    ...     gain: jax.Array
+    ...     def prepare_actions(self, actions):
+    ...         return jnp.tanh(actions) * self.gain
+    ...     def step_prepared(self, states, prepared, present=None):
+    ...         return states + prepared
+    >>> Pushed(jnp.array(2.0))(jnp.zeros(1), jnp.zeros(1))
+    Array([0.], dtype=float32)
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        # Planners never call it, so that an override would be bypassed.
+        if cls.__call__ is not PreparedModel.__call__:
+            raise TypeError(
+                f"{cls.__name__} is a PreparedModel and defines __call__, which planners bypass. "
+                "Override prepare_actions and step_prepared, or hold the model in a field instead "
+                "of deriving from it."
+            )
+
+    @abc.abstractmethod
+    def prepare_actions(self, actions: jax.Array) -> PyTree:
+        """All that the step reads of actions: `[n, A]` to leaves `[n, ...]`."""
+
+    @abc.abstractmethod
+    def step_prepared(
+        self, states: PyTree, prepared: PyTree, present: jax.Array | None = None
+    ) -> PyTree:
+        """The next state.
+
+        Args:
+          states: One state, or a window of them with leaves `[h, ...]`, oldest first.
+          prepared: Rows of `prepare_actions`, one or `h` of them likewise.
+          present: `[h]` bool, which frames of the window are there, see `grasp_jax.Context`; the
+            last one always is. None: all of them.
+        """
+
+    def __call__(
+        self, states: PyTree, actions: jax.Array, present: jax.Array | None = None
+    ) -> PyTree:
+        """The next state, from a state and an action `[A]`, or windows with `[h, A]`."""
+        if actions.ndim > 1:
+            return step(self, states, self.prepare_actions(actions), present)
+        return step(self, states, _tree.take(self.prepare_actions(actions[None]), 0), present)
+
+
+def prepare(model: Any, actions: jax.Array) -> PyTree:
+    """What `step` reads of actions `[n, A]`, leaves `[n, ...]`: the actions for a plain model."""
+    return model.prepare_actions(actions) if isinstance(model, PreparedModel) else actions
+
+
+def step(model: Any, states: PyTree, prepared: PyTree, present: jax.Array | None = None) -> PyTree:
+    """One prediction of any dynamics; a mask of frames is passed on only where there is one."""
+    predict = model.step_prepared if isinstance(model, PreparedModel) else model
+    return predict(states, prepared) if present is None else predict(states, prepared, present)

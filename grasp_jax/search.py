@@ -1,0 +1,338 @@
+"""Runs any planner: iterations, keys, best so far, non-finite numbers, metrics, the final plan.
+
+It knows planners by their protocol alone, so that a planner may itself run another one (GRASP's
+sync, `MultiStart`, `Chain`, `Hops`).
+"""
+
+import dataclasses
+import enum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax import _tree
+from grasp_jax._compile import Frozen, thawed
+from grasp_jax._tree import PyTree, cost_dtype, is_number
+from grasp_jax.noise import split_key
+from grasp_jax.planner import Planner, StepContext, StepInfo
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import rollout_cost, trajectory
+
+
+class Status(enum.IntEnum):
+    """What a plan's `status` says; `Status(plan.status).message` says it in words."""
+
+    OK = 0
+    NON_FINITE = 1
+    FAILED = 2
+    STUCK = 3
+    CONTROL_COST = 4
+
+    @property
+    def message(self) -> str:
+        """What happened, and what to look at."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.OK: "Every number was finite.",
+    Status.NON_FINITE: (
+        "The model or a cost returned NaN or infinity on the way; the best finite plan came back."
+    ),
+    Status.FAILED: "No rollout had a finite cost; the starting guess came back.",
+    Status.STUCK: (
+        "Nothing moved: every slope was exactly zero, so the starting guess came back. Does the "
+        "model round, compare or index by its action? Take a planner that samples, such as ICEM."
+    ),
+    Status.CONTROL_COST: (
+        "The control cost has no finite slope at some of the actions met (a norm at zero?); the "
+        "slopes of the rest moved the plan. Smooth it, as jnp.sqrt(x + 1e-6)."
+    ),
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class SearchState:
+    """Everything that a search carries from one iteration to the next; plain arrays.
+
+    Attributes:
+      inner: The planner's own state.
+      best_actions: `[T, A]`, the best evaluated actions so far; where a mesh pads `T`, padded.
+      best_cost: `[]`, their cost; `inf` before any finite evaluation.
+      finite: `[]` bool, whether every number so far was finite.
+      control_finite: `[]` bool, whether every slope of the control cost so far was.
+      moved: `[]` bool, whether any slope so far was not zero, or anything became better.
+      iteration: `[]` int32, iterations done.
+      key: `[2]` uint32, key data from which iteration `i` draws `fold_in(key, i)`; raw and of a
+        fixed kind, so that a saved search resumes equally anywhere and `vmap` equals a loop.
+    """
+
+    inner: Any
+    best_actions: jax.Array
+    best_cost: jax.Array
+    finite: jax.Array
+    control_finite: jax.Array
+    moved: jax.Array
+    iteration: jax.Array
+    key: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Metrics:
+    """One row per iteration, each `[iterations]`.
+
+    Attributes:
+      cost: Rollout cost of that iteration's proposal; the best so far where none was evaluated.
+      evaluated: bool, whether that iteration evaluated a rollout whose cost was finite.
+      best_cost: Best rollout cost up to and including that iteration.
+      loss: What the planner itself minimizes.
+      dynamics_residual: `Σ_t ||F_t - s_{t+1}||²` of lifted planners, 0 for the others.
+      model_evals: One-step model evaluations spent in that iteration.
+      model_vjps: One-step model derivatives spent in that iteration. What a derivative evaluates
+        again to save memory (`time_batch_size`, `remat`) is a part of it, not of `model_evals`.
+    """
+
+    cost: jax.Array
+    evaluated: jax.Array
+    best_cost: jax.Array
+    loss: jax.Array
+    dynamics_residual: jax.Array
+    model_evals: jax.Array
+    model_vjps: jax.Array
+
+    @staticmethod
+    def none(problem: Problem) -> "Metrics":
+        """No rows yet, in the dtypes of later ones."""
+        costs = jnp.zeros((0,), cost_dtype(problem.init_actions.dtype))
+        counts = jnp.zeros((0,), jnp.float32)
+        return Metrics(costs, jnp.zeros((0,), bool), costs, costs, costs, counts, counts)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """A plan; every planner fills the same fields with the same meaning.
+
+    Attributes:
+      actions: `[T, A]`, always inside the bounds.
+      states: Leaves `[T+1, ...]`, the model's rollout of those actions.
+      cost: `[]`, the objective of that rollout, evaluated when the plan was read.
+      virtual_states: Leaves `[T-1, ...]`, `s_1..s_{T-1}` of lifted planners; None for the others.
+      status: `[]` int32, a `Status`.
+      metrics: Per-iteration arrays.
+    """
+
+    actions: jax.Array
+    states: PyTree
+    cost: jax.Array
+    virtual_states: PyTree | None
+    status: jax.Array
+    metrics: Metrics
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Search:
+    """A search that can be read at any time; made by `start`. A pytree of arrays.
+
+    To save one, save the arrays of `search.state`; to restore it, make the same `start` call and
+    `dataclasses.replace(search, state=saved)`.
+
+    Attributes:
+      problem: What is planned.
+      planner: How.
+      state: What the search has found so far.
+      metrics: Rows of the iterations so far, one block per `advance`; `read` joins them.
+      horizon: `T`; the problem's own may be padded for a mesh.
+    """
+
+    problem: Problem
+    planner: Planner
+    state: SearchState
+    metrics: tuple[Metrics, ...] = ()
+    horizon: int = 0
+
+
+def _flatten(search: Search) -> tuple[tuple[Any, ...], int]:
+    planner = Frozen(search.planner, is_number)
+    return (search.problem, planner, search.state, search.metrics), search.horizon
+
+
+def _unflatten(horizon: int, children: Any) -> Search:
+    problem, planner, state, metrics = children
+    return Search(problem, thawed(planner), state, metrics, horizon)
+
+
+jax.tree_util.register_pytree_node(Search, _flatten, _unflatten)
+
+
+def initialize(
+    problem: Problem, planner: Planner, key: jax.Array, evaluate: bool = True
+) -> SearchState:
+    """A search before its first iteration. The starting guess is evaluated: it is the first best.
+
+    Args:
+      problem: One goal.
+      planner: Any planner.
+      key: A typed random key.
+      evaluate: False leaves the evaluation of the starting guess to the first iteration.
+    """
+    guess = _tree.finite_or_zero(problem.init_actions)
+    problem = problem.starting_from(problem.clip(guess))
+    init_key, run_key = split_key(_threefry(key), 2)
+    cost = rollout_cost(problem, problem.init_actions) if evaluate else jnp.asarray(jnp.inf)
+    finite = jnp.isfinite(cost)
+    return SearchState(
+        inner=planner.init(problem, init_key),
+        best_actions=problem.init_actions,
+        best_cost=jnp.where(finite, cost, jnp.inf).astype(cost_dtype(problem.init_actions.dtype)),
+        finite=finite | (not evaluate),
+        control_finite=jnp.asarray(True),
+        moved=jnp.asarray(False),
+        iteration=jnp.zeros((), jnp.int32),
+        key=jax.random.bits(run_key, (2,), jnp.uint32),
+    )
+
+
+def _threefry(key: jax.Array) -> jax.Array:
+    """The same key where it is threefry's; else one of that kind.
+
+    Under `vmap` a draw with rbg keys reads the first key alone: goals would share it.
+    """
+    return jax.random.wrap_key_data(jax.random.key_data(key)[:2], impl="threefry2x32")
+
+
+def one_step(
+    problem: Problem, planner: Planner, search: SearchState, iteration: jax.Array
+) -> tuple[SearchState, StepInfo]:
+    """One iteration. `iteration` is passed beside the state so that it stays unbatched."""
+    run_key = jax.random.wrap_key_data(search.key, impl="threefry2x32")
+    key = jax.random.fold_in(run_key, iteration)
+    context = StepContext(key, iteration, search.best_actions, search.best_cost)
+    inner, found = planner.step(problem, search.inner, context)
+    better = jnp.isfinite(found.cost) & (found.cost < search.best_cost)
+    search = dataclasses.replace(
+        search,
+        inner=inner,
+        best_actions=jnp.where(better, found.actions, search.best_actions),
+        best_cost=jnp.where(better, found.cost, search.best_cost),
+        finite=search.finite & found.finite,
+        control_finite=search.control_finite & found.control_finite,
+        moved=search.moved | ~found.stuck | (better & jnp.isfinite(search.best_cost)),
+        iteration=iteration + 1,
+    )
+    return search, found
+
+
+def advance(
+    problem: Problem, planner: Planner, search: SearchState, iterations: int
+) -> tuple[SearchState, Metrics]:
+    """`iterations` more steps, one `lax.scan`. n then m steps equal n+m steps."""
+
+    def body(search: SearchState, iteration: jax.Array) -> tuple[SearchState, Metrics]:
+        search, found = one_step(problem, planner, search, iteration)
+        evaluated = jnp.isfinite(found.cost)
+        row = Metrics(
+            cost=jnp.where(evaluated, found.cost, search.best_cost),
+            evaluated=evaluated,
+            best_cost=search.best_cost,
+            loss=found.loss,
+            dynamics_residual=found.dynamics_residual,
+            model_evals=found.model_evals,
+            model_vjps=found.model_vjps,
+        )
+        return search, row
+
+    steps = search.iteration + jnp.arange(iterations, dtype=jnp.int32)
+    return jax.lax.scan(body, search, steps)
+
+
+def run_inside(
+    problem: Problem, planner: Planner, key: jax.Array
+) -> tuple[SearchState, jax.Array, jax.Array]:
+    """A whole search as a part of another planner: from `init_actions` to its best actions.
+
+    Beside the iterations it costs one rollout, of the present actions after the last one, so that
+    the last step counts too; and one of the starting guess where no iteration evaluates it.
+
+    Returns:
+      The search, and its model evaluations and derivatives, `[]` each.
+    """
+    evaluate = not planner.evaluates_guess
+    search = initialize(problem, planner, key, evaluate)
+    search, metrics = advance(problem, planner, search, planner.iterations)
+    present = problem.clip(planner.actions(problem, search.inner))
+    cost = rollout_cost(problem, present).astype(search.best_cost.dtype)
+    better = jnp.isfinite(cost) & (cost < search.best_cost)
+    search = dataclasses.replace(
+        search,
+        best_actions=jnp.where(better, present, search.best_actions),
+        best_cost=jnp.where(better, cost, search.best_cost),
+        finite=search.finite & jnp.isfinite(cost),
+    )
+    rollouts = problem.max_horizon * (1 + evaluate) + sum(planner.extra_evals(problem))
+    return search, rollouts + jnp.sum(metrics.model_evals), jnp.sum(metrics.model_vjps)
+
+
+def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Metrics) -> Plan:
+    """The plan of a search: the better of its best evaluated actions and its present ones.
+
+    Both are rolled out here, so the returned cost and states belong to the returned actions.
+    """
+    present, virtual_states = planner.present(problem, search.inner)
+    # A caller's own planner may not clip.
+    candidates = problem.clip(jnp.stack([search.best_actions, present]))
+    # One after the other: side by side they would be another shape of the model to compile.
+    states, costs = jax.lax.map(lambda actions: _evaluate(problem, actions), candidates)
+    finite = jnp.isfinite(costs)
+    choice = jnp.argmin(jnp.where(finite, costs, jnp.inf))
+    status = jnp.where(search.moved | (costs[choice] == 0), Status.OK, Status.STUCK)
+    status = jnp.where(search.control_finite, status, Status.CONTROL_COST)
+    status = jnp.where(search.finite & finite[1], status, Status.NON_FINITE)
+    return Plan(
+        actions=candidates[choice],
+        states=_tree.take(states, choice),
+        cost=costs[choice],
+        virtual_states=virtual_states,
+        status=jnp.where(finite[choice], status, Status.FAILED).astype(jnp.int32),
+        metrics=metrics,
+    )
+
+
+def _evaluate(problem: Problem, actions: jax.Array) -> tuple[PyTree, jax.Array]:
+    """States `[T+1, ...]` and cost `[]` of a rollout."""
+    states = trajectory(problem, actions)
+    return states, problem.cost(_tree.take(states, slice(1, None)), actions)
+
+
+def run_inside_step(
+    problem: Problem, planner: Planner, key: jax.Array, spent: StepInfo | None = None
+) -> tuple[SearchState, StepInfo]:
+    """`run_inside` as a part of one step, whose other work is `spent`.
+
+    Returns:
+      The search, and what the step found: the search's best plan, all work added up.
+    """
+    search, model_evals, model_vjps = run_inside(problem, planner, key)
+    if spent is None:
+        finite, loss, residual = search.finite, None, None
+    else:
+        finite = spent.finite & search.finite
+        loss, residual = spent.loss, spent.dynamics_residual
+        model_evals, model_vjps = spent.model_evals + model_evals, spent.model_vjps + model_vjps
+    info = StepInfo.of(
+        search.best_actions,
+        search.best_cost,
+        finite,
+        model_evals=model_evals,
+        model_vjps=model_vjps,
+        loss=loss,
+        dynamics_residual=residual,
+        stuck=~search.moved if spent is None else ~search.moved & spent.stuck,
+        control_finite=search.control_finite
+        if spent is None
+        else search.control_finite & spent.control_finite,
+    )
+    return search, info
