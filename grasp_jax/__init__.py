@@ -23,8 +23,10 @@ from grasp_jax.planners.compose import Chain, Hops, MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
+from grasp_jax.planners.portfolio import portfolio
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
+from grasp_jax.planners.scaled import Scaled
 from grasp_jax.planning import (
     CompiledPlan,
     advance,
@@ -69,6 +71,7 @@ __all__ = [
     "Problem",
     "QuadraticControlCost",
     "Rollout",
+    "Scaled",
     "Search",
     "SearchState",
     "Status",
@@ -83,6 +86,7 @@ __all__ = [
     "mean_squared_distance",
     "plan",
     "plan_batch",
+    "portfolio",
     "read",
     "restarted_grasp",
     "rollout_cost",

@@ -8,8 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from experiments.classics.task import Task, last, rollout, runge_kutta
-from grasp_jax import Correlated
-
+from grasp_jax import AR1
 
 _HIDDEN = 32
 
@@ -49,7 +48,7 @@ def latent(size: int = 64, seed: int = 0, unit: float = 1.0) -> Task:
     def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         start, noise = jax.random.split(key)
         state = jax.random.normal(start, (size,))
-        draws = Correlated(0.9)(noise, jnp.zeros((50, num_actions)))
+        draws = AR1(rho=0.9)(noise, jnp.zeros((50, num_actions)))
         states = rollout(world, state, jnp.clip(0.7 * draws, -1, 1) * unit)
         return state, last(states)
 
@@ -92,9 +91,7 @@ def stiff(stiffness: float = 2000.0, force: float = 2.0) -> Task:
         slopes[2 + row] /= masses[row]
     slopes[2, 4] = 1 / masses[0]
     exact = scipy.linalg.expm(0.05 * slopes)
-    world = Linear(
-        jnp.asarray(exact[:4, :4], jnp.float32), jnp.asarray(exact[:4, 4:], jnp.float32)
-    )
+    world = Linear(jnp.asarray(exact[:4, :4], jnp.float32), jnp.asarray(exact[:4, 4:], jnp.float32))
 
     def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         start, goal = jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
@@ -114,7 +111,7 @@ def stiff(stiffness: float = 2000.0, force: float = 2.0) -> Task:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Lorenz:
-    """Lorenz's equations with a control on the second; state `[3]`, action `[1]`; 0.02 time units."""
+    """Lorenz's equations, a control on the second; state `[3]`, action `[1]`, 0.02 time units."""
 
     rayleigh: float = 28.0
 
@@ -135,9 +132,7 @@ def lorenz(control: float = 20.0, rayleigh: float = 28.0) -> Task:
 
     def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         start, side = jax.random.split(key)
-        settled = last(
-            rollout(world, jax.random.normal(start, (3,)) * 5 + 10, jnp.zeros((500, 1)))
-        )
+        settled = last(rollout(world, jax.random.normal(start, (3,)) * 5 + 10, jnp.zeros((500, 1))))
         radius = jnp.sqrt(8 / 3 * (rayleigh - 1))
         across = jnp.where(jax.random.bernoulli(side), radius, -radius)
         return settled, jnp.stack([across, across, jnp.asarray(rayleigh - 1)])

@@ -91,7 +91,7 @@ def unicycle(speed: float = 1.0, turning: float = 1.5) -> Task:
         return near & turned & jnp.all(inside(states, goal, radius) == 0)
 
     objective = grasp_jax.Objective(
-        distance, state_cost=lambda s, g: 10 * inside(s, g, radius + 0.1)
+        distance, running_cost=lambda s, g: 10 * inside(s, g, radius + 0.1)
     )
     high = (speed, turning)
     low = (-speed, -turning)
@@ -226,9 +226,7 @@ def pushing(step: float = 0.08, reach: float = 0.15) -> Task:
 
     objective = grasp_jax.Objective(distance)
     low, high = (-step,) * 2, (step,) * 2
-    return Task(
-        "pushing", Pushing(reach), sample, success, low, high, 60, "m; m/step", objective
-    )
+    return Task("pushing", Pushing(reach), sample, success, low, high, 60, "m; m/step", objective)
 
 
 MAZE = (((-0.33, -1.0), (-0.33, 0.6)), ((0.33, 1.0), (0.33, -0.6)))
@@ -248,6 +246,4 @@ def maze(step: float = 1.0) -> Task:
 
     world = Ball(jnp.asarray(np.asarray(MAZE), jnp.float32))
     low, high = (-step,) * 2, (step,) * 2
-    return Task(
-        "maze", world, sample, success, low, high, 120, "half widths; a twentieth of one"
-    )
+    return Task("maze", world, sample, success, low, high, 120, "half widths; a twentieth of one")

@@ -50,9 +50,7 @@ class Task:
 
     def sample_batch(self, num_goals: int, seed: int) -> tuple[PyTree, PyTree]:
         """Starts and goals, leaves `[num_goals, ...]`; the first `n` do not depend on the count."""
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(
-            jax.random.key(seed), jnp.arange(num_goals)
-        )
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(num_goals))
         return jax.jit(jax.vmap(self.sample))(keys)
 
 
