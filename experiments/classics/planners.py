@@ -30,8 +30,8 @@ def planners() -> dict[str, Any]:
         "LatCo": LatCo(),
         "restarted GRASP scaled": Scaled(restarted_grasp()),
         "GD x8 scaled": Scaled(MultiStart(GD(), num_starts=8, start_std=0.5)),
-        "CEM scaled": Scaled(CEM(std=0.5)),
-        "iCEM scaled": Scaled(ICEM(std=0.5)),
+        "CEM scaled": Scaled(CEM()),
+        "iCEM scaled": Scaled(ICEM()),
         "MPPI scaled": Scaled(MPPI()),
         "LatCo scaled": Scaled(LatCo()),
     }

@@ -40,7 +40,7 @@ def portfolio(*, effort: int = 1) -> Scaled:
     return Scaled(
         Chain(
             LatCo(iterations=1000 * effort),
-            ICEM(std=0.5, iterations=30 * effort),
+            ICEM(iterations=30 * effort),
             MultiStart(hops, num_starts=8, start_std=0.5, resample_every=1),
         )
     )
