@@ -31,6 +31,7 @@ from grasp_jax import (
     Planner,
     Problem,
     Rollout,
+    Scaled,
     SearchState,
     restarted_grasp,
 )
@@ -91,9 +92,12 @@ PLANNERS: dict[str, Any] = {
         Hops(planner=_gd, iterations=ITERATIONS), num_starts=3, start_std=0.3, resample_every=2
     ),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
+    "Scaled LatCo": Scaled(LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3)),
 }
 NAMES = list(PLANNERS)
-LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
+LIFTED = [
+    n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain", "Scaled"))
+]
 VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
 KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "MPPI"]

@@ -15,7 +15,7 @@ from absl import app, flags
 from experiments.arguments import refuse_arguments
 from experiments.classics import pictures, runner
 from experiments.classics.planners import planners
-from experiments.classics.tasks import all_tasks
+from experiments.classics.tasks import all_tasks, names
 from experiments.reporting import ResultLog, print_table, progress, write_summary
 from experiments.workers import run_tasks
 
@@ -34,7 +34,10 @@ _SHOWN = (
 def define_flags() -> None:
     """Defines the flags; not on import, where they would clash with those of other binaries."""
     flags.DEFINE_integer("goals", 100, "Goals per task.", lower_bound=1)
-    flags.DEFINE_multi_enum("task", list(all_tasks()), list(all_tasks()), "Tasks; all by default.")
+    flags.DEFINE_multi_enum(
+        "task", list(all_tasks()), names(), "Tasks; those of the table by default."
+    )
+    flags.DEFINE_bool("held_out", False, "All held-out tasks in their place.")
     flags.DEFINE_multi_enum("planner", list(planners()), list(planners()), "All by default.")
     flags.DEFINE_integer("seed", 0, "Seed of starts, goals and keys.")
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
@@ -45,7 +48,7 @@ def run(cells: list[runner.Cell], log: ResultLog, workers: int) -> None:
     """Runs what the log does not hold; each cell is logged as it finishes."""
     todo = [cell for cell in cells if not runner.is_done(cell, log)]
     with progress(len(todo), "classics") as bar:
-        for records in run_tasks(runner.run_cell, todo, workers):
+        for records in run_tasks(runner.run_cell, todo, workers, compile_fast=True):
             for record in records:
                 log.append(record)
             bar(1, f"{records[0]['planner']}, {records[0]['environment']}")
@@ -57,7 +60,8 @@ def main(argv: list[str]) -> None:
     began, given = time.perf_counter(), flags.FLAGS
     folder = pathlib.Path(given.output)
     log = ResultLog(folder / "results.jsonl", runner.KEY_FIELDS)
-    cells = runner.make_cells(given.planner, given.task, given.goals, given.seed)
+    tasks = names(held_out=True) if given.held_out else given.task
+    cells = runner.make_cells(given.planner, tasks, given.goals, given.seed)
     run(cells, log, given.workers)
     keys = [{k: v for k, v in c.identity.items() if k in runner.KEY_FIELDS} for c in cells]
     held = [log.lookup(**key, goal=i) for key in keys for i in range(given.goals)]

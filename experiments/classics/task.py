@@ -48,6 +48,10 @@ class Task:
         """`[T, A]` zeros: no task gives a hint."""
         return jnp.zeros((self.horizon, len(self.low)))
 
+    def renamed(self, name: str) -> "Task":
+        """The same task under another name."""
+        return dataclasses.replace(self, name=name)
+
     def sample_batch(self, num_goals: int, seed: int) -> tuple[PyTree, PyTree]:
         """Starts and goals, leaves `[num_goals, ...]`; the first `n` do not depend on the count."""
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(num_goals))

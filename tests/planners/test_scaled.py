@@ -26,16 +26,26 @@ PLANNERS: dict[str, Any] = {
         MultiStart(GD(learning_rate=0.1, iterations=3), num_starts=2, start_std=0.3),
     ),
 }
-every_planner = pytest.mark.parametrize("name", list(PLANNERS))
+every_planner = pytest.mark.parametrize(
+    "name",
+    [
+        n if n in ("GD", "CEM", "LatCo") else pytest.param(n, marks=pytest.mark.slow)
+        for n in PLANNERS
+    ],
+)
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cart:
-    """Position and speed of a mass, in units of `place`, `speed` and `push` of the plain ones."""
+    """Position and speed of a mass, in units of `place`, `speed` and `push` of the plain ones.
 
-    place: float = 1.0
-    speed: float = 1.0
-    push: float = 1.0
+    Units are traced, so that all of them share one program.
+    """
+
+    place: jax.Array = dataclasses.field(default_factory=lambda: jnp.array(1.0))
+    speed: jax.Array = dataclasses.field(default_factory=lambda: jnp.array(1.0))
+    push: jax.Array = dataclasses.field(default_factory=lambda: jnp.array(1.0))
 
     def __call__(self, state: dict[str, jax.Array], action: jax.Array) -> dict[str, jax.Array]:
         place, speed = state["place"] / self.place, state["speed"] / self.speed
@@ -49,17 +59,14 @@ class Cart:
             "speed": jnp.array([speed, speed]) * self.speed,
         }
 
-    def objective(self) -> grasp_jax.Objective:
-        def distance(state: Any, goal: Any) -> jax.Array:
-            place = jnp.sum(((state["place"] - goal["place"]) / self.place) ** 2)
-            return place + jnp.sum(((state["speed"] - goal["speed"]) / self.speed) ** 2)
+    def distance(self, state: Any, goal: Any, weight: float = 1.0) -> jax.Array:
+        place = jnp.sum(((state["place"] - goal["place"]) / self.place) ** 2)
+        return weight * (place + jnp.sum(((state["speed"] - goal["speed"]) / self.speed) ** 2))
 
-        def effort(actions: jax.Array) -> jax.Array:
-            return 0.01 * jnp.sum((actions / self.push) ** 2)
+    def effort(self, actions: jax.Array) -> jax.Array:
+        return 0.01 * jnp.sum((actions / self.push) ** 2)
 
-        return grasp_jax.Objective(distance, effort, lambda s, g: 0.01 * distance(s, g))
-
-    def plan(self, planner: Any, **kwargs: Any) -> grasp_jax.Plan:
+    def plan(self, planner: Any) -> grasp_jax.Plan:
         return grasp_jax.plan(
             self,
             self.state(0.3, 0.1),
@@ -68,16 +75,22 @@ class Cart:
             KEY,
             planner=planner,
             bounds=(-0.8 * self.push, 0.6 * self.push),
-            objective=self.objective(),
-            **kwargs,
+            objective=grasp_jax.Objective(
+                jax.tree_util.Partial(Cart.distance, self),
+                jax.tree_util.Partial(Cart.effort, self),
+                jax.tree_util.Partial(Cart.distance, self, weight=0.01),
+            ),
         )
+
+
+OTHER = Cart(place=jnp.array(256.0), speed=jnp.array(1 / 16), push=jnp.array(8.0))
+"""Powers of two, so that the change of units itself rounds nothing."""
 
 
 @every_planner
 def test_other_units_give_the_same_plan(name: str) -> None:
-    # Powers of two, so that the change of units itself rounds nothing.
-    units = Cart(place=256.0, speed=1 / 16, push=8.0)
-    plain, other = Cart().plan(Scaled(PLANNERS[name])), units.plan(Scaled(PLANNERS[name]))
+    units, scaled = OTHER, Scaled(PLANNERS[name])
+    plain, other = Cart().plan(scaled), units.plan(scaled)
     chex.assert_trees_all_close(other.actions / units.push, plain.actions, rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(other.cost, plain.cost, rtol=2e-4)
     if plain.virtual_states is not None:
@@ -89,9 +102,8 @@ def test_other_units_give_the_same_plan(name: str) -> None:
 
 
 def test_without_it_other_units_give_another_plan() -> None:
-    units = Cart(place=256.0, speed=1 / 16, push=8.0)
-    plain, other = Cart().plan(PLANNERS["CEM"]), units.plan(PLANNERS["CEM"])
-    assert float(jnp.max(jnp.abs(other.actions / units.push - plain.actions))) > 0.05
+    plain, other = Cart().plan(PLANNERS["CEM"]), OTHER.plan(PLANNERS["CEM"])
+    assert float(jnp.max(jnp.abs(other.actions / OTHER.push - plain.actions))) > 0.05
 
 
 @every_planner
@@ -132,10 +144,10 @@ def test_no_bounds_no_way_to_go_and_no_spread() -> None:
 
 
 def test_a_context_and_a_prepared_model_are_scaled_too() -> None:
-    import equinox as eqx
-
-    class Pushed(grasp_jax.PreparedModel, eqx.Module):
-        unit: float
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class Pushed(grasp_jax.PreparedModel):
+        unit: jax.Array
 
         def prepare_actions(self, actions: jax.Array) -> jax.Array:
             return jnp.tanh(actions)
@@ -146,7 +158,7 @@ def test_a_context_and_a_prepared_model_are_scaled_too() -> None:
     def plan(unit: float) -> grasp_jax.Plan:
         context = grasp_jax.Context.repeat(jnp.full(2, 0.5) * unit, 2, 2)
         return grasp_jax.plan(
-            Pushed(unit),
+            Pushed(jnp.asarray(unit)),
             jnp.full(2, 0.5) * unit,
             jnp.ones(2) * unit,
             jnp.zeros((4, 2)),
@@ -163,7 +175,7 @@ def test_a_goal_that_is_no_state() -> None:
     objective = grasp_jax.Objective(lambda s, g: jnp.square(s["place"][0] - g))
 
     def plan(unit: float) -> grasp_jax.Plan:
-        cart = Cart(place=unit)
+        cart = Cart(place=jnp.asarray(unit))
         return grasp_jax.plan(
             cart,
             cart.state(0.3, 0.1),
