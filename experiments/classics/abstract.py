@@ -36,7 +36,8 @@ class RandomNetwork:
 
 def latent(size: int = 64, seed: int = 0, unit: float = 1.0) -> Task:
     """Reach a latent that other actions have reached; `A` is the root of the size."""
-    num_actions = round(size**0.5)
+    # The largest costs the most: half the steps.
+    num_actions, horizon = round(size**0.5), 50 if size < 256 else 25
     rng = np.random.default_rng([seed, size])
 
     def matrix(rows: int, columns: int, gain: float) -> jax.Array:
@@ -48,7 +49,7 @@ def latent(size: int = 64, seed: int = 0, unit: float = 1.0) -> Task:
     def sample(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         start, noise = jax.random.split(key)
         state = jax.random.normal(start, (size,))
-        draws = AR1(rho=0.9)(noise, jnp.zeros((50, num_actions)))
+        draws = AR1(rho=0.9)(noise, jnp.zeros((horizon, num_actions)))
         states = rollout(world, state, jnp.clip(0.7 * draws, -1, 1) * unit)
         return state, last(states)
 
@@ -57,7 +58,7 @@ def latent(size: int = 64, seed: int = 0, unit: float = 1.0) -> Task:
         return gap < 0.1 * way
 
     low, high = (-unit,) * num_actions, (unit,) * num_actions
-    return Task(f"latent_{size}", world, sample, success, low, high, 50, "none; none")
+    return Task(f"latent_{size}", world, sample, success, low, high, horizon, "none; none")
 
 
 @jax.tree_util.register_dataclass

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from grasp_jax import prepared
-from grasp_jax._fields import Scalar, Scale, number
-from grasp_jax._tree import PyTree, cost_dtype
+from grasp_jax._fields import Scalar, Scale, number, require
+from grasp_jax._tree import PyTree, cost_dtype, describe
 from grasp_jax.init_states import looks_like_state
 from grasp_jax.noise import AR1, scale_like, spanning
 from grasp_jax.planner import Planner, PlannerState, StepContext, StepInfo, require_planner
@@ -87,6 +87,11 @@ class Scaled(Planner):
         """Raises for settings that do not fit a problem; asks the planner too."""
         super().check(problem)
         require_planner(self.planner, "Scaled.planner")
+        require(
+            self.action_scale is None or jnp.ndim(self.action_scale) < 2,
+            "Scaled.action_scale must be a number or one for each of the "
+            f"{problem.low.shape[0]} numbers of an action, got {describe(self.action_scale)}.",
+        )
         self.planner.check(problem)
 
     def extra_evals(self, problem: Problem) -> tuple[int, int]:

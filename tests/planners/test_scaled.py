@@ -129,6 +129,11 @@ def test_a_scale_that_is_none_is_refused(scale: float) -> None:
         Scaled(GRASP(), state_scale=scale)
 
 
+def test_a_scale_for_every_step_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Scaled.action_scale must be a number or one for each"):
+        Cart().plan(Scaled(PLANNERS["GD"], action_scale=jnp.ones((5, 2))))
+
+
 def test_no_bounds_no_way_to_go_and_no_spread() -> None:
     """Without bounds, at the goal, in a world that stands still: finite, and it stays there."""
     found = grasp_jax.plan(
