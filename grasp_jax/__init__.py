@@ -24,8 +24,10 @@ from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
 from grasp_jax.planners.parallel_shooting import ParallelShooting
+from grasp_jax.planners.portfolio import portfolio
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
+from grasp_jax.planners.scaled import Scaled
 from grasp_jax.planners.segments import Segments
 from grasp_jax.planning import (
     CompiledPlan,
@@ -76,6 +78,7 @@ __all__ = [
     "Problem",
     "QuadraticControlCost",
     "Rollout",
+    "Scaled",
     "Search",
     "SearchState",
     "Segments",
@@ -92,6 +95,7 @@ __all__ = [
     "mean_squared_distance",
     "plan",
     "plan_batch",
+    "portfolio",
     "read",
     "restarted_grasp",
     "rollout_cost",

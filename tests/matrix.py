@@ -33,6 +33,7 @@ from grasp_jax import (
     Planner,
     Problem,
     Rollout,
+    Scaled,
     SearchState,
     Segments,
     restarted_grasp,
@@ -102,9 +103,10 @@ PLANNERS: dict[str, Any] = {
         Hops(planner=_gd, iterations=ITERATIONS), num_starts=3, start_std=0.3, resample_every=2
     ),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
+    "Scaled LatCo": Scaled(LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3)),
 }
 NAMES = list(PLANNERS)
-_WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain")
+_WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain", "Scaled")
 LIFTED = [n for n in NAMES if n.startswith(_WITH_STATES)]
 VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
