@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from experiments.environments.pusht_block import WALL_HIGH, WALL_LOW, block_corners
 
 from experiments.environments import ball, pusht, wall
-from experiments.environments.pusht_block import WALL_HIGH, WALL_LOW, block_corners
 from experiments.live.world import Handle, from_numbers, numbers
 from experiments.live.worlds import WORLDS
 
