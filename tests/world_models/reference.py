@@ -15,9 +15,9 @@ from typing import Any
 def why_not() -> str | None:
     """Why the reference cannot be loaded here, or None if it can."""
     try:
-        import einops  # noqa: F401
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
+        import einops  # pyright: ignore[reportMissingImports]  # noqa: F401
+        import torch  # pyright: ignore[reportMissingImports]  # noqa: F401
+        import transformers  # pyright: ignore[reportMissingImports]  # noqa: F401
 
         modules()
     except Exception as error:  # a broken installation raises anything
@@ -70,8 +70,8 @@ def pldm(config: Any) -> Any:
 
 
 def _lewm(config: Any, kind: Any, parts: Any) -> Any:
-    import torch
-    from transformers import ViTConfig, ViTModel
+    import torch  # pyright: ignore[reportMissingImports]
+    from transformers import ViTConfig, ViTModel  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
     sizes, d = config.encoder, config.latent
@@ -109,8 +109,8 @@ def _lewm(config: Any, kind: Any, parts: Any) -> Any:
 
 def dinowm(config: Any) -> Any:
     """stable-worldmodel's PreJEPA with random weights, in evaluation mode; `config` is ours."""
-    import torch
-    from transformers import Dinov2Config, Dinov2Model
+    import torch  # pyright: ignore[reportMissingImports]
+    from transformers import Dinov2Config, Dinov2Model  # pyright: ignore[reportMissingImports]
 
     _, _, model, parts = modules()
     torch.manual_seed(1)
@@ -147,7 +147,7 @@ def dinowm(config: Any) -> Any:
 
 def _randomize(model: Any) -> Any:
     """Weights that leave no branch silent: AdaLN-zero and layer scales start at constants."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     with torch.no_grad():
         for name, x in model.state_dict().items():
