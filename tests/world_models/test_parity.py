@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import grasp_jax
+from experiments.models import reference
 from grasp_jax.rollout import trajectory
 from grasp_jax.world_models import DINOV2_SMALL, DinoWMConfig, LeWMConfig, ViTConfig, weights
-from tests.world_models import reference
 
 REASON = reference.why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no PyTorch reference: {REASON}")
