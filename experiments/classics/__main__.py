@@ -12,12 +12,14 @@ import time
 
 from absl import app, flags
 
-from experiments.arguments import refuse_arguments
 from experiments.classics import pictures, runner
 from experiments.classics.planners import SHOWN, planners
 from experiments.classics.tasks import all_tasks, names
-from experiments.reporting import ResultLog, print_table, progress, write_summary
-from experiments.workers import run_tasks
+from experiments.harness.flags import begin
+from experiments.harness.log import ResultLog
+from experiments.harness.progress import progress
+from experiments.harness.tables import print_table, write_summary
+from experiments.harness.workers import run_tasks
 
 _SHOWN = (
     "environment",
@@ -59,7 +61,7 @@ def run(cells: list[runner.Cell], log: ResultLog, workers: int) -> None:
 
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
-    refuse_arguments(argv)
+    begin(argv)
     began, given = time.perf_counter(), flags.FLAGS
     folder = pathlib.Path(given.output)
     log = ResultLog(folder / "results.jsonl", runner.KEY_FIELDS)

@@ -4,8 +4,8 @@ import pathlib
 
 import numpy as np
 
-from experiments.plots import new_axes, save_figure
-from experiments.reporting import Record
+from experiments.harness.log import Record
+from experiments.harness.plots import new_axes, save_figure
 
 
 def draw(folder: pathlib.Path, rows: list[Record]) -> None:

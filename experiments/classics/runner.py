@@ -14,8 +14,9 @@ import grasp_jax
 from experiments.classics.planners import planners
 from experiments.classics.task import Task, last, rollout
 from experiments.classics.tasks import all_tasks
-from experiments.reporting import FLOOR, Record, wilson_interval
-from experiments.settings import describe, in_use
+from experiments.harness.log import FLOOR, Record
+from experiments.harness.settings import describe, in_use
+from experiments.harness.tables import wilson_interval
 
 KEY_FIELDS = ("environment", "planner", "settings", "seed", "goal")
 

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from experiments.arguments import refuse_arguments
 from experiments.classics import runner
 from experiments.classics.swinging import GRAVITY, CartPole, Pendulum
 from experiments.classics.task import Task
 from experiments.classics.tasks import all_tasks
-from experiments.reporting import Record, ResultLog, print_table
+from experiments.harness.flags import begin
+from experiments.harness.log import Record, ResultLog
+from experiments.harness.tables import print_table
 
 NAME = "collocation (IPOPT)"
 MAX_ITERATIONS = 1000
@@ -135,7 +136,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Solves and prints."""
-    refuse_arguments(argv)
+    begin(argv)
     given = flags.FLAGS
     log = ResultLog(pathlib.Path(given.output) / "results_textbook.jsonl", runner.KEY_FIELDS)
     records = [
