@@ -66,9 +66,13 @@ def masked(states: jax.Array, actions: jax.Array, present: jax.Array) -> jax.Arr
 
 
 def solve(dynamics: Any, planner: Any = PLANNERS[0], **changes: Any) -> grasp_jax.Plan:
-    given: dict[str, Any] = {"state": START, "goal": GOAL, "init_actions": GUESS}
-    problem = grasp_jax.make_problem(dynamics, **(given | changes))
-    return grasp_jax.solve(problem, jax.random.key(0), planner=planner)
+    given: dict[str, Any] = {
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+        "key": jax.random.key(0),
+    }
+    return grasp_jax.plan(dynamics, **(given | changes), planner=planner)
 
 
 @every_planner
