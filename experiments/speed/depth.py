@@ -21,7 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from experiments.classics.tasks import all_tasks
+
+import grasp_jax
+from experiments.environments.pusht import simulator
 from experiments.environments.pusht.fast import FastPushT
 from experiments.environments.pusht.goals import sample_goals
 from experiments.harness.flags import begin
@@ -32,9 +34,6 @@ from experiments.harness.tables import print_table, write_summary
 from experiments.models.pusht_state import coordinates
 from experiments.models.pusht_state.model import load_model
 from experiments.speed.series import depth
-
-import grasp_jax
-from experiments.environments.pusht import simulator
 from grasp_jax import GD, Correction, ParallelShooting
 
 KEY_FIELDS = ("task", "goals", "planner", "rate")
@@ -94,6 +93,8 @@ def pusht(num_goals: int) -> World:
 
 def classic(name: str, num_goals: int) -> World:
     """One of the classical tasks."""
+    from experiments.classics.tasks import all_tasks
+
     task = all_tasks()[name]
     state, goal = task.sample_batch(num_goals, 0)
     return World(
