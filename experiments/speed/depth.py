@@ -23,7 +23,6 @@ import numpy as np
 from absl import app, flags
 
 import grasp_jax
-from experiments.classics.tasks import all_tasks
 from experiments.environments.pusht import simulator
 from experiments.environments.pusht.fast import FastPushT
 from experiments.environments.pusht.goals import sample_goals
@@ -94,6 +93,8 @@ def pusht(num_goals: int) -> World:
 
 def classic(name: str, num_goals: int) -> World:
     """One of the classical tasks."""
+    from experiments.classics.tasks import all_tasks
+
     task = all_tasks()[name]
     state, goal = task.sample_batch(num_goals, 0)
     return World(

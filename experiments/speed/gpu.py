@@ -30,7 +30,7 @@ from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine
 from experiments.speed.series import depth
 from grasp_jax import CEM, GD, GRASP, ICEM, Correction, ParallelShooting, Problem
-from grasp_jax.world_models import LeWM
+from grasp_jax.world_models import LeWM, LeWMConfig
 
 KEY_FIELDS = ("device", "horizon", "goals", "row")
 _ACTION_SIZE = 10
@@ -151,6 +151,9 @@ def define_flags() -> None:
     flags.DEFINE_float("time_seconds", 60.0, "No plan is started after so many seconds of timing.")
     flags.DEFINE_integer("repeats", 3, "Plans of each cell; medians are reported.", lower_bound=1)
     flags.DEFINE_list("rows", [], "Only these; all by default.")
+    flags.DEFINE_bool(
+        "full_size", True, "False rehearses with one small block; times mean nothing."
+    )
     flags.DEFINE_string("output", "runs/benchmark_gpu", "Folder for `plans.jsonl`.")
 
 
@@ -160,7 +163,8 @@ def main(argv: list[str]) -> None:
     began = time.perf_counter()
     where = machine()
     log = ResultLog(pathlib.Path(flags.FLAGS.output) / "plans.jsonl", KEY_FIELDS)
-    model = LeWM.random(jax.random.key(0))
+    small = {} if flags.FLAGS.full_size else {"depth": 1, "heads": 1, "hidden": 64}
+    model = LeWM.random(jax.random.key(0), LeWMConfig(**small))
     todo = [
         c
         for c in cells([int(t) for t in flags.FLAGS.horizons], flags.FLAGS.batch)

@@ -6,7 +6,7 @@ from grasp_jax import GD, GRASP, Chain, MultiStart, ParallelShooting
 
 
 def depth(planner: Any, horizon: int, iterations: int | None = None) -> int:
-    """Model steps and derivatives in series, of all iterations and of the ends of syncs.
+    """Model steps and derivatives in series, of iterations and of what syncs begin and end with.
 
     Args:
       planner: A planner of the library; not one parallel in time by Newton sweeps, which vary.
