@@ -245,6 +245,15 @@ class MPC:
         return self._plan(memory, replace_arrays(self.problem, state=observation, goal=goal))
 
     def _plan(self, memory: MPCState, here: Problem) -> Plan:
+        return solve(*self.search(memory, here), planner=self.planner)
+
+    def search(self, memory: MPCState, here: Problem) -> tuple[Problem, jax.Array]:
+        """What a control step would solve, and with which key.
+
+        Args:
+          memory: Its actions are the starting guess.
+          here: The controller's problem, with the present state and goal.
+        """
         horizon = here.max_horizon
         here = dataclasses.replace(here, init_actions=memory.actions, context=memory.context)
         if self.shrinking_horizon:
@@ -252,8 +261,7 @@ class MPC:
             least = max(self.min_horizon, self.replan_every)
             left = jnp.clip(horizon - memory.step, least, horizon)  # pyright: ignore
             here = dataclasses.replace(here, given_horizon=left.astype(jnp.int32))
-        key = jax.random.fold_in(memory.key, memory.step)  # pyright: ignore[reportArgumentType]
-        return solve(here, key, planner=self.planner)
+        return here, jax.random.fold_in(memory.key, memory.step)  # pyright: ignore
 
 
 def _flatten(mpc: MPC) -> tuple[tuple[Any, Any], tuple[int, bool, int]]:

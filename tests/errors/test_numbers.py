@@ -29,6 +29,7 @@ from grasp_jax import (
     White,
     make_problem,
 )
+from grasp_jax.arguments import as_bounds
 from grasp_jax.rollout import rollout_cost
 from tests import matrix
 from tests.matrix import PLANNERS, assert_same, every_kind, every_program, key
@@ -90,7 +91,7 @@ def test_a_model_that_is_always_broken_gives_the_guess_back(name: str, poison: f
     assert is_inside(found.actions)
     assert jnp.all(found.metrics.best_cost == jnp.inf)
     outside = solve(name, model(poison, time=-1.0), init_actions=GUESS + 5)
-    assert_same(outside.actions, jnp.full_like(GUESS, BOUNDS[1]))
+    assert_same(outside.actions, jnp.broadcast_to(as_bounds(BOUNDS, GUESS)[1], GUESS.shape))
 
 
 @every_program
