@@ -103,7 +103,9 @@ def test_metrics_have_one_row_per_iteration_and_best_so_far_never_rises(name: st
     assert jnp.all(metrics.best_cost <= metrics.cost)
     assert solved(name).cost <= metrics.best_cost[-1] + 1e-6
     assert jnp.all(jnp.isfinite(metrics.loss)) and jnp.all(metrics.model_evals > 0)
-    assert jnp.any(metrics.dynamics_residual > 0) == (name in LIFTED)
+    # Parallel shooting carries states from iteration to iteration, which lag behind its rollout.
+    apart = name in LIFTED or name == "ParallelShooting"
+    assert jnp.any(metrics.dynamics_residual > 0) == apart
 
 
 @every_planner

@@ -10,7 +10,9 @@ from absl import flags
 import experiments
 
 ROOT = pathlib.Path(experiments.__file__).parent
-STUDIES = ("ball", "diagnostics", "gradients", "mazes", "pusht", "speed", "swm")
+STUDIES = (
+    "ball", "classics", "diagnostics", "gradients", "mazes", "ogbench", "pusht", "speed", "swm"
+)  # fmt: skip
 
 
 def commands(study: str) -> list[list[str]]:
