@@ -40,6 +40,7 @@ from grasp_jax.planning import (
 )
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context, Problem
+from grasp_jax.realtime import RealTimeMPC, RealTimeState, ThinkInfo
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
 from grasp_jax.segments import Correction
@@ -72,6 +73,8 @@ __all__ = [
     "PreparedModel",
     "Problem",
     "QuadraticControlCost",
+    "RealTimeMPC",
+    "RealTimeState",
     "Rollout",
     "Search",
     "SearchState",
@@ -79,6 +82,7 @@ __all__ = [
     "StepContext",
     "StepInfo",
     "StraightLine",
+    "ThinkInfo",
     "ViaPoints",
     "White",
     "advance",

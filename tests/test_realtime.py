@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import GD, MPC
-from grasp_jax.realtime import RealTimeMPC, RealTimeState
+from grasp_jax import GD, MPC, RealTimeMPC, RealTimeState
 from tests.matrix import assert_same, key
 
 T = 6

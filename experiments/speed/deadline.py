@@ -29,8 +29,7 @@ from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
 from experiments.planning.runner import encode_states
 from experiments.planning.tasks import PUSHT
-from grasp_jax import AR1, GD, MPC, Context, MultiStart
-from grasp_jax.realtime import RealTimeMPC
+from grasp_jax import AR1, GD, MPC, Context, MultiStart, RealTimeMPC
 
 KEY_FIELDS = ("loop", "hertz", "horizon", "goal")
 LOOPS = ("real time", "synchronous")
