@@ -27,7 +27,6 @@ from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
-from experiments.planning.runner import encode_states
 from experiments.planning.tasks import PUSHT
 from grasp_jax import AR1, GD, MPC, Context, MultiStart, RealTimeMPC
 
@@ -41,6 +40,16 @@ def planner() -> Any:
     return MultiStart(
         GD(learning_rate=0.03, iterations=300), num_starts=8, start_std=0.5, noise=noise
     )
+
+
+@jax.jit
+def _encode(model: Any, frames: jax.Array) -> jax.Array:
+    return model.encode(frames)
+
+
+def see(model: Any, states: np.ndarray) -> jax.Array:
+    """The latents `[n, L]` of frames of states `[n, S]`."""
+    return _encode(model, jnp.asarray(PUSHT.render(states)))
 
 
 class Episode:
@@ -57,14 +66,12 @@ class Episode:
         every = model.frameskip
         past = goals.past_states[index, -every][None]
         taken = model.from_environment(goals.past_actions[index, -every:])
-        self.context = Context(
-            jnp.asarray(encode_states(model, PUSHT, past)), jnp.asarray(taken, jnp.float32)
-        )
-        self.encoded_goal = jnp.asarray(encode_states(model, PUSHT, self.goal[None])[0])
+        self.context = Context(see(model, past), jnp.asarray(taken, jnp.float32))
+        self.encoded_goal = see(model, self.goal[None])[0]
 
     def observe(self) -> jax.Array:
         """The latent `[L]` of the present frame."""
-        return jnp.asarray(encode_states(self.model, PUSHT, self.state[None])[0])
+        return see(self.model, self.state[None])[0]
 
     def act(self, action: jax.Array) -> None:
         """One step of the model, five of the simulator."""
