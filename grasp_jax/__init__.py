@@ -9,7 +9,7 @@ from typing import Any
 
 from grasp_jax import sharding
 from grasp_jax.arguments import make_problem
-from grasp_jax.init_states import BrownianBridge, Rollout, StraightLine, ViaPoints
+from grasp_jax.init_states import BrownianBridge, GivenPath, Rollout, StraightLine, ViaPoints
 from grasp_jax.mpc import MPC, MPCInfo, MPCState
 from grasp_jax.noise import AR1, Colored, White
 from grasp_jax.objectives import (
@@ -24,8 +24,11 @@ from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
 from grasp_jax.planners.parallel_shooting import ParallelShooting
+from grasp_jax.planners.portfolio import portfolio
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
+from grasp_jax.planners.scaled import Scaled
+from grasp_jax.planners.segments import Segments
 from grasp_jax.planning import (
     CompiledPlan,
     advance,
@@ -44,6 +47,7 @@ from grasp_jax.realtime import RealTimeMPC, RealTimeState, ThinkInfo
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
 from grasp_jax.segments import Correction
+from grasp_jax.subgoals import SubgoalMPC
 
 __all__ = [
     "AR1",
@@ -59,6 +63,7 @@ __all__ = [
     "CompiledPlan",
     "Context",
     "Correction",
+    "GivenPath",
     "Hops",
     "LatCo",
     "LatCoGaussNewton",
@@ -76,12 +81,15 @@ __all__ = [
     "RealTimeMPC",
     "RealTimeState",
     "Rollout",
+    "Scaled",
     "Search",
     "SearchState",
+    "Segments",
     "Status",
     "StepContext",
     "StepInfo",
     "StraightLine",
+    "SubgoalMPC",
     "ThinkInfo",
     "ViaPoints",
     "White",
@@ -91,6 +99,7 @@ __all__ = [
     "mean_squared_distance",
     "plan",
     "plan_batch",
+    "portfolio",
     "read",
     "restarted_grasp",
     "rollout_cost",

@@ -157,6 +157,19 @@ def as_arrays(tree: PyTree, name: str) -> PyTree:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
+def as_number(value: Any, name: str, meaning: str) -> jax.Array:
+    """`value` as a floating array `[]`; raises for anything else, and for NaN."""
+    found = None
+    if is_number(value):
+        found = array(value)
+    if found is None or found.ndim or found.dtype == jnp.bool_:
+        shown = describe(found) if found is not None else f"{type(value).__name__}: {value!r:.60}"
+        raise TypeError(f"{name} must be one number, {meaning}, got {shown}.")
+    if not isinstance(found, Tracer) and bool(jnp.isnan(found)):
+        raise ValueError(f"{name} must be a number, {meaning}, got nan. Pass None for none.")
+    return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+
+
 def _own_arrays(tree: PyTree) -> PyTree:
     """A model with its NumPy arrays copied, which their owner may write to later."""
     leaves, treedef = jax.tree.flatten(tree)

@@ -144,6 +144,35 @@ class Rollout(_Checked):
         return add_noise(rollout, self.std, spanning(self.noise, steps), key)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class GivenPath(_Checked):
+    """Virtual states that the caller has: a way through recorded states, a recorded segment, ...
+
+    With `GRASP(state_rate=0.0, state_std=None, goal_weight=0.0, sync=None)` they stay where they
+    are, and all actions are fitted to them side by side. In `plan_batch` all goals share them; for
+    a path per goal `vmap` a function that calls `plan` with `GRASP(init_states=GivenPath(path))`.
+
+    Attributes:
+      states: `s_1..s_{T-1}`, leaves `[T-1, ...]` like the state, traced. Where a number is not
+        finite the straight line takes its place.
+    """
+
+    states: PyTree
+
+    def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
+        """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
+        del key
+        missing = problem.max_horizon - 1 - jax.tree.leaves(self.states)[0].shape[0]
+        if problem.mesh is None or missing <= 0:
+            return self.states
+        # A mesh pads T; what lies past the goal's step is not read.
+        return jax.tree.map(
+            lambda x: jnp.concatenate([x, jnp.broadcast_to(x[-1:], (missing, *x.shape[1:]))]),
+            self.states,
+        )
+
+
 def evals(init_states: InitStates, problem: Problem) -> int:
     """Model evaluations that virtual states cost: `T` for a rollout."""
     return problem.max_horizon if isinstance(init_states, Rollout) else 0

@@ -33,7 +33,9 @@ from grasp_jax import (
     Planner,
     Problem,
     Rollout,
+    Scaled,
     SearchState,
+    Segments,
     restarted_grasp,
 )
 from grasp_jax import search as searching
@@ -91,6 +93,7 @@ PLANNERS: dict[str, Any] = {
     "MPPI": MPPI(num_samples=8, iterations=ITERATIONS),
     "LatCo": LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3),
     "LatCoGN": LatCoGaussNewton(iterations=ITERATIONS),
+    "Segments": Segments(segment_length=2, iterations=ITERATIONS, state_rate=0.05),
     "MultiStart GRASP": MultiStart(_grasp, num_starts=3),
     "MultiStart GD": MultiStart(
         GD(learning_rate=0.1, iterations=ITERATIONS), num_starts=3, start_std=0.3
@@ -100,15 +103,17 @@ PLANNERS: dict[str, Any] = {
         Hops(planner=_gd, iterations=ITERATIONS), num_starts=3, start_std=0.3, resample_every=2
     ),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
+    "Scaled LatCo": Scaled(LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3)),
 }
 NAMES = list(PLANNERS)
-LIFTED = [n for n in NAMES if n.startswith(("GRASP", "LatCo", "MultiStart GRASP", "Chain"))]
+_WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain", "Scaled")
+LIFTED = [n for n in NAMES if n.startswith(_WITH_STATES)]
 VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
 KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "ICEM"]
 KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
 """One of each kind of step, and of each way to compose them."""
-DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN"]
+DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN", "Segments"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
 

@@ -16,7 +16,7 @@ from absl import app, flags
 from PIL import Image
 
 from experiments.gallery import adversarial, conditioning, distances, landscape
-from experiments.gallery.sources import code_version, refuse_arguments
+from experiments.gallery.sources import begin, code_version
 
 _DEFAULT_OUTPUT = pathlib.Path("experiments/results/gallery")
 Rows = list[dict[str, Any]]
@@ -69,7 +69,7 @@ def define_flags() -> None:
 
 def main(argv: list[str]) -> None:
     """Draws what was asked for."""
-    refuse_arguments(argv)
+    begin(argv)
     folder, wanted = pathlib.Path(flags.FLAGS.output), flags.FLAGS.picture
     folder.mkdir(parents=True, exist_ok=True)
     for name in PICTURES if wanted == "all" else [wanted]:

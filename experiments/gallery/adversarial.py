@@ -1,6 +1,6 @@
 """States that never occur, from which a learned model predicts the goal in one step.
 
-A LeWM of Wall's frames (`experiments.lewm_small`). From the latent of the start, Adam descends
+A LeWM of Wall's frames (`experiments.models.lewm`). From the latent of the start, Adam descends
 `||F(s, a) - g||²` over the state alone, with the action that was recorded last; the true state from
 which that action leads to the goal is known. What is found lies nowhere near it.
 """
@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.gallery.sources import plots, tasks
-from experiments.lewm_small.brittleness import Case, impostors, nearest
-from experiments.lewm_small.model import SmallLeWM
-from experiments.pixels.models import load_model
-from experiments.state_gradients import data_latents, make_cases
+from experiments.gradients.__main__ import data_latents, make_cases
+from experiments.gradients.brittleness import Case, impostors, nearest
+from experiments.models.lewm.model import SmallLeWM
+from experiments.models.load import load_model
 
 CHECKPOINT = "wall_lewm"
 HORIZON = 50

@@ -7,31 +7,37 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from experiments import plots, pusht_state_model
-from experiments.arguments import refuse_arguments
-from experiments.environments import ball, pointmaze, pusht, pusht_goals, wall
-from experiments.pixels import tasks
-from experiments.pusht_state_features import COG, rotate
-from experiments.version import code_version
+from experiments.environments import ball
+from experiments.environments.pointmaze import simulator as pointmaze
+from experiments.environments.pusht import goals as pusht_goals
+from experiments.environments.pusht import simulator as pusht
+from experiments.environments.wall import simulator as wall
+from experiments.harness import plots
+from experiments.harness.flags import begin
+from experiments.harness.version import code_version
+from experiments.models.pusht_state import coordinates
+from experiments.models.pusht_state import model as pusht_state
+from experiments.models.pusht_state.features import COG, rotate
+from experiments.planning import tasks
 
 __all__ = [
     "Way",
     "ball",
+    "begin",
     "code_version",
     "plots",
     "pusht_model",
     "pusht_start",
     "pusht_step",
     "pusht_tasks",
-    "refuse_arguments",
     "tasks",
     "ways",
 ]
 
 
-def pusht_model() -> pusht_state_model.PushTStateModel:
+def pusht_model() -> pusht_state.PushTStateModel:
     """The shipped model of Push-T's states."""
-    return pusht_state_model.load_model()
+    return pusht_state.load_model()
 
 
 def pusht_tasks(count: int, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,13 +51,13 @@ def pusht_start(state: np.ndarray) -> Array:
 
     Agent, its velocity, the block's centre of gravity, cosine and sine of its angle.
     """
-    seen = np.asarray(pusht_state_model.encode(np.asarray(state, np.float64)))
-    c, s = seen[4] / pusht_state_model.ANGLE_RADIUS, seen[5] / pusht_state_model.ANGLE_RADIUS
+    seen = np.asarray(coordinates.encode(np.asarray(state, np.float64)))
+    c, s = seen[4] / coordinates.ANGLE_RADIUS, seen[5] / coordinates.ANGLE_RADIUS
     centre = seen[2:4] + np.asarray(rotate(jnp.asarray(c), jnp.asarray(s), jnp.asarray(COG)))
     return jnp.asarray(np.concatenate([seen[0:2], seen[6:8], centre, [c, s]]), jnp.float32)
 
 
-def pusht_step(model: pusht_state_model.PushTStateModel, state: Array, action: Array) -> Array:
+def pusht_step(model: pusht_state.PushTStateModel, state: Array, action: Array) -> Array:
     """One environment step of the learned model: `[8]` and `[2]` to `[8]`."""
     position, velocity, centre, c, s = model.environment_step(
         state[0:2], state[2:4], state[4:6], state[6], state[7], action

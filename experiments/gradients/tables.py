@@ -41,7 +41,8 @@ def state_gradients() -> str:
     lines = []
     for objective, ending in (("dynamics and goal", "_goal_1"), ("dynamics", "")):
         path = RESULTS / "wall_lewm" / f"state_gradients{ending}.csv"
-        found = pd.read_csv(path, dtype=str, index_col="quantity")["value"].to_dict()
+        table = pd.read_csv(path, dtype=str)
+        found = dict(zip(table["quantity"], table["value"], strict=True))
         for way in _WAYS:
             distances = [f"{float(found[f'{way}_{k}']):.3g}" for k in ("residual", "cost")]
             shares = [f"{way}_{k}" for k in ("claims", "success", "exploited", "adversarial")]

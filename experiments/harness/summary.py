@@ -47,10 +47,10 @@ def summarise(records: list[Record]) -> list[Record]:
 def _row(group: pd.DataFrame) -> Record:
     wins, goals = int(np.sum(group["success"].to_numpy())), len(group)
     low, high = wilson_interval(wins, goals)
-    first = group.iloc[0].to_dict()
+    first: dict[Any, Any] = group.iloc[0].to_dict()
     return {
         **{k: first[k] for k in ("environment", "observation", "mode")},
-        "horizon": first["horizon"],
+        "horizon": group["horizon"].to_numpy()[0].item(),
         "planner": first["planner"],
         "goals": goals,
         "success": round(wins / goals, 4),

@@ -6,42 +6,31 @@ Open the printed address in a browser: drag the green goal, turn it by its knob,
 """
 
 import os
-import pathlib
 import sys
 
 import jax
 from absl import app, flags, logging
 
-from experiments.arguments import refuse_arguments
+from experiments.harness.flags import begin
 from experiments.live.plug import Server
 from experiments.live.server import PortInUseError
 from experiments.live.worlds import WORLDS
-
-_DEFAULT_CACHE = pathlib.Path.home() / ".cache" / "grasp_jax" / "live"
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_integer("port", 8642, "Port on the loopback address; 0 for any free one.", 0)
     flags.DEFINE_enum("world", "pusht", list(WORLDS), "The world that the page opens with.")
-    flags.DEFINE_string(
-        "cache",
-        str(_DEFAULT_CACHE),
-        "Folder for compiled programs, so that the next start need not compile; '' for none.",
-    )
 
 
 def main(argv: list[str]) -> None:
     """Serves until interrupted."""
-    refuse_arguments(argv)
-    # Compiles Push-T's GRASP in half the time. XLA aborts on flags it does not know, so this one is
-    # kept to the versions it was tried on.
+    begin(argv)
+    # Compiles faster, as for the workers of the tables. XLA aborts on flags it does not know, so
+    # this one is kept to the versions it was tried on.
     if jax.__version__.startswith("0.10."):
         fast = "--xla_cpu_use_fusion_emitters=false"
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {fast}".strip()
-    if flags.FLAGS.cache:
-        os.makedirs(flags.FLAGS.cache, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", flags.FLAGS.cache)
     first = flags.FLAGS.world
     worlds = {first: WORLDS[first], **WORLDS}
     try:

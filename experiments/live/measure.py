@@ -12,16 +12,15 @@ import pathlib
 import time
 from typing import Any
 
-import jax
 import numpy as np
 from absl import app, flags
 
-from experiments.arguments import refuse_arguments
+from experiments.harness.flags import begin
+from experiments.harness.version import code_version
 from experiments.live.outbox import Outbox
 from experiments.live.session import Session, Wish
 from experiments.live.world import World
 from experiments.live.worlds import WORLDS
-from experiments.version import code_version
 
 _DEFAULT_OUTPUT = "experiments/results/live/speed.jsonl"
 
@@ -32,7 +31,6 @@ def define_flags() -> None:
     flags.DEFINE_string("planner", "GRASP", "A planner that all of them offer.")
     flags.DEFINE_integer("goals", 3, "Tasks of each world.", lower_bound=1)
     flags.DEFINE_float("limit", 120.0, "Seconds for a goal, compiling included.", lower_bound=1)
-    flags.DEFINE_string("cache", "", "Folder for compiled programs; '' for none.")
     flags.DEFINE_string("output", _DEFAULT_OUTPUT, "File to append to.")
 
 
@@ -91,9 +89,7 @@ def measure(world: World, planner: str, seed: int, limit: float) -> dict[str, An
 
 def main(argv: list[str]) -> None:
     """Measures what was asked for; the first goal of a world compiles."""
-    refuse_arguments(argv)
-    if flags.FLAGS.cache:
-        jax.config.update("jax_compilation_cache_dir", flags.FLAGS.cache)
+    begin(argv)
     path = pathlib.Path(flags.FLAGS.output)
     path.parent.mkdir(parents=True, exist_ok=True)
     for name in flags.FLAGS.worlds:

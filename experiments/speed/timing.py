@@ -22,6 +22,8 @@ from experiments.speed.models import ACTION_SIZE, Workload
 from grasp_jax import programs
 from grasp_jax._compile import Frozen
 from grasp_jax._tree import is_number
+from grasp_jax.planners.base import LiftedPlanner
+from grasp_jax.planners.sampling import Sampler
 from grasp_jax.problem import Problem
 
 Thunk = Callable[[], Any]
@@ -242,9 +244,9 @@ def _serial_depth(planner: Any, horizon: int) -> int | None:
     """
     depth = 0
     for part, iterations in parts(planner):
-        if getattr(part, "parallel", False):
+        if getattr(part, "parallel_in_time", False):
             return None
-        steps = 1 if hasattr(part, "virtual_states") else horizon
-        passes = 1 if hasattr(part, "samples") else 2
+        steps = 1 if isinstance(part, LiftedPlanner) else horizon
+        passes = 1 if isinstance(part, Sampler) else 2
         depth += int(iterations) * steps * passes
     return depth

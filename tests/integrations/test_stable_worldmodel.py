@@ -293,6 +293,7 @@ def test_objectives_are_converted(lewm: LeWM):
     pixels = jnp.mean((state["patches"] - goal["patches"]) ** 2)
     proprio = jnp.sum((state["proprio"][0] - goal["proprio"][0]) ** 2)
     expected = 2 * pixels + 0.5 * proprio + 0.1 * 2 * A * 9
+    assert found.control_cost is not None
     cost = found.terminal_cost(state, goal) + found.control_cost(actions)
     np.testing.assert_allclose(cost, expected, rtol=1e-5)
 

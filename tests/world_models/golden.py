@@ -46,7 +46,7 @@ def inputs(config: LeWMConfig | DinoWMConfig) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Runs the reference and stores weights, latents and predictions."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     from experiments.models import reference
 

@@ -10,7 +10,8 @@ import numpy as np
 
 import grasp_jax
 from experiments.live.world import Window
-from experiments.pixels.models import VisualModel, load_model
+from experiments.models.load import load_model
+from experiments.models.sprites.model import VisualModel
 
 FIRST_SEED = 5000
 """Tasks of the page, of all worlds; far from the seeds of every table."""

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 import grasp_jax
-from experiments import pusht_state_model
-from experiments.environments import pusht
-from experiments.environments.pusht_block import (
+from experiments.environments.pusht import simulator as pusht
+from experiments.environments.pusht.block import (
     AGENT_HIGH,
     AGENT_LOW,
     BAR,
@@ -20,14 +19,16 @@ from experiments.environments.pusht_block import (
     block_corners,
     block_to_world,
 )
-from experiments.environments.pusht_fast import FastPushT
-from experiments.environments.pusht_goals import sample_goals
+from experiments.environments.pusht.fast import FastPushT
+from experiments.environments.pusht.goals import sample_goals
 from experiments.live import drawing
 from experiments.live.controls import Settings
 from experiments.live.world import Handle, World
 from experiments.live.worlds.frames import FIRST_SEED, measured, visual
-from experiments.pixels import tasks
-from experiments.pixels.models import load_model
+from experiments.models.load import load_model
+from experiments.models.pusht_state import coordinates
+from experiments.models.pusht_state import model as pusht_state
+from experiments.planning import tasks
 
 _TEE = (
     (BAR[0], BAR[2]),
@@ -95,12 +96,12 @@ def _pusht_states(agent: Any, block: Any, angle: Any) -> np.ndarray:
 
 
 def _pusht_decode(states: np.ndarray) -> np.ndarray:
-    found = pusht_state_model.decode(np.asarray(states, np.float64))
+    found = coordinates.decode(np.asarray(states, np.float64))
     return _pusht_states(found["agent"], found["block"], found["angle"])
 
 
 def _pusht_simulate(state: np.ndarray, action: np.ndarray) -> list[np.ndarray]:
-    commands = np.clip(pusht_state_model.split_actions(action[None]), -1, 1)
+    commands = np.clip(coordinates.split_actions(action[None]), -1, 1)
     return list(FastPushT().execute(state, commands)[1:])
 
 
@@ -111,7 +112,7 @@ def _pusht_world(**fields: Any) -> World:
         f'width="{WALL_HIGH - WALL_LOW + 4}" height="{WALL_HIGH - WALL_LOW + 4}" rx="6"/>'
     )
     return World(
-        action_size=pusht_state_model.ACTION_SIZE,
+        action_size=coordinates.ACTION_SIZE,
         task=_pusht_task,
         success=lambda state, goal: bool(pusht.success(state, goal)),
         draw=_pusht_draw,
@@ -119,7 +120,7 @@ def _pusht_world(**fields: Any) -> World:
         point=_centre,
         handles=_pusht_handles,
         move=_pusht_move,
-        smooth=grasp_jax.AR1(rho=0.9, action_block=pusht_state_model.FRAMESKIP),
+        smooth=grasp_jax.AR1(rho=0.9, action_block=coordinates.FRAMESKIP),
         backdrop=frame,
         **fields,
     )
@@ -127,19 +128,19 @@ def _pusht_world(**fields: Any) -> World:
 
 def push_t() -> World:
     """Push-T through the state model, 322,000 parameters; a model step is five simulator steps."""
-    high = 1 / pusht_state_model.ACTION_STD
+    high = 1 / coordinates.ACTION_STD
     return _pusht_world(
         name="pusht",
         title="Push-T",
         about="Push the T onto its green ghost, and the round agent to its own. The model was "
         "learned from simulator states; the simulator acts.",
-        dynamics=pusht_state_model.load_model(),
+        dynamics=pusht_state.load_model(),
         max_horizon=16,
         bounds=(-high, high),
         simulate=_pusht_simulate,
-        encode=pusht_state_model.encode,
+        encode=coordinates.encode,
         decode=_pusht_decode,
-        objective=grasp_jax.Objective(terminal_cost=pusht_state_model.goal_distance),
+        objective=grasp_jax.Objective(terminal_cost=coordinates.goal_distance),
         presets={
             "GRASP": Settings("GRASP", "gradients", 16, 12, 0.2, 0.3, 0.1),
             "GRASP-author": Settings("GRASP-author", "gradients", 20, 12, 0.005, 0.5, 0.05),

@@ -3,13 +3,13 @@
 import numpy as np
 
 import grasp_jax
-from experiments.environments import wall
+from experiments.environments.wall import simulator as wall
 from experiments.live import drawing
 from experiments.live.controls import Settings
 from experiments.live.world import Handle, World
 from experiments.live.worlds.frames import FIRST_SEED, measured, visual
-from experiments.pixels import tasks
-from experiments.pixels.models import load_model
+from experiments.models.load import load_model
+from experiments.planning import tasks
 
 
 def _wall_backdrop() -> str:

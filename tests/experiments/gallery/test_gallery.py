@@ -66,7 +66,7 @@ def test_the_plan_in_the_middle_solves_both_problems():
 
 def test_five_steps_are_one_step_of_the_model():
     """The step of the pictures is the step inside the planning model."""
-    from experiments import pusht_state_model as psm
+    from experiments.models.pusht_state import coordinates as psm
 
     start, _, actions = pusht_tasks(1, 5)
     model, state = pusht_model(), pusht_start(start[0])

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from experiments.environments import ball, pusht, wall
-from experiments.environments.pusht_block import WALL_HIGH, WALL_LOW, block_corners
+from experiments.environments import ball
+from experiments.environments.pusht import simulator as pusht
+from experiments.environments.pusht.block import WALL_HIGH, WALL_LOW, block_corners
+from experiments.environments.wall import simulator as wall
 from experiments.live.world import Handle, from_numbers, numbers
 from experiments.live.worlds import WORLDS
 

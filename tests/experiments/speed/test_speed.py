@@ -83,7 +83,7 @@ def test_medians_alternate_and_take_the_middle() -> None:
 
 def test_a_reachable_goal_costs_nothing_under_its_actions_and_something_under_none() -> None:
     encoder = grasp_jax.world_models.ViTConfig(
-        width=32, depth=1, heads=1, hidden=32, image=28, table=2
+        width=32, depth=1, heads=1, hidden=32, image=28, pos_grid=2
     )
     config = grasp_jax.world_models.LeWMConfig(
         latent=32, depth=1, heads=1, hidden=32, encoder=encoder

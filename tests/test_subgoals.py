@@ -1,0 +1,158 @@
+"""A controller along a path: a corner, a push off the path, an unknown place, many episodes."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from grasp_jax import CEM, GRASP, GivenPath, Status, make_problem
+from grasp_jax.paths_from_data import build_index
+from grasp_jax.proposals import PathTree, ProposedPath, straight_line
+from grasp_jax.subgoals import SubgoalMPC, SubgoalState
+from tests.test_paths_from_data import GOAL, START, corridor
+
+T = 4
+traces: list[int] = []
+
+
+def move(state: jax.Array, action: jax.Array) -> jax.Array:
+    traces.append(1)
+    return state + 0.6 * action
+
+
+def fit(states: jax.Array) -> GRASP:
+    return GRASP(
+        iterations=10,
+        state_rate=0.0,
+        action_rate=0.8,
+        goal_weight=0.0,
+        state_std=None,
+        init_states=GivenPath(states),
+        optimizer=optax.sgd,
+        sync=None,
+    )
+
+
+@pytest.fixture(scope="module")
+def tree() -> PathTree:
+    states, episodes, _ = corridor()
+    return build_index(states, episodes, num_nodes=40, radius=0.6).towards(GOAL)
+
+
+def controller(tree: Any, **changes: Any) -> SubgoalMPC:
+    problem = make_problem(move, jnp.zeros(2), jnp.zeros(2), jnp.zeros((T, 2)), bounds=(-1.0, 1.0))
+    settings: dict[str, Any] = {"planner": fit, "num_states": 12, "leave_distance": 1.0}
+    return SubgoalMPC(problem=problem, proposer=tree, **(settings | changes))
+
+
+def drive(agent: SubgoalMPC, start: Any, goal: Any, steps: int, push: Any = None) -> Any:
+    """Positions `[steps + 1, 2]`, and whether a path was known at each step."""
+    start, goal = jnp.asarray(start, jnp.float32), jnp.asarray(goal, jnp.float32)
+    memory = agent.init(start, goal, jax.random.key(0))
+    push = jnp.zeros((steps, 2)) if push is None else push
+
+    def body(carry: tuple, shove: jax.Array) -> tuple:
+        memory, position = carry
+        action, memory, _ = agent.step(memory, position, goal)
+        position = move(position, action) + shove
+        return (memory, position), (position, memory.known)
+
+    _, (positions, known) = jax.lax.scan(body, (memory, start), push)
+    return jnp.concatenate([start[None], positions]), known
+
+
+@pytest.mark.parametrize("by_steps", [True, False])
+def test_it_goes_around_the_corner(tree: PathTree, by_steps: bool):
+    positions, known = drive(controller(tree, by_steps=by_steps), START, GOAL, 48)
+    assert known.all()
+    assert jnp.linalg.norm(positions[-1] - GOAL) < 0.05
+    # Never off the two corridors.
+    assert jnp.minimum(jnp.abs(positions[:, 1]), jnp.abs(positions[:, 0] - 10)).max() < 0.2
+
+
+def test_standing_on_its_first_row_it_moves_on():
+    """Taken for the row before the first, that row was aimed at for ever."""
+
+    def ahead(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        states = state + 0.3 * jnp.arange(1, num_states + 1)[:, None] * jnp.array([1.0, 0.0])
+        return ProposedPath(states, jnp.asarray(jnp.inf), jnp.asarray(True))
+
+    positions, _ = drive(controller(ahead), [0.0, 0.0], [9.0, 0.0], 5)
+    np.testing.assert_allclose(positions[:, 0], 0.3 * np.arange(6), atol=0.02)
+
+
+def test_pushed_off_its_path_it_finds_another(tree: PathTree):
+    push = jnp.zeros((70, 2)).at[10].set(jnp.array([-4.0, 0.0]))
+    positions, known = drive(controller(tree), START, GOAL, 70, push)
+    assert known.all() and positions[11, 0] < 3
+    assert jnp.linalg.norm(positions[-1] - GOAL) < 0.05
+    assert jnp.minimum(jnp.abs(positions[:, 1]), jnp.abs(positions[:, 0] - 10)).max() < 0.2
+
+
+def test_where_nothing_is_known_it_goes_straight_and_asks_again(tree: PathTree):
+    positions, known = drive(controller(tree), [4.0, 4.0], GOAL, 40)
+    assert not known[0] and known[-1]
+    assert jnp.linalg.norm(positions[-1] - GOAL) < 0.05
+
+
+def test_episodes_side_by_side_equal_one_by_one(tree: PathTree):
+    states, episodes, _ = corridor()
+    index = build_index(states, episodes, num_nodes=40, radius=0.6)
+    goals = [GOAL, np.array([7.0, 0.0])]
+    trees = [index.towards(g) for g in goals]
+    starts = jnp.asarray([START, [10.0, 6.0]], jnp.float32)
+    agent = controller(tree)
+
+    def run(tree: PathTree, start: jax.Array) -> jax.Array:
+        return drive(dataclasses.replace(agent, proposer=tree), start, tree.goal, 30)[0]
+
+    traces.clear()
+    together = jax.jit(jax.vmap(run))(jax.tree.map(lambda *x: jnp.stack(x), *trees), starts)
+    once = len(traces)
+    for i in range(2):
+        np.testing.assert_allclose(together[i], run(trees[i], starts[i]), atol=1e-4)
+    jitted = jax.jit(jax.vmap(run))
+    jitted(jax.tree.map(lambda *x: jnp.stack(x), *trees), starts)
+    traces.clear()
+    jitted(jax.tree.map(lambda *x: jnp.stack(x), *trees[::-1]), starts)
+    assert once > 0 and not traces
+
+
+def test_any_planner_may_go_for_the_subgoals(tree: PathTree):
+    cem = CEM(num_samples=64, num_elites=8, iterations=6, std=0.7)
+    agent = controller(tree, planner=lambda states: cem)
+    positions, _ = drive(agent, START, GOAL, 60)
+    assert jnp.linalg.norm(positions[-1] - GOAL) < 0.5
+
+
+def test_a_callers_own_proposer():
+    positions, known = drive(controller(straight_line), [0.0, 0.0], [3.0, 1.0], 20)
+    assert not known.any()
+    np.testing.assert_allclose(positions[-1], [3.0, 1.0], atol=0.05)
+
+
+def test_bad_proposers_and_settings_are_refused(tree: PathTree):
+    def short(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        return straight_line(state, goal, num_states=num_states - 1)
+
+    with pytest.raises(ValueError, match=r"proposer must return .*\(12, 2\).*got \(11, 2\)"):
+        drive(controller(short), START, GOAL, 1)
+    with pytest.raises(ValueError, match=r"proposer failed on a state .*TypeError"):
+        drive(controller(lambda state, goal: state), START, GOAL, 1)
+    with pytest.raises(ValueError, match=r"num_states is 4, but a plan looks 4 steps ahead"):
+        drive(controller(tree, num_states=4), START, GOAL, 1)
+
+
+def test_a_broken_observation_is_a_failed_plan_and_no_more(tree: PathTree):
+    agent, goal = controller(tree), jnp.asarray(GOAL, jnp.float32)
+    start = jnp.asarray(START, jnp.float32)
+    memory = agent.init(start, goal, jax.random.key(0))
+    action, memory, info = agent.step(memory, jnp.full(2, jnp.nan), goal)
+    assert jnp.isfinite(action).all() and info.status == Status.FAILED
+    assert isinstance(memory, SubgoalState)
+    action, memory, info = agent.step(memory, start, goal)
+    assert memory.known and info.status == Status.OK
