@@ -46,7 +46,7 @@ from grasp_jax.problem import Context, Problem
 from grasp_jax.realtime import RealTimeMPC, RealTimeState, ThinkInfo
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
-from grasp_jax.segments import Correction
+from grasp_jax.shooting import Correction
 from grasp_jax.subgoals import SubgoalMPC
 
 __all__ = [
