@@ -1,4 +1,4 @@
-"""What is shipped: the files that belong to the package, and a wheel that works without the tree."""
+"""What is shipped: the files of the package, and a wheel that works without the tree."""
 
 import importlib.resources
 import os
@@ -48,7 +48,8 @@ def test_a_wheel_and_an_sdist_build_and_the_first_example_runs_from_the_wheel(
     subprocess.run([*inside, "setuptools>=77", str(wheel)], check=True)
     subprocess.run([str(python), "-c", backend], cwd=source, check=True)
     (sdist,) = tmp_path.glob("*.tar.gz")
-    assert any(name.endswith("grasp_jax/GUIDE.md") for name in tarfile.open(sdist).getnames())
+    with tarfile.open(sdist) as archive:
+        assert any(name.endswith("grasp_jax/GUIDE.md") for name in archive.getnames())
 
     example = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)[0]
     elsewhere = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}

@@ -206,7 +206,7 @@ def test_resumed_training_equals_uninterrupted_training(tiny_data, tmp_path, mon
 
 
 def test_missing_data_and_bad_stages_are_explained(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"pusht\.collect"):
+    with pytest.raises(FileNotFoundError, match=r"environments\.pusht\.collect"):
         load_data(str(tmp_path))
     with pytest.raises(ValueError, match="multiple"):
         parse_stage("1:16:150:1e-3", trainer.CHUNK)
