@@ -7,8 +7,8 @@ answers with the plan at hand, encodes the frame and thinks until the deadline (
 real robot would move; drawing the frame and the simulator are outside, as a camera and a robot
 would be. `synchronous`: the world waits for each whole plan. Both drive the same goals with the
 same planner. Counted over all control steps: missed deadlines, jitter (the spread of when a step
-ends against its deadline), iterations of the planner; and success when the time is up. One core of a
-CPU (--cores). Results are written as they finish; the same command resumes.
+ends against its deadline), iterations of the planner; and success when the time is up. One core
+of a CPU (--cores). Results are written as they finish; the same command resumes.
 """
 
 import pathlib
