@@ -147,14 +147,11 @@ def draw_depth(folder: pathlib.Path) -> None:
         grid[0, 0].plot(*_means(rows, "horizon", lambda r: 100 * r["success"]), **style)
         grid[1, 0].plot(*_means(rows, "horizon", lambda r: r["seconds"]), **style)
     for noise, dash in ((0.0, "-"), (0.1, "--")):
-        for iterations, color in ((30, "C1"), (100, "C3")):
-            rows = [r for r in widths if r["path_noise"] == noise and r["iterations"] == iterations]
-            if not rows:
-                continue
-            label = f"{iterations} iterations" + (", noisy path" if noise else "")
-            style = {"color": color, "ls": dash, "marker": "o", "label": label}
-            grid[0, 1].plot(*_means(rows, "width", lambda r: 100 * r["success"]), **style)
-            grid[1, 1].plot(*_means(rows, "width", lambda r: r["model_miss"]), **style)
+        rows = [r for r in widths if r["path_noise"] == noise]
+        label = f"states off by {noise}" if noise else "the path as it is"
+        style = {"color": "C1", "ls": dash, "marker": "o", "label": label}
+        grid[0, 1].plot(*_means(rows, "width", lambda r: 100 * r["success"]), **style)
+        grid[1, 1].plot(*_means(rows, "width", lambda r: r["model_miss"]), **style)
     grid[0, 0].set(ylabel="success in the simulator, %", title="one search from one path")
     grid[1, 0].set(ylabel="processor seconds", yscale="log", xlabel="model steps T", xscale="log")
     grid[0, 0].set(xscale="log", ylim=(-5, 105))
