@@ -1,10 +1,13 @@
-"""Prints the result tables of README.md and experiments/README.md from the recorded results.
+"""Prints the result tables of the pages from the recorded results.
 
 python -m experiments.tables        # the text between their <!-- table --> marks
 """
 
-from experiments.tables_gradients import lifted_gradients, state_gradients
-from experiments.tables_shared import (
+from collections.abc import Callable
+from functools import partial
+
+from experiments.gradients.tables import lifted_gradients, state_gradients
+from experiments.harness.tables import (
     goals_solved,
     in_seconds,
     markdown,
@@ -14,12 +17,11 @@ from experiments.tables_shared import (
     read_summary,
     success_table,
 )
-from experiments.tables_speed import (
+from experiments.speed.tables import (
     parallel_gpu,
     pusht_pixels_alone,
     speed_gpu,
     speed_torch,
-    speed_torch_gpu,
     swm_timings,
 )
 
@@ -105,6 +107,15 @@ LEWM_PAIRS = (
     ("GRASP", "iCEM"),
 )
 
+POINTMAZE_LEWM_PAIRS = (
+    *MAZE_PAIRS,
+    *LEWM_PAIRS[:2],
+    ("GRASP-plain", "GD-Adam"),
+    ("GRASP-plain", "LatCo"),
+    ("Lifted", "Lifted-state-gradient"),
+    ("Lifted-dynamics", "Lifted-dynamics-state-gradient"),
+)
+
 
 def headlines() -> str:
     """GRASP beside the best baseline of a table, and the goals that only one of them solves."""
@@ -124,16 +135,6 @@ def headlines() -> str:
         lines.append([title, rate(ours), times[0], best["planner"], rate(best), times[1], wins])
     header = ["goals", "GRASP", "s per plan", "best baseline", "", "s per plan"]
     return markdown([*header, "GRASP only : baseline only"], lines)
-
-
-def pusht_state() -> str:
-    """Push-T through the state model."""
-    return success_table("pusht_state")
-
-
-def pusht_pixels() -> str:
-    """Push-T through the visual model."""
-    return success_table("pusht_pixels", 100, timed=60)
 
 
 def pusht_pixels_loop() -> str:
@@ -168,72 +169,6 @@ def pusht_pixels_gpu() -> str:
     return markdown(["planner", "model trained on", *(f"H = {h}" for h in horizons)], lines)
 
 
-def wall_pixels() -> str:
-    """Wall through its visual model."""
-    return success_table("wall_pixels")
-
-
-def pointmaze_pixels() -> str:
-    """PointMaze through its visual model."""
-    return success_table("pointmaze_pixels")
-
-
-def wall_lewm() -> str:
-    """Wall through the small LeWM, 128 numbers."""
-    return success_table("wall_lewm", 100)
-
-
-def wall_lewm_plans() -> str:
-    """Wall through a small LeWM that was trained on executed plans, too."""
-    return success_table("wall_lewm_plans")
-
-
-def pointmaze_lewm() -> str:
-    """PointMaze through a small LeWM."""
-    return success_table("pointmaze_lewm")
-
-
-def pusht_state_pairs() -> str:
-    """Goals that only the first, and only the second planner solves, of all that both had."""
-    return pair_table("pusht_state", PAIRS)
-
-
-def pusht_pixels_pairs() -> str:
-    """The same, for Push-T from pixels, open loop."""
-    return pair_table("pusht_pixels", PIXEL_PAIRS)
-
-
-def wall_pixels_pairs() -> str:
-    """The same, for Wall."""
-    return pair_table("wall_pixels", WALL_PAIRS)
-
-
-def pointmaze_pixels_pairs() -> str:
-    """The same, for PointMaze."""
-    return pair_table("pointmaze_pixels", (*MAZE_PAIRS, *TUNED_LATER))
-
-
-def wall_lewm_pairs() -> str:
-    """The same, for GRASP with and without its parts through the small LeWM."""
-    return pair_table("wall_lewm", LEWM_PAIRS)
-
-
-def wall_lewm_plans_pairs() -> str:
-    """The same, through the small LeWM that was trained on executed plans."""
-    return pair_table("wall_lewm_plans", MAZE_PAIRS)
-
-
-def pointmaze_lewm_pairs() -> str:
-    """The same for PointMaze, with what a part of GRASP is worth."""
-    more = (
-        ("GRASP-plain", "GD-Adam"),
-        ("GRASP-plain", "LatCo"),
-        ("Lifted", "Lifted-state-gradient"),
-        ("Lifted-dynamics", "Lifted-dynamics-state-gradient"),
-    )
-    return pair_table("pointmaze_lewm", (*MAZE_PAIRS, *LEWM_PAIRS[:2], *more))
-
-
 def ball_navigation() -> str:
     """One row per planner: success on both maps."""
     rows = read_summary("ball_navigation")
@@ -248,37 +183,41 @@ def ball_navigation() -> str:
     return markdown(header, lines)
 
 
+TABLES: dict[str, Callable[[], str]] = {
+    "headlines": headlines,
+    "pusht_state": partial(success_table, "pusht_state"),
+    "pusht_state_pairs": partial(pair_table, "pusht_state", PAIRS),
+    "pusht_pixels": partial(success_table, "pusht_pixels", 100, timed=60),
+    "pusht_pixels_loop": pusht_pixels_loop,
+    "pusht_pixels_gpu": pusht_pixels_gpu,
+    "wall_pixels": partial(success_table, "wall_pixels"),
+    "wall_pixels_pairs": partial(pair_table, "wall_pixels", WALL_PAIRS),
+    "pointmaze_pixels": partial(success_table, "pointmaze_pixels"),
+    "pointmaze_pixels_pairs": partial(pair_table, "pointmaze_pixels", (*MAZE_PAIRS, *TUNED_LATER)),
+    "wall_lewm_plans": partial(success_table, "wall_lewm_plans"),
+    "wall_lewm_plans_pairs": partial(pair_table, "wall_lewm_plans", MAZE_PAIRS),
+    "pointmaze_lewm": partial(success_table, "pointmaze_lewm"),
+    "pointmaze_lewm_pairs": partial(pair_table, "pointmaze_lewm", POINTMAZE_LEWM_PAIRS),
+    "lifted_gradients": lifted_gradients,
+    "wall_lewm": partial(success_table, "wall_lewm", 100),
+    "wall_lewm_pairs": partial(pair_table, "wall_lewm", LEWM_PAIRS),
+    "state_gradients": state_gradients,
+    "pusht_pixels_pairs": partial(pair_table, "pusht_pixels", PIXEL_PAIRS),
+    "ball_navigation": ball_navigation,
+    "pusht_pixels_alone": pusht_pixels_alone,
+    "speed_torch": speed_torch,
+    "speed_torch_gpu": partial(speed_torch, "benchmark_gpu"),
+    "speed_gpu": speed_gpu,
+    "parallel_gpu": parallel_gpu,
+    "swm_timings": swm_timings,
+}
+"""Every table, by the name of its marks in the pages."""
+
+
 def main() -> None:
     """Prints every table under its name."""
-    for table in (
-        headlines,
-        pusht_state,
-        pusht_state_pairs,
-        pusht_pixels,
-        pusht_pixels_loop,
-        pusht_pixels_gpu,
-        wall_pixels,
-        wall_pixels_pairs,
-        pointmaze_pixels,
-        pointmaze_pixels_pairs,
-        wall_lewm_plans,
-        wall_lewm_plans_pairs,
-        pointmaze_lewm,
-        pointmaze_lewm_pairs,
-        lifted_gradients,
-        wall_lewm,
-        wall_lewm_pairs,
-        state_gradients,
-        pusht_pixels_pairs,
-        ball_navigation,
-        pusht_pixels_alone,
-        speed_torch,
-        speed_torch_gpu,
-        speed_gpu,
-        parallel_gpu,
-        swm_timings,
-    ):
-        print(f"<!-- table {table.__name__} -->\n{table()}\n<!-- end -->\n")
+    for name, table in TABLES.items():
+        print(f"<!-- table {name} -->\n{table()}\n<!-- end -->\n")
 
 
 if __name__ == "__main__":

@@ -23,8 +23,11 @@ from grasp_jax.planners.compose import Chain, Hops, MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
+from grasp_jax.planners.parallel_shooting import ParallelShooting
+from grasp_jax.planners.portfolio import portfolio
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
+from grasp_jax.planners.scaled import Scaled
 from grasp_jax.planners.segments import Segments
 from grasp_jax.planning import (
     CompiledPlan,
@@ -42,6 +45,7 @@ from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context, Problem
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
+from grasp_jax.segments import Correction
 from grasp_jax.subgoals import SubgoalMPC
 
 __all__ = [
@@ -57,6 +61,7 @@ __all__ = [
     "Colored",
     "CompiledPlan",
     "Context",
+    "Correction",
     "GivenPath",
     "Hops",
     "LatCo",
@@ -66,12 +71,14 @@ __all__ = [
     "Metrics",
     "MultiStart",
     "Objective",
+    "ParallelShooting",
     "Plan",
     "Planner",
     "PreparedModel",
     "Problem",
     "QuadraticControlCost",
     "Rollout",
+    "Scaled",
     "Search",
     "SearchState",
     "Segments",
@@ -88,6 +95,7 @@ __all__ = [
     "mean_squared_distance",
     "plan",
     "plan_batch",
+    "portfolio",
     "read",
     "restarted_grasp",
     "rollout_cost",

@@ -150,13 +150,20 @@ class Frozen:
       traced: Which of its leaves are traced.
     """
 
-    __slots__ = ("traced", "value")
+    __slots__ = ("_empty", "traced", "value")
 
     def __init__(self, value: PyTree, traced: Callable[[Any], bool] = is_array) -> None:
-        self.value, self.traced = value, traced
+        self.value, self.traced, self._empty = value, traced, None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether its leaves are no arrays at the moment: axes, shapes, or shardings, say."""
+        return self._empty is not None
 
     def tree_flatten(self) -> tuple[list[Any], Hashable]:
         """The traced leaves, and the `Structure` beside the rule that chose them."""
+        if self._empty is not None:
+            return self._empty
         leaves, treedef = jax.tree.flatten(_open(self.value))
         flags = [self.traced(leaf) for leaf in leaves]
         rest = tuple(
@@ -167,14 +174,23 @@ class Frozen:
 
     @classmethod
     def tree_unflatten(cls, aux: Any, children: Any) -> "Frozen":
-        """The inverse."""
-        structure, traced = aux
-        return cls(structure.join(children), traced)
+        """The inverse; without a value where the leaves are no arrays."""
+        children, (structure, traced) = list(children), aux
+        if all(map(traced, children)):
+            return cls(structure.join(children), traced)
+        found = cls(None, traced)
+        found._empty = children, aux
+        return found
+
+
+def frozen(x: Any, traced: Callable[[Any], bool] = is_array) -> Frozen:
+    """A `Frozen` of a pytree; of a field that `thawed` left as it was, that."""
+    return x if isinstance(x, Frozen) else Frozen(x, traced)
 
 
 def thawed(x: Any) -> Any:
     """What a `Frozen` holds; anything else as it is (a prefix of a pytree, say)."""
-    return x.value if isinstance(x, Frozen) else x
+    return x.value if isinstance(x, Frozen) and not x.is_empty else x
 
 
 def require_hashable(tree: PyTree, name: str, traced: Callable[[Any], bool] = is_array) -> None:

@@ -5,6 +5,7 @@ module's globals is compiled in when the function is first planned with, and a l
 goes unnoticed.
 """
 
+import collections
 import functools
 import types
 from collections.abc import Iterator
@@ -124,7 +125,7 @@ def _search(owner: Any, seen: set[int], depth: int) -> str | None:
 
 def _parts(owner: Any) -> Iterator[tuple[str, Any]]:
     """What an object holds: attributes, slots, members of containers, arrays on its class."""
-    if isinstance(owner, (set, frozenset)):
+    if isinstance(owner, (set, frozenset, collections.deque)):
         yield from (("<member>", x) for x in owner)
     if isinstance(getattr(owner, "__dict__", None), dict):
         yield from list(vars(owner).items())

@@ -157,6 +157,19 @@ def as_arrays(tree: PyTree, name: str) -> PyTree:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
+def as_number(value: Any, name: str, meaning: str) -> jax.Array:
+    """`value` as a floating array `[]`; raises for anything else, and for NaN."""
+    found = None
+    if is_number(value):
+        found = array(value)
+    if found is None or found.ndim or found.dtype == jnp.bool_:
+        shown = describe(found) if found is not None else f"{type(value).__name__}: {value!r:.60}"
+        raise TypeError(f"{name} must be one number, {meaning}, got {shown}.")
+    if not isinstance(found, Tracer) and bool(jnp.isnan(found)):
+        raise ValueError(f"{name} must be a number, {meaning}, got nan. Pass None for none.")
+    return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+
+
 def _own_arrays(tree: PyTree) -> PyTree:
     """A model with its NumPy arrays copied, which their owner may write to later."""
     leaves, treedef = jax.tree.flatten(tree)
@@ -174,29 +187,26 @@ def _init_actions(value: Any) -> jax.Array:
             "init_actions must be an array [T, A], the starting guess, got None. Start from "
             "jnp.zeros((horizon, action_size))."
         )
-    actions = as_arrays(value, "init_actions") if is_array(value) else _listed(value)
+    fix = "Start from jnp.zeros((horizon, action_size))."
+    actions = as_array(value, "init_actions", fix)
     if actions.ndim < 2:
-        raise ValueError(
-            f"init_actions must have shape [T, A], got {describe(actions)}. Start from "
-            "jnp.zeros((horizon, action_size))."
-        )
+        raise ValueError(f"init_actions must have shape [T, A], got {describe(actions)}. {fix}")
     return actions
 
 
-def _listed(value: Any) -> jax.Array:
-    """An array from nested lists."""
+def as_array(value: Any, name: str, fix: str = "Convert it with jnp.asarray.") -> jax.Array:
+    """One array, also from nested lists of numbers; raises TypeError for what is none."""
     try:
-        return array(value if isinstance(value, jax.Array) else np.asarray(value))
+        return array(value if is_array(value) else np.asarray(value))
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"init_actions must be made of arrays, got {type(value).__name__}: {value!r:.60}. "
-            "Start from jnp.zeros((horizon, action_size))."
+            f"{name} must be made of arrays, got {type(value).__name__}: {value!r:.60}. {fix}"
         ) from error
 
 
 def as_horizon(horizon: Any, max_horizon: int) -> jax.Array:
     """`[]` or `[B]` int32; raises for other types, and for values outside `1..T`."""
-    steps = as_arrays(horizon, "horizon")
+    steps = as_array(horizon, "horizon")
     fix = f"It is the step, 1..{max_horizon}, at which the goal is to be reached."
     if not jnp.issubdtype(steps.dtype, jnp.integer):
         raise TypeError(f"horizon must be an integer, got {steps.dtype}. {fix}")

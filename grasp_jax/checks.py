@@ -119,7 +119,8 @@ def _check_dynamics(problem: Problem) -> None:
         _check_prepared(problem, arguments[0])
         return
     try:
-        following = jax.eval_shape(problem.dynamics, *arguments)
+        # Inside a function of ours: some modules have no name, which `eval_shape` asks for.
+        following = jax.eval_shape(lambda *given: problem.dynamics(*given), *arguments)
     except Exception as error:
         raise ValueError(
             f"{call} failed: {type(error).__name__}: {error}\ndynamics must take one state and one "

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from grasp_jax._compile import Frozen, thawed, usual_promotion
+from grasp_jax._compile import frozen, thawed, usual_promotion
 from grasp_jax._fields import as_count, require
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.arguments import check_key, replace_arrays
@@ -245,6 +245,15 @@ class MPC:
         return self._plan(memory, replace_arrays(self.problem, state=observation, goal=goal))
 
     def _plan(self, memory: MPCState, here: Problem) -> Plan:
+        return solve(*self.search(memory, here), planner=self.planner)
+
+    def search(self, memory: MPCState, here: Problem) -> tuple[Problem, jax.Array]:
+        """What a control step would solve, and with which key.
+
+        Args:
+          memory: Its actions are the starting guess.
+          here: The controller's problem, with the present state and goal.
+        """
         horizon = here.max_horizon
         here = dataclasses.replace(here, init_actions=memory.actions, context=memory.context)
         if self.shrinking_horizon:
@@ -252,13 +261,12 @@ class MPC:
             least = max(self.min_horizon, self.replan_every)
             left = jnp.clip(horizon - memory.step, least, horizon)  # pyright: ignore
             here = dataclasses.replace(here, given_horizon=left.astype(jnp.int32))
-        key = jax.random.fold_in(memory.key, memory.step)  # pyright: ignore[reportArgumentType]
-        return solve(here, key, planner=self.planner)
+        return here, jax.random.fold_in(memory.key, memory.step)  # pyright: ignore
 
 
 def _flatten(mpc: MPC) -> tuple[tuple[Any, Any], tuple[int, bool, int]]:
     static = mpc.replan_every, mpc.shrinking_horizon, mpc.min_horizon
-    return (mpc.problem, Frozen(mpc.planner, is_number)), static
+    return (mpc.problem, frozen(mpc.planner, is_number)), static
 
 
 def _unflatten(static: tuple[int, bool, int], children: Any) -> MPC:

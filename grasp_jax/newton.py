@@ -90,15 +90,35 @@ def check_forward_mode(problem: Problem, name: str) -> None:
         return jax.jvp(lambda s: problem.step(s, window), (state,), (state,))[1]
 
     try:
-        jax.eval_shape(tangent, problem.state, problem.init_actions[0])
+        jaxpr = jax.make_jaxpr(tangent)(problem.state, problem.init_actions[0])
+        has_none = _holds(jaxpr.jaxpr, "custom_lin")
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise
+        has_none = True
+    if has_none:
         raise TypeError(
             f"{name} takes JVPs of the dynamics, which has none: a jax.custom_vjp inside (an ODE "
             "solver's adjoint?) knows only the backward mode. Take another planner, or give the "
             "model a jax.custom_jvp."
-        ) from error
+        )
+
+
+def _holds(jaxpr: Any, primitive: str) -> bool:
+    """Whether a jaxpr, or one inside it, holds a primitive.
+
+    A `jax.custom_vjp` is differentiated forwards without complaint while tracing; what then stands
+    in its place, `custom_lin`, fails when it is compiled.
+    """
+    inner = [
+        getattr(x, "jaxpr", x)
+        for equation in jaxpr.eqns
+        for x in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+        )
+    ]
+    names = [equation.primitive.name for equation in jaxpr.eqns]
+    return primitive in names or any(_holds(x, primitive) for x in inner if hasattr(x, "eqns"))
 
 
 class _Terms:

@@ -13,7 +13,13 @@ from grasp_jax import programs, sharding
 from grasp_jax._compile import Frozen, require_hashable, usual_promotion
 from grasp_jax._fields import as_count
 from grasp_jax._tree import PyTree, describe, is_number
-from grasp_jax.arguments import as_arrays, check_key, make_problem, replace_arrays
+from grasp_jax.arguments import (
+    as_array,
+    as_number,
+    check_key,
+    make_problem,
+    replace_arrays,
+)
 from grasp_jax.objectives import Objective
 from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.restarted import restarted_grasp
@@ -34,6 +40,7 @@ def plan(
     context: Context | None = None,
     horizon: Any = None,
     mesh: Mesh | None = None,
+    target_cost: Any = None,
 ) -> Plan:
     """Plans actions that bring the world model from `state` to `goal`.
 
@@ -61,6 +68,9 @@ def plan(
         shorter horizons share one compiled program. The plan's actions are zero from there on (or
         the nearest bound), its states stand still. None for `T`.
       mesh: Devices to split the time steps or the samples over, see `grasp_jax.sharding`.
+      target_cost: `[]`, traced: stop at the first iteration whose best cost is at or below it. The
+        metrics keep their shape; `metrics.iterations_taken` says how far the search went. None
+        takes all iterations.
 
     Returns:
       A `Plan`: actions `[T, A]`, the model's states `[T+1, ...]` under them, their cost, a
@@ -93,7 +103,7 @@ def plan(
         horizon=horizon,
         mesh=mesh,
     )
-    return solve(problem, key, planner=planner)
+    return solve(problem, key, planner=planner, target_cost=target_cost)
 
 
 def plan_batch(
@@ -110,6 +120,7 @@ def plan_batch(
     horizon: Any = None,
     mesh: Mesh | None = None,
     goal_batch_size: int | None = None,
+    target_cost: Any = None,
 ) -> Plan:
     """Plans for many goals at once: `plan` over a leading axis of `B` goals.
 
@@ -130,6 +141,7 @@ def plan_batch(
       mesh: Devices to split the goals, their time steps or their samples over, see
         `grasp_jax.sharding.make_mesh`.
       goal_batch_size: Plan this many goals at a time, to bound memory; None for all at once.
+      target_cost: See `plan`; goals that are planned side by side stop when the last is there.
 
     Returns:
       A `Plan` whose leaves have a leading axis of `B`.
@@ -162,7 +174,9 @@ def plan_batch(
         mesh=mesh,
         batched=True,
     )
-    return solve(problem, key, planner=planner, goal_batch_size=goal_batch_size)
+    return solve(
+        problem, key, planner=planner, goal_batch_size=goal_batch_size, target_cost=target_cost
+    )
 
 
 @usual_promotion
@@ -172,14 +186,18 @@ def solve(
     *,
     planner: Planner | None = None,
     goal_batch_size: int | None = None,
+    target_cost: Any = None,
 ) -> Plan:
     """`plan` on a problem, or `plan_batch` on a batched one. Arguments and errors as there."""
     planner, key = _how(problem, planner, key)
     if goal_batch_size is not None:
         goal_batch_size = as_count(goal_batch_size, "goal_batch_size")
-    found = programs.solve(
-        sharding.pad_time(problem), Frozen(planner, is_number), key, batch_size=goal_batch_size
-    )
+    padded, frozen = sharding.pad_time(problem), Frozen(planner, is_number)
+    if target_cost is None:
+        found = programs.solve(padded, frozen, key, batch_size=goal_batch_size)
+    else:
+        target = as_number(target_cost, "target_cost", "the cost at which a search may stop")
+        found = programs.solve_until(padded, frozen, key, target, batch_size=goal_batch_size)
     return sharding.cut_time(found, problem.max_horizon, axis=int(problem.batched))
 
 
@@ -421,7 +439,7 @@ def _how(problem: Any, planner: Planner | None, key: Any) -> tuple[Planner, jax.
 
 
 def _as_actions(problem: Problem, actions: Any) -> jax.Array:
-    found = as_arrays(actions, "actions")
+    found = as_array(actions, "actions")
     shape = problem.init_actions.shape
     if found.shape != shape:
         raise ValueError(f"actions must have shape {list(shape)}, got {describe(found)}.")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from grasp_jax import _tree, prepared
-from grasp_jax._compile import Frozen, array, thawed
+from grasp_jax._compile import array, frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.objectives import Objective
 
@@ -193,8 +193,8 @@ PER_GOAL = ("state", "goal", "init_actions", "context", "given_horizon")
 
 def _flatten(problem: Problem) -> tuple[tuple[Any, ...], tuple[Mesh | None, bool]]:
     rows = tuple(getattr(problem, name) for name in PER_GOAL)
-    frozen = Frozen(problem.dynamics), Frozen(problem.objective, is_number)
-    return (*frozen, *rows, problem.low, problem.high), (problem.mesh, problem.batched)
+    held = frozen(problem.dynamics), frozen(problem.objective, is_number)
+    return (*held, *rows, problem.low, problem.high), (problem.mesh, problem.batched)
 
 
 def _unflatten(static: tuple[Mesh | None, bool], children: Any) -> Problem:

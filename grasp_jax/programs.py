@@ -38,6 +38,42 @@ def solve(problem: Problem, frozen: Frozen, key: jax.Array, *, batch_size: int |
 
 
 @Compiled
+def solve_until(
+    problem: Problem,
+    frozen: Frozen,
+    key: jax.Array,
+    target_cost: jax.Array,
+    *,
+    batch_size: int | None,
+) -> Plan:
+    """A search that ends once the best cost of every goal is at the target.
+
+    The loop stands outside the `vmap` over goals: inside, every branch on its counter would be
+    taken at every step.
+    """
+    planner: Planner = frozen.value
+
+    def begin(problem: Problem, key: jax.Array) -> SearchState:
+        check_problem(problem, planner)
+        return _without_iteration(searching.initialize(problem, planner, key))
+
+    def whole(each: Any, keys: jax.Array) -> Plan:
+        def step(state: SearchState, iteration: jax.Array) -> tuple[SearchState, Metrics]:
+            def one(problem: Problem, state: SearchState) -> tuple[SearchState, Metrics]:
+                state = dataclasses.replace(state, iteration=iteration)
+                state, row = searching.one_row(problem, planner, state, iteration)
+                return _without_iteration(state), row
+
+            return each(one, state)
+
+        state = each(begin, keys)
+        state, metrics = searching.advance_until(step, state, planner.iterations, target_cost)
+        return each(lambda p, s: searching.finish(p, planner, *s), (state, metrics))
+
+    return _for_all_goals(whole, problem, _keys(problem, key), batch_size)
+
+
+@Compiled
 def start(problem: Problem, frozen: Frozen, key: jax.Array) -> SearchState:
     """A search before its first iteration."""
     planner: Planner = frozen.value
@@ -120,18 +156,38 @@ def _for_each_goal(
       rows: What else has one row per goal.
       batch_size: Goals at a time; None for all at once.
     """
+    return _for_all_goals(lambda each, rows: each(function, rows), problem, rows, batch_size)
+
+
+def _for_all_goals(
+    whole: Callable[..., Any], problem: Problem, rows: PyTree, batch_size: int | None
+) -> Any:
+    """`whole(each, rows)`, where `each(function, rows)` is `function(problem, row)` of every goal.
+
+    Args:
+      whole: Gets the rows of the goals that are planned side by side, `batch_size` at most.
+      problem: One goal, or batched.
+      rows: What else has one row per goal.
+      batch_size: Goals at a time; None for all at once.
+    """
     if not problem.batched:
-        return function(problem, rows)
+        return whole(lambda function, row: function(problem, row), rows)
     size = check_batch(rows_of(problem))
     check_batch({"rows": rows}, size)
-
-    def one(both: tuple[dict[str, PyTree], PyTree]) -> Any:
-        mine, rest = both
-        return function(dataclasses.replace(problem, **mine, batched=False), rest)
-
     split = problem.mesh is not None and "goals" in problem.mesh.shape
-    mapped = jax.vmap(one, spmd_axis_name="goals" if split else None)
-    return _map_chunks(mapped, problem, (rows_of(problem), rows), size, batch_size)
+
+    def chunk(both: tuple[dict[str, PyTree], PyTree]) -> Any:
+        fields, rest = both
+
+        def each(function: Callable[..., Any], rows: PyTree) -> Any:
+            def one(mine: dict[str, PyTree], row: PyTree) -> Any:
+                return function(dataclasses.replace(problem, **mine, batched=False), row)
+
+            return jax.vmap(one, spmd_axis_name="goals" if split else None)(fields, rows)
+
+        return whole(each, rest)
+
+    return _map_chunks(chunk, problem, (rows_of(problem), rows), size, batch_size)
 
 
 def _map_chunks(

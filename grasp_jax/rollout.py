@@ -24,7 +24,7 @@ def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
       Leaves `[T+1, ...]`: `s_0`, then the model's prediction after each action.
 
     """
-    step, carry, inputs = _stepper(problem, actions)
+    step, carry, inputs = stepper(problem, actions)
     _, states = jax.lax.scan(step, carry, inputs)
     return _tree.prepend(problem.state, states)
 
@@ -88,7 +88,7 @@ def join_gradient(
 
 def _state_costs(problem: Problem, actions: jax.Array, remat: bool) -> tuple[jax.Array, jax.Array]:
     """`d(s_T, g)` and `Σ_t r(s_t)` of a rollout, `[]` each."""
-    step, carry, inputs = _stepper(problem, actions)
+    step, carry, inputs = stepper(problem, actions)
 
     def to_next(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
         carry, state = step(carry, inputs)
@@ -100,10 +100,19 @@ def _state_costs(problem: Problem, actions: jax.Array, remat: bool) -> tuple[jax
     return problem.terminal_cost(final), problem.sum_until_end(running)
 
 
-def _stepper(
+def stepper(
     problem: Problem, actions: jax.Array
 ) -> tuple[Callable[[Carry, Any], tuple[Carry, PyTree]], Carry, Any]:
-    """A scan body, its first carry (the present state, or window), and its inputs."""
+    """A scan body, its first carry (the present state, or window), and its inputs.
+
+    Args:
+      problem: One goal.
+      actions: `[T, A]`.
+
+    Returns:
+      `step(carry, inputs) -> (carry, state)`, the first carry (leaves `[...]`, or `[h, ...]` where
+      there is a context), and inputs with leaves `[T, ...]`.
+    """
     inputs = problem.windows(actions)
     if problem.context is None:
         step, carry = _state_step(problem), problem.state

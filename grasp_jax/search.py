@@ -6,13 +6,14 @@ sync, `MultiStart`, `Chain`, `Hops`).
 
 import dataclasses
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree
-from grasp_jax._compile import Frozen, thawed
+from grasp_jax._compile import frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.noise import split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo
@@ -103,6 +104,11 @@ class Metrics:
     model_evals: jax.Array
     model_vjps: jax.Array
 
+    @property
+    def iterations_taken(self) -> jax.Array:
+        """`[]` int32: rows that spent anything; below their number where a target was reached."""
+        return jnp.sum(self.model_evals + self.model_vjps > 0, axis=-1, dtype=jnp.int32)
+
     @staticmethod
     def none(problem: Problem) -> "Metrics":
         """No rows yet, in the dtypes of later ones."""
@@ -156,7 +162,7 @@ class Search:
 
 
 def _flatten(search: Search) -> tuple[tuple[Any, ...], int]:
-    planner = Frozen(search.planner, is_number)
+    planner = frozen(search.planner, is_number)
     return (search.problem, planner, search.state, search.metrics), search.horizon
 
 
@@ -226,27 +232,85 @@ def one_step(
     return search, found
 
 
+def one_row(
+    problem: Problem, planner: Planner, search: SearchState, iteration: jax.Array
+) -> tuple[SearchState, Metrics]:
+    """`one_step`, and what the metrics say of it."""
+    search, found = one_step(problem, planner, search, iteration)
+    evaluated = jnp.isfinite(found.cost)
+    row = Metrics(
+        cost=jnp.where(evaluated, found.cost, search.best_cost),
+        evaluated=evaluated,
+        best_cost=search.best_cost,
+        loss=found.loss,
+        dynamics_residual=found.dynamics_residual,
+        model_evals=found.model_evals,
+        model_vjps=found.model_vjps,
+    )
+    return search, row
+
+
 def advance(
     problem: Problem, planner: Planner, search: SearchState, iterations: int
 ) -> tuple[SearchState, Metrics]:
     """`iterations` more steps, one `lax.scan`. n then m steps equal n+m steps."""
 
     def body(search: SearchState, iteration: jax.Array) -> tuple[SearchState, Metrics]:
-        search, found = one_step(problem, planner, search, iteration)
-        evaluated = jnp.isfinite(found.cost)
-        row = Metrics(
-            cost=jnp.where(evaluated, found.cost, search.best_cost),
-            evaluated=evaluated,
-            best_cost=search.best_cost,
-            loss=found.loss,
-            dynamics_residual=found.dynamics_residual,
-            model_evals=found.model_evals,
-            model_vjps=found.model_vjps,
-        )
-        return search, row
+        return one_row(problem, planner, search, iteration)
 
     steps = search.iteration + jnp.arange(iterations, dtype=jnp.int32)
     return jax.lax.scan(body, search, steps)
+
+
+def advance_until(
+    step: Callable[[SearchState, jax.Array], tuple[SearchState, Metrics]],
+    search: SearchState,
+    iterations: int,
+    target_cost: jax.Array,
+) -> tuple[SearchState, Metrics]:
+    """At most `iterations` steps of new searches, until the best cost of all is at the target.
+
+    One `while_loop`. Searches side by side go on until the last of them is there, and the counter
+    is not a part of them, so that a `lax.cond` on it stays a branch.
+
+    Args:
+      step: `(search, iteration) -> (search, row)`, of one search or of many side by side.
+      search: Before its first iteration; leaves `[...]`, or `[B, ...]`.
+      iterations: The most to take.
+      target_cost: `[]`.
+
+    Returns:
+      The searches, and metrics with `iterations` rows, leaves `[iterations]` or `[B, iterations]`;
+      those after the last step repeat its costs and spent nothing.
+    """
+    first = jnp.zeros((), jnp.int32)
+    like = jax.eval_shape(step, search, first)[1]
+    rows = jax.tree.map(lambda x: jnp.zeros((iterations, *x.shape), x.dtype), like)
+
+    def goes_on(carry: tuple[SearchState, Metrics, jax.Array]) -> jax.Array:
+        search, _, iteration = carry
+        return (iteration < iterations) & jnp.any(search.best_cost > target_cost)
+
+    def body(
+        carry: tuple[SearchState, Metrics, jax.Array],
+    ) -> tuple[SearchState, Metrics, jax.Array]:
+        search, rows, iteration = carry
+        search, row = step(search, iteration)
+        rows = jax.tree.map(lambda all_rows, x: all_rows.at[iteration].set(x), rows, row)
+        return search, rows, iteration + 1
+
+    search, rows, taken = jax.lax.while_loop(goes_on, body, (search, rows, first))
+    missing = jnp.arange(iterations) >= taken
+    missing = missing.reshape(-1, *[1] * (rows.cost.ndim - 1))
+    last = jax.tree.map(lambda x: x[jnp.maximum(taken - 1, 0)], rows)
+    rows = dataclasses.replace(
+        rows,
+        cost=jnp.where(missing, search.best_cost, rows.cost),
+        best_cost=jnp.where(missing, search.best_cost, rows.best_cost),
+        loss=jnp.where(missing, last.loss, rows.loss),
+        dynamics_residual=jnp.where(missing, last.dynamics_residual, rows.dynamics_residual),
+    )
+    return search, jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), rows)
 
 
 def run_inside(

@@ -23,14 +23,17 @@ from grasp_jax import (
     ICEM,
     MPPI,
     Chain,
+    Correction,
     Hops,
     LatCo,
     LatCoGaussNewton,
     MultiStart,
+    ParallelShooting,
     Plan,
     Planner,
     Problem,
     Rollout,
+    Scaled,
     SearchState,
     Segments,
     restarted_grasp,
@@ -63,6 +66,13 @@ PLANNERS: dict[str, Any] = {
     "GD sgd": GD(learning_rate=0.1, iterations=ITERATIONS, optimizer=optax.sgd),
     "GD dino_wm": dataclasses.replace(GD.dino_wm(), iterations=ITERATIONS),
     "GD parallel": GD(learning_rate=0.1, iterations=ITERATIONS, parallel_in_time=True),
+    "ParallelShooting": ParallelShooting(
+        learning_rate=0.1,
+        iterations=ITERATIONS,
+        num_segments=3,
+        correction=Correction.DIAGONAL,
+        serial_iterations=2,
+    ),
     "GRASP": _grasp,
     "GRASP paper": dataclasses.replace(
         GRASP.paper(),
@@ -93,13 +103,14 @@ PLANNERS: dict[str, Any] = {
         Hops(planner=_gd, iterations=ITERATIONS), num_starts=3, start_std=0.3, resample_every=2
     ),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
+    "Scaled LatCo": Scaled(LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3)),
 }
 NAMES = list(PLANNERS)
-_WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain")
+_WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain", "Scaled")
 LIFTED = [n for n in NAMES if n.startswith(_WITH_STATES)]
 VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 """Other numbers for programs that are in the table already."""
-KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "MPPI"]
+KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "ICEM"]
 KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
 """One of each kind of step, and of each way to compose them."""
 DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN", "Segments"]

@@ -139,38 +139,21 @@ def test_methods_of_these_names_mean_nothing_where_the_class_does_not_say_so():
 
 
 class Prepared(eqx.Module, PreparedModel):
-    """A model whose two halves say which way it was called."""
+    """A model of two halves."""
 
     gain: jax.Array
 
     def prepare_actions(self, actions: jax.Array) -> jax.Array:
         return 2 * actions
 
-    def step_prepared(self, state: Any, prepared: Any, present: Any = None) -> jax.Array:
-        return state + self.gain * inputs(state[:1], prepared / 2)
-
-    def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
-        return state + self.gain * inputs(state[:1], action)
-
-
-def test_a_prepared_model_is_called_through_its_halves():
-    class Doubled(Prepared):
-        def prepare_actions(self, actions: jax.Array) -> jax.Array:
-            return 4 * actions
-
-    gain = jnp.array(0.3)
-    for model, push in ((Prepared(gain), 1), (Doubled(gain), 2)):
-
-        def plain(s: jax.Array, a: jax.Array, push: int = push) -> jax.Array:
-            return s + gain * inputs(s[:1], push * a)
-
-        assert_close(solve(model).states, solve(plain).states)
+    def step_prepared(self, states: Any, prepared: Any, present: Any = None) -> jax.Array:
+        return states + self.gain * inputs(states[:1], prepared / 2)
 
 
 def test_halves_that_do_not_fit_are_refused():
     class Wide(Prepared):
-        def step_prepared(self, state: Any, prepared: Any, present: Any = None) -> jax.Array:
-            return jnp.concatenate([state, prepared])
+        def step_prepared(self, states: Any, prepared: Any, present: Any = None) -> jax.Array:
+            return jnp.concatenate([states, prepared])
 
     class Broken(Prepared):
         def prepare_actions(self, actions: jax.Array) -> jax.Array:

@@ -17,8 +17,6 @@ PADDED = jnp.concatenate([ACTIONS, jnp.full((3, ACTION_SIZE), 7.0)])
 
 @matrix.every_kind
 def test_a_padded_horizon_plans_like_the_short_one(name: str):
-    if name == "ICEM":
-        pytest.skip("1/f noise is drawn over the whole horizon, padding included")
     short, padded = matrix.solved(name), solve(name, init_actions=PADDED, horizon=HORIZON)
     matrix.assert_close(padded.actions[:HORIZON], short.actions, 1e-4)
     matrix.assert_close(jax.tree.map(lambda x: x[: HORIZON + 1], padded.states), short.states, 1e-4)

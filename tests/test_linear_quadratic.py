@@ -39,7 +39,7 @@ def step(state: jax.Array, action: jax.Array) -> jax.Array:
 
 @functools.cache
 def optimum() -> tuple[np.ndarray, float]:
-    """The minimiser of `||s_T - g||² + w ||a||²` by the normal equations, and its cost."""
+    """The minimizer of `||s_T - g||² + w ||a||²` by the normal equations, and its cost."""
     a, b = np.asarray(MODEL_A, np.float64), np.asarray(MODEL_B, np.float64)
     reach = np.hstack([np.linalg.matrix_power(a, T - 1 - t) @ b for t in range(T)])
     gap = np.asarray(GOAL, np.float64) - np.linalg.matrix_power(a, T) @ np.asarray(START)

@@ -38,8 +38,9 @@ def problem(**changes: Any) -> grasp_jax.Problem:
         "state": START,
         "goal": GOAL,
         "init_actions": GUESS,
+        "bounds": (-2.0, 2.0),
     }
-    return grasp_jax.make_problem(**(arguments | {"bounds": (-2.0, 2.0)} | changes))
+    return grasp_jax.make_problem(**(arguments | changes))
 
 
 def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[jax.Array, MPCInfo, MPCState]:

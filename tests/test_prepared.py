@@ -66,7 +66,12 @@ def masked(states: jax.Array, actions: jax.Array, present: jax.Array) -> jax.Arr
 
 
 def solve(dynamics: Any, planner: Any = PLANNERS[0], **changes: Any) -> grasp_jax.Plan:
-    given = {"state": START, "goal": GOAL, "init_actions": GUESS, "key": jax.random.key(0)}
+    given: dict[str, Any] = {
+        "state": START,
+        "goal": GOAL,
+        "init_actions": GUESS,
+        "key": jax.random.key(0),
+    }
     return grasp_jax.plan(dynamics, **(given | changes), planner=planner)
 
 
@@ -207,12 +212,13 @@ def test_an_ensemble_of_halves_moves_each_member_alone(windows: bool):
 
 def rollout(actions: jax.Array, context: Context) -> jax.Array:
     """The states of a plan, one call after the other."""
+    assert context.present is not None
     states, taken, there = [*context.states, START], [*context.actions], [*context.present]
     for action in actions:
         taken.append(action)
         there.append(True)
-        window = (jnp.stack(x[-3:]) for x in (states, taken))
-        states.append(masked(*window, jnp.stack([jnp.asarray(x) for x in there[-3:]])))
+        present = jnp.stack([jnp.asarray(x) for x in there[-3:]])
+        states.append(masked(jnp.stack(states[-3:]), jnp.stack(taken[-3:]), present))
     return jnp.stack(states[2:])
 
 

@@ -65,21 +65,3 @@ def test_so_do_noises_of_their_own(noise: Any):
     """Bug: they failed outside of `plan`."""
     with strictly():
         assert noise(key(), jnp.zeros((4, 2), jnp.bfloat16)).dtype == jnp.bfloat16
-
-
-def test_so_do_the_world_models():
-    from grasp_jax import world_models
-
-    encoder = world_models.ViTConfig(width=32, depth=1, heads=1, hidden=32, image=28, table=2)
-    sizes = world_models.LeWMConfig(latent=32, depth=1, heads=1, hidden=32, encoder=encoder)
-    model, frames = world_models.LeWM.random(key(), sizes), jnp.ones((2, 3, 28, 28))
-    start, goal = model.encode(frames)
-    arguments = model, start, goal, jnp.zeros((2, 10)), key()
-    following = model(start, jnp.zeros(10))
-    expected = grasp_jax.plan(*arguments, planner=GD(learning_rate=0.1, iterations=2))
-    with strictly():
-        assert_same(model.encode(frames), jnp.stack([start, goal]))
-        assert_same(model(start, jnp.zeros(10)), following)
-        assert_same(
-            grasp_jax.plan(*arguments, planner=GD(learning_rate=0.1, iterations=2)), expected
-        )

@@ -48,4 +48,4 @@ def test_the_command_prints_every_table_shown(capsys: pytest.CaptureFixture[str]
 def test_the_tables_are_those_of_the_recorded_results(file: str, name: str, text: str) -> None:
     from experiments import tables
 
-    assert text == getattr(tables, name)(), f"{name} in the README of {file} is out of date"
+    assert text == tables.TABLES[name](), f"{name} in the README of {file} is out of date"

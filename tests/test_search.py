@@ -18,7 +18,7 @@ from tests.matrix import ITERATIONS, PLANNERS, assert_close, assert_same, every_
 
 
 def assert_same_program(a: Any, b: Any) -> None:
-    """Bitwise equality of two compiled programs, where XLA's optimiser treats them alike.
+    """Bitwise equality of two compiled programs, where XLA's optimizer treats them alike.
 
     It does with its default settings, on this world (`XLA_FLAGS= pytest`); with the fast-compile
     flags of `conftest.py` the loop is fused differently when more surrounds it.

@@ -179,6 +179,12 @@ def rollout(world: Ball, start: jax.Array, actions: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.asarray(start)[None], states])
 
 
+@jax.jit
+def rollouts(world: Ball, starts: jax.Array, actions: jax.Array) -> jax.Array:
+    """The same side by side: positions `[n, T+1, 2]` from `[n, 2]` under `[n, T, 2]`."""
+    return jax.vmap(rollout, (None, 0, 0))(world, starts, actions)
+
+
 def known_way(name: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """Actions `[HORIZON, 2]` that follow the quickest way past the ends of the walls.
 

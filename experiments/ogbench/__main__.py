@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from absl import app, flags
 from tqdm import tqdm
 
-from experiments.arguments import refuse_arguments
 from experiments.environments import ogbench_data, ogbench_maze
+from experiments.harness.flags import begin
+from experiments.harness.log import Record, ResultLog, read_results
+from experiments.harness.summary import summarise
+from experiments.harness.tables import print_table, write_summary
 from experiments.ogbench import planners, runs, train, worlds
-from experiments.reporting import Record, ResultLog, print_table, read_results, write_summary
-from experiments.summary import summarise
 
 KEY_FIELDS = ("environment", "mode", "planner", "seed", "goal")
 TUNING_SEED = 9
@@ -78,7 +79,7 @@ def table(folder: pathlib.Path) -> list[Record]:
 
 def main(argv: Sequence[str]) -> None:
     """Drives, prints, writes the summary."""
-    refuse_arguments(argv)
+    begin(argv)
     args = flags.FLAGS
     folder = pathlib.Path(args.output)
     logs = set(folder.glob("results*.jsonl*"))

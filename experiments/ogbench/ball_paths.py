@@ -19,10 +19,11 @@ import optax
 from absl import app, flags
 
 import grasp_jax
-from experiments.arguments import refuse_arguments
 from experiments.environments import ball
-from experiments.reporting import ResultLog, print_table, write_summary
-from experiments.summary import summarise
+from experiments.harness.flags import begin
+from experiments.harness.log import ResultLog
+from experiments.harness.summary import summarise
+from experiments.harness.tables import print_table, write_summary
 from grasp_jax import GD, GRASP, MPPI, Chain, Colored, GivenPath
 from grasp_jax.paths_from_data import StateIndex, build_index
 from grasp_jax.tracking import Clocked, at, tracking_objective
@@ -155,7 +156,7 @@ def run(name: str, goals: int, seed: int, log: ResultLog) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Both maps, then the table."""
-    refuse_arguments(argv)
+    begin(argv)
     args = flags.FLAGS
     folder = pathlib.Path(args.output)
     log = ResultLog(folder / "ball.jsonl", KEY_FIELDS)

@@ -14,9 +14,9 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from experiments.arguments import refuse_arguments
 from experiments.environments import ogbench_data, ogbench_maze
 from experiments.environments.ogbench_data import Recording
+from experiments.harness.flags import begin
 
 PUBLIC_STEPS = 1_000_000
 SHARD_STEPS = 50_000
@@ -64,7 +64,7 @@ def load(folder: str | pathlib.Path, maze: str, kind: str) -> Recording:
 
 def main(argv: Sequence[str]) -> None:
     """Collects every shard that is missing."""
-    refuse_arguments(argv)
+    begin(argv)
     args = flags.FLAGS
     folder = pathlib.Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)

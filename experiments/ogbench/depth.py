@@ -24,11 +24,11 @@ import optax
 from absl import app, flags
 
 import grasp_jax
-from experiments.arguments import refuse_arguments
 from experiments.environments import ogbench_maze
+from experiments.harness.flags import begin
+from experiments.harness.log import Record, ResultLog
 from experiments.ogbench import model as models
 from experiments.ogbench import runs, train, worlds
-from experiments.reporting import Record, ResultLog
 from grasp_jax import CEM, GD, GRASP, Chain, Colored, GivenPath, Segments
 from grasp_jax.tracking import Clocked, at, tracking_objective
 
@@ -189,7 +189,7 @@ def measure(
 
 def main(argv: Sequence[str]) -> None:
     """Both studies."""
-    refuse_arguments(argv)
+    begin(argv)
     args = flags.FLAGS
     log = ResultLog(pathlib.Path(args.output) / "depth.jsonl", KEY_FIELDS)
     world = worlds.load(args.data, args.models, MAZE, KIND)

@@ -19,10 +19,10 @@ import numpy as np
 from absl import app, flags
 
 import grasp_jax
-from experiments.arguments import refuse_arguments
 from experiments.environments import ogbench_maze
+from experiments.harness.flags import begin
+from experiments.harness.log import Record
 from experiments.ogbench import depth, planners, runs, train, worlds
-from experiments.reporting import Record
 
 TASK, SEED = 1, 9
 EVERY, FRAMES = 2, 9
@@ -188,7 +188,7 @@ def _means(rows: list[Record], field: str, value: Callable[[Record], float]) -> 
 
 def main(argv: Sequence[str]) -> None:
     """Draws what was asked for."""
-    refuse_arguments(argv)
+    begin(argv)
     import matplotlib
 
     matplotlib.use("Agg")

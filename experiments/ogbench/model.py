@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from experiments.environments.ogbench_data import Recording
 from experiments.environments.ogbench_maze import STEP
-from experiments.reporting import write_text
+from experiments.harness.files import write_text
 
 FEATURES, HIDDEN, CELL = 6, 48, 1.0
 MAX_MOVE = 3.0

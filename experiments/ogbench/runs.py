@@ -11,9 +11,9 @@ import numpy as np
 import grasp_jax
 from experiments.environments import ogbench_maze
 from experiments.environments.ogbench_maze import Episode
+from experiments.harness.log import Record
 from experiments.ogbench.planners import AHEAD, PACE, STEPS, Row
 from experiments.ogbench.worlds import FRAMES, World, stack
-from experiments.reporting import Record
 from grasp_jax.proposals import PathTree, ProposedPath, straight_line
 from grasp_jax.subgoals import SubgoalMPC
 from grasp_jax.tracking import Clocked, ClockedState, at, tracking_objective

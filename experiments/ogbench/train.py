@@ -13,12 +13,12 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from experiments.arguments import refuse_arguments
 from experiments.environments import ogbench_data, ogbench_maze
 from experiments.environments.ogbench_data import Recording
+from experiments.harness.flags import begin
+from experiments.harness.version import code_version
 from experiments.ogbench import model as models
 from experiments.ogbench.collect import load
-from experiments.version import code_version
 
 CHECKPOINTS = pathlib.Path(__file__).parents[1] / "checkpoints" / "ogbench"
 HELD_OUT = 0.05
@@ -69,7 +69,7 @@ def train(data: Recording, frames: int, updates: int, batch: int, seed: int) -> 
 
 def main(argv: Sequence[str]) -> None:
     """Trains every model that is missing."""
-    refuse_arguments(argv)
+    begin(argv)
     args = flags.FLAGS
     for maze in args.mazes:
         for kind in args.kinds:

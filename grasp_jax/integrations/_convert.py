@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._fields import Scalar
-from grasp_jax._tree import PyTree
+from grasp_jax._tree import PyTree, Record
 from grasp_jax.objectives import Objective, QuadraticControlCost, squares
 from grasp_jax.world_models import DinoWM, LeWM, load_dinowm, load_lewm
 from grasp_jax.world_models._files import find_weights, read
@@ -79,8 +79,8 @@ _PARTS = {
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GoalDistance:
+@dataclasses.dataclass(frozen=True, eq=False)
+class GoalDistance(Record):
     """Squared differences from the goal in one part of the state.
 
     Attributes:
@@ -102,8 +102,8 @@ class GoalDistance:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class WeightedSum:
+@dataclasses.dataclass(frozen=True, eq=False)
+class WeightedSum(Record):
     """A weighted sum of distances.
 
     Attributes:

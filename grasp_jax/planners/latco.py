@@ -223,13 +223,17 @@ class LatCoGaussNewton(LiftedPlanner):
             return found, found
 
         def rest(z: jax.Array) -> jax.Array:
-            states, actions = unravel(z)
-            return _state_costs(problem, states, self.goal_weight) + problem.control_cost(actions)
+            return _state_costs(problem, unravel(z)[0], self.goal_weight)
+
+        def control(z: jax.Array) -> jax.Array:
+            return problem.control_cost(unravel(z)[1])
 
         jacobian, residual = jax.jacfwd(weighted_residual, has_aux=True)(variables)
         value, slope = jax.value_and_grad(rest)(variables)
-        gradient = 2 * jacobian.T @ residual + slope
-        curvature = 2 * jacobian.T @ jacobian + jax.hessian(rest)(variables)
+        effort, effort_slope = jax.value_and_grad(control)(variables)
+        gradient = 2 * jacobian.T @ residual + (slope + _tree.finite_or_zero(effort_slope))
+        bends = jax.hessian(rest)(variables) + _tree.finite_or_zero(jax.hessian(control)(variables))
+        curvature = 2 * jacobian.T @ jacobian + bends
         curvature = curvature + self.damping * jnp.eye(variables.size, dtype=variables.dtype)
         move = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(curvature), gradient)
         finite = _tree.all_finite((residual, gradient, move))
@@ -248,8 +252,9 @@ class LatCoGaussNewton(LiftedPlanner):
             finite & jnp.isfinite(cost),
             model_evals=3 * steps,
             model_vjps=steps * inputs,
-            loss=value + jnp.sum(jnp.square(residual)),
+            loss=value + effort + jnp.sum(jnp.square(residual)),
             dynamics_residual=jnp.sum(violation),
             stuck=is_stuck(move),
+            control_finite=_tree.all_finite(effort_slope),
         )
         return LatCoGaussNewtonState(states, actions, multipliers.astype(actions.dtype)), info

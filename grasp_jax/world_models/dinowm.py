@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import Scalar
-from grasp_jax._tree import PyTree, cost_dtype
+from grasp_jax._tree import PyTree, Record, cost_dtype
 from grasp_jax.objectives import Objective, squares
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context
@@ -88,12 +88,16 @@ class DinoWMConfig:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class PatchDistance:
+@dataclasses.dataclass(frozen=True, eq=False)
+class PatchDistance(Record):
     """DINO-WM's goal cost: mean over patches, plus `α` times the mean over proprioception.
 
     Attributes:
       alpha: `α`, traced; ignored by models without proprioception.
+
+    >>> goal = {"patches": jnp.zeros((4, 3)), "proprio": jnp.zeros((4, 2))}
+    >>> float(PatchDistance(alpha=0.5)(jax.tree.map(jnp.ones_like, goal), goal))
+    1.5
     """
 
     alpha: Scalar = 1.0
@@ -118,6 +122,15 @@ class DinoWM(PreparedModel):
     Attributes:
       weights: `{name: array}`, as in the PyTorch checkpoint.
       config: Sizes.
+
+    >>> encoder = ViTConfig(width=16, depth=1, heads=1, hidden=16, patch=4, image=8, pos_grid=2)
+    >>> model = DinoWM.random(
+    ...     jax.random.key(0),
+    ...     DinoWMConfig(action_size=2, proprio_size=3, depth=1, heads=1, encoder=encoder),
+    ... )
+    >>> state = model.encode(jnp.zeros((3, 8, 8)), jnp.zeros(3))
+    >>> {name: x.shape for name, x in model(state, jnp.zeros(2)).items()}
+    {'patches': (4, 16), 'proprio': (4, 10)}
     """
 
     weights: Weights

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import prepared
-from grasp_jax._tree import PyTree, is_array
+from grasp_jax._tree import PyTree, Record, is_array
 from grasp_jax.objectives import StateCost, squared_distance
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.world_models._windows import is_window, row_marker
@@ -36,7 +36,7 @@ def _each(members: Model, function: Callable[..., PyTree], *args: PyTree, axes: 
     return jax.vmap(of_one, in_axes=(0, *axes))(arrays, *args)
 
 
-class _Ensemble(PreparedModel):
+class _Ensemble(Record, PreparedModel):
     """What both kinds share: members, and what each of them reads of actions."""
 
     members: Model
@@ -76,7 +76,7 @@ class _Ensemble(PreparedModel):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class MeanEnsemble(_Ensemble):
     """The mean of the members' predictions, one state (or window) in and one state out.
 
@@ -100,7 +100,7 @@ class MeanEnsemble(_Ensemble):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class WorstCaseEnsemble(_Ensemble):
     """Each member rolls out its own state, leaves `[M, ...]`; plan with `worst_case`.
 
@@ -134,8 +134,8 @@ class WorstCaseEnsemble(_Ensemble):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _WorstCase:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _WorstCase(Record):
     """`max_m distance(state_m, goal)`."""
 
     distance: StateCost
@@ -151,5 +151,12 @@ class _WorstCase:
 
 
 def worst_case(distance: StateCost = squared_distance) -> StateCost:
-    """The largest distance over the members; the squared distance by default."""
+    """The largest distance over the members, a terminal cost `(state, goal) -> []`.
+
+    Args:
+      distance: Of one member's state `[...]` to the goal; the squared distance by default.
+
+    >>> float(worst_case()(jnp.array([[1.0], [3.0]]), jnp.zeros(1)))
+    9.0
+    """
     return _WorstCase(distance)

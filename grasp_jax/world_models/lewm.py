@@ -110,6 +110,15 @@ class LeWM(PreparedModel):
     Attributes:
       weights: `{name: array}`, as in the PyTorch checkpoint.
       config: Sizes.
+
+    >>> encoder = ViTConfig(width=16, depth=1, heads=1, hidden=16, patch=4, image=8, pos_grid=2)
+    >>> sizes = LeWMConfig(action_size=2, latent=16, depth=1, heads=1, hidden=16, encoder=encoder)
+    >>> model = LeWM.random(jax.random.key(0), sizes)
+    >>> latents = model.encode(jnp.zeros((3, 3, 8, 8)))  # 3 frames
+    >>> model(latents, jnp.zeros((3, 2))).shape  # the latent after them
+    (16,)
+    >>> model.empty_context().present  # no frames before now
+    Array([False, False], dtype=bool)
     """
 
     weights: Weights

@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from grasp_jax._compile import usual_promotion
+from grasp_jax._tree import Record
 
 Numbers = jax.Array | np.ndarray | Sequence[float] | float
 
@@ -23,8 +24,8 @@ _LEAVES = ("action_mean", "action_std", "pixel_mean", "pixel_std")
 
 
 @jax.tree_util.register_pytree_with_keys_class
-@dataclasses.dataclass(frozen=True)
-class Normalization:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normalization(Record):
     """What a world model's training did to frames and actions.
 
     A model step takes `action_block` environment actions of `a` numbers each, z-scored per number

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from grasp_jax import prepared
-from grasp_jax._tree import PyTree
+from grasp_jax._tree import PyTree, Record
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.world_models._windows import is_window, row_marker
 
@@ -20,8 +20,8 @@ Model = Callable[[PyTree, jax.Array], PyTree]
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class ActionRepeat(PreparedModel):
+@dataclasses.dataclass(frozen=True, eq=False)
+class ActionRepeat(Record, PreparedModel):
     """`F` applied `repeat` times with the same action `[A]`; for models without a context.
 
     Attributes:
@@ -63,8 +63,8 @@ class ActionRepeat(PreparedModel):
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class StackedActions(PreparedModel):
+@dataclasses.dataclass(frozen=True, eq=False)
+class StackedActions(Record, PreparedModel):
     """`F` applied once per action of a stack; for models without a context.
 
     Attributes:

@@ -94,7 +94,20 @@ def _load(
 
 
 def save(model: LeWM | DinoWM, path: str | pathlib.Path) -> None:
-    """Writes `path` (`.safetensors`) and its sizes beside it (`.json`), to load without PyTorch."""
+    """Writes `path` (`.safetensors`) and its sizes beside it (`.json`), to load without PyTorch.
+
+    Raises:
+      ValueError: `path` has another suffix.
+
+    >>> import tempfile
+    >>> encoder = ViTConfig(width=16, depth=1, heads=1, hidden=16, patch=4, image=8, pos_grid=2)
+    >>> sizes = LeWMConfig(action_size=2, latent=16, depth=1, heads=1, hidden=16, encoder=encoder)
+    >>> model = LeWM.random(jax.random.key(0), sizes)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(model, folder + "/model.safetensors")
+    ...     load_lewm(folder + "/model.safetensors").config == sizes
+    True
+    """
     from safetensors.numpy import save_file
 
     path = pathlib.Path(path)

@@ -29,6 +29,7 @@ from grasp_jax import (
     White,
     make_problem,
 )
+from grasp_jax.arguments import as_bounds
 from grasp_jax.rollout import rollout_cost
 from tests import matrix
 from tests.matrix import PLANNERS, assert_same, every_kind, every_program, key
@@ -89,8 +90,8 @@ def test_a_model_that_is_always_broken_gives_the_guess_back(name: str, poison: f
     assert_same(found.actions, GUESS)
     assert is_inside(found.actions)
     assert jnp.all(found.metrics.best_cost == jnp.inf)
-    outside = solve(name, model(poison, time=-1.0), init_init_actions=GUESS + 5)
-    assert_same(outside.actions, jnp.full_like(GUESS, BOUNDS[1]))
+    outside = solve(name, model(poison, time=-1.0), init_actions=GUESS + 5)
+    assert_same(outside.actions, jnp.broadcast_to(as_bounds(BOUNDS, GUESS)[1], GUESS.shape))
 
 
 @every_program
@@ -270,7 +271,7 @@ def test_costs_beyond_the_range_of_half_precision_are_costs(name: str):
 
 def test_a_starting_guess_of_nan_starts_from_zero():
     broken = GUESS.at[1].set(jnp.nan)
-    found, clean = (solve("GD", model(), init_init_actions=a) for a in (broken, GUESS.at[1].set(0)))
+    found, clean = (solve("GD", model(), init_actions=a) for a in (broken, GUESS.at[1].set(0)))
     assert_same(found.actions, clean.actions)
 
 

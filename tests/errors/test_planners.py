@@ -176,7 +176,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         TypeError,
         ["planner", "hashable", "GRASP", "tuples"],
     ),
-    "an optimiser instead of a factory": (
+    "an optimizer instead of a factory": (
         {"planner": lambda: GD(optimizer=optax.adam(0.1))},  # pyright: ignore[reportArgumentType]
         TypeError,
         ["GD.optimizer must be a factory", "optax.adam"],

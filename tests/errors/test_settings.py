@@ -11,7 +11,7 @@ from grasp_jax import AR1, CEM, GD, GRASP, ICEM, MPPI, LatCo
 from tests.errors.test_input import GOAL, GUESS, KEY, PLANNER, START, call, make, step
 
 SETTINGS: dict[str, tuple[Any, list[str]]] = {
-    "optimiser as the rate": (
+    "optimizer as the rate": (
         lambda: GD(learning_rate=optax.adam),  # pyright: ignore[reportArgumentType]
         ["GD.learning_rate", "schedule of the iteration", "function"],
     ),
@@ -62,11 +62,11 @@ SETTINGS: dict[str, tuple[Any, list[str]]] = {
         lambda: GRASP(noise=lambda key, like: 1.0),  # pyright: ignore[reportArgumentType]
         ["GRASP.noise", "[4, 3]"],
     ),  # pyright: ignore[reportArgumentType]
-    "an optimiser that wants more": (
+    "an optimizer that wants more": (
         lambda: GD(optimizer=optax.lbfgs),  # pyright: ignore[reportArgumentType]
         ["GD.optimizer", "a factory", "missing"],
     ),
-    "an optimiser that is none": (
+    "an optimizer that is none": (
         lambda: LatCo(optimizer=lambda rate: None),  # pyright: ignore[reportArgumentType]
         ["LatCo.optimizer", "a factory", "NoneType"],
     ),

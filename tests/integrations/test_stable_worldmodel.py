@@ -12,12 +12,12 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from safetensors.numpy import save_file
 
+from experiments.models import reference
 from grasp_jax import CEM, GD, GRASP, Objective, Status, plan_batch, world_models
 from grasp_jax.integrations import _convert
 from grasp_jax.integrations.stable_worldmodel import PlannerSolver
 from grasp_jax.world_models import DinoWM, LeWM, Normalization
 from tests.integrations import package
-from tests.world_models import reference
 from tests.world_models.golden import DINOWM, LEWM
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed", exc_type=ImportError)
@@ -293,6 +293,7 @@ def test_objectives_are_converted(lewm: LeWM):
     pixels = jnp.mean((state["patches"] - goal["patches"]) ** 2)
     proprio = jnp.sum((state["proprio"][0] - goal["proprio"][0]) ** 2)
     expected = 2 * pixels + 0.5 * proprio + 0.1 * 2 * A * 9
+    assert found.control_cost is not None
     cost = found.terminal_cost(state, goal) + found.control_cost(actions)
     np.testing.assert_allclose(cost, expected, rtol=1e-5)
 

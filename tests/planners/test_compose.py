@@ -28,16 +28,6 @@ def bumpy(state: jax.Array, goal: jax.Array) -> jax.Array:
     return jnp.sum(gap**2) + 0.5 * jnp.sum(jnp.sin(8 * gap) ** 2)
 
 
-def solve(planner: Any, **changes: Any) -> Plan:
-    arguments: dict[str, Any] = {
-        "dynamics": step,
-        "state": START,
-        "goal": GOAL,
-        "init_actions": GUESS,
-    }
-    return grasp_jax.plan(**({"key": key()} | arguments | changes), planner=planner)
-
-
 def problem(**changes: Any) -> grasp_jax.Problem:
     arguments: dict[str, Any] = {
         "dynamics": step,
@@ -46,6 +36,11 @@ def problem(**changes: Any) -> grasp_jax.Problem:
         "init_actions": GUESS,
     }
     return grasp_jax.make_problem(**(arguments | changes))
+
+
+def solve(planner: Any, key: jax.Array | None = None, **changes: Any) -> Plan:
+    key = jax.random.key(0) if key is None else key
+    return grasp_jax.solve(problem(**changes), key, planner=planner)
 
 
 def searched(planner: Any, **changes: Any) -> tuple[Plan, SearchState]:

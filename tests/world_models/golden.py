@@ -46,9 +46,9 @@ def inputs(config: LeWMConfig | DinoWMConfig) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Runs the reference and stores weights, latents and predictions."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
-    from tests.world_models import reference
+    from experiments.models import reference
 
     FOLDER.mkdir(exist_ok=True)
     with torch.no_grad():

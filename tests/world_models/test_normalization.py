@@ -133,7 +133,7 @@ def test_statistics_are_traced():
         change(Normalization(jnp.zeros(2), jnp.ones(2), action_block=2)), 1.0
     )
     np.testing.assert_allclose(change(Normalization(jnp.ones(2), jnp.ones(2), action_block=2)), 0.0)
-    assert change._cache_size() == 1
+    assert change._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_what_cannot_be_is_told():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import grasp_jax
+from experiments.models import reference
 from grasp_jax.rollout import trajectory
 from grasp_jax.world_models import DINOV2_SMALL, DinoWMConfig, LeWMConfig, ViTConfig, weights
-from tests.world_models import reference
 
 REASON = reference.why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=f"no PyTorch reference: {REASON}")
@@ -51,7 +51,7 @@ dinowms = pytest.mark.parametrize(
 
 def pair(kind: str, config: Any, precision: str, folder: pathlib.Path) -> tuple[Any, Any]:
     """The reference and ours, imported from the file that the reference was saved to."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     theirs = getattr(reference, kind)(config)
     torch.save(theirs.state_dict(), folder / "weights.pt")
@@ -67,7 +67,7 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def tensors(precision: str, *arrays: np.ndarray) -> Any:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     found = [torch.as_tensor(x).to(getattr(torch, precision)) for x in arrays]
     return found[0] if len(found) == 1 else found
@@ -153,7 +153,7 @@ def test_lewm_rollout_and_goal_cost(config: LeWMConfig, precision: str, tmp_path
 
 @pytest.mark.parametrize("kind", ["lewm", "pldm"])
 def test_their_goal_cost_from_pixels_to_plans(kind: str, tmp_path: pathlib.Path):
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     pixels = random(2, 3, LEWM.encoder.image, LEWM.encoder.image)
     plans = random(4, 16, LEWM.action_size, seed=1)
@@ -170,7 +170,7 @@ def test_their_goal_cost_from_pixels_to_plans(kind: str, tmp_path: pathlib.Path)
 
 
 def _append(frames: Any, frame: Any) -> Any:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     return torch.cat([frames, frame[None]])
 
@@ -178,7 +178,7 @@ def _append(frames: Any, frame: Any) -> Any:
 @precisions
 @dinowms
 def test_dinowm_encoder(config: DinoWMConfig, precision: str, tmp_path: pathlib.Path):
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     pixels = random(2, 3, config.encoder.image, config.encoder.image)
     proprio = random(2, config.proprio_size, seed=1) if config.proprio_size else None
@@ -208,7 +208,7 @@ def test_dinowm_encoder(config: DinoWMConfig, precision: str, tmp_path: pathlib.
 def test_dinowm_predictor_rollout_and_goal_cost(
     config: DinoWMConfig, precision: str, tmp_path: pathlib.Path
 ):
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     steps = 16 if config.depth < 6 else 4
     width, extra = config.encoder.width, config.embedding * bool(config.proprio_size)
@@ -227,8 +227,9 @@ def test_dinowm_predictor_rollout_and_goal_cost(
                 z = _append(z, following[..., : width + extra])
 
         def state(x: np.ndarray) -> dict[str, jax.Array]:
-            x = jnp.asarray(x, precision)
-            return {"patches": x[..., :width]} | ({"proprio": x[..., width:]} if extra else {})
+            known = jnp.asarray(x, precision)
+            proprio = {"proprio": known[..., width:]} if extra else {}
+            return {"patches": known[..., :width]} | proprio
 
         start, goal = state(frames[0]), state(frames[1])
         states, cost = jax.jit(lambda a: rollout(ours, start, goal, a))(

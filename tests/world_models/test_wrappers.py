@@ -138,3 +138,14 @@ def test_a_worst_case_has_one_goal() -> None:
     states = world_models.WorstCaseEnsemble.replicate(jnp.zeros(2), 3)
     with pytest.raises(ValueError, match="Pass one goal"):
         world_models.worst_case()(states, states)
+
+
+def test_wrappers_and_units_compare_field_by_field() -> None:
+    made = [
+        lambda x: world_models.Normalization(x * jnp.ones(2), np.ones(2)),
+        lambda x: world_models.PatchDistance(x * jnp.ones(())),
+        lambda x: world_models.MeanEnsemble(jax.tree_util.Partial(linear, x * jnp.ones(2))),
+        lambda x: world_models.StackedActions(jax.tree_util.Partial(linear, x * jnp.ones(2)), 2),
+    ]
+    for make in made:
+        assert make(1.0) == make(1.0) and make(1.0) != make(2.0)

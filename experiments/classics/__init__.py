@@ -1,0 +1,1 @@
+"""Classical control tasks in their natural units: what planners do at their defaults."""

@@ -1,0 +1,113 @@
+"""The tables of times, which `experiments.tables` prints with the others."""
+
+from experiments.harness.log import ResultLog
+from experiments.harness.tables import RESULTS, markdown, read_summary
+from experiments.speed.pictures import short_name
+
+
+def _brief(milliseconds: float) -> str:
+    """Whole milliseconds, tenths of the first few."""
+    return f"{milliseconds:.1f}" if milliseconds < 5 else f"{milliseconds:.0f}"
+
+
+def speed_torch(folder: str = "benchmark") -> str:
+    """One LeWM-size plan beside textbook PyTorch, milliseconds, and how many times faster."""
+    found = ResultLog(RESULTS / folder / "torch.jsonl").records
+    records = sorted(found, key=lambda r: (r["frames"], r["horizon"]))
+    header = ["frames", "T", "lifted iteration", "PyTorch loop over T", "PyTorch batched over T"]
+    header += ["sync step", "PyTorch"]
+    lines = []
+    for r in records:
+        beside = (
+            ("torch_loop_ms", "loop_over_ours"),
+            ("torch_batched_ms", "batched_over_ours"),
+            ("torch_sync_step_ms", "sync_over_ours"),
+        )
+        loop, batched, sync = (f"{r[ms]:.0f} ({r[ratio]:.1f}x)" for ms, ratio in beside)
+        ours = _brief(r["lifted_ms"]), f"{r['sync_step_ms']:.0f}"
+        cells = [str(r["frames"]), str(r["horizon"]), ours[0], loop, batched, ours[1], sync]
+        lines.append(cells)
+    return markdown(header, lines)
+
+
+def speed_gpu() -> str:
+    """GRASP on GPUs: iterations beside the bare model, and plans per second."""
+    found = ResultLog(RESULTS / "benchmark_gpu" / "results.jsonl").records
+    # The MLP's are in summary.csv: so small a model is bound by its number of kernels.
+    found = [r for r in found if r["model"] != "mlp"]
+    order = ("lewm", "lewm:bfloat16", "dinowm")
+    records = sorted(
+        found,
+        key=lambda r: (
+            order.index(r["model"]), r["horizon"], r["goals"], r["device"], r["loops"],
+        ),
+    )  # fmt: skip
+    header = ["model", "T", "goals", "GPU", "per call", "lifted iteration", "forward and VJP"]
+    header += ["ratio", "sync step"]
+    lines = [
+        [
+            r["model"],
+            str(r["horizon"]),
+            str(r["goals"]),
+            short_name(r["device"]),
+            str(r["loops"]),
+            f"{r['iteration_ms']:.2f}",
+            f"{r['forward_vjp_ms']:.2f}" if "ratio" in r else "",
+            f"{r['ratio']:.2f}" if "ratio" in r else "",
+            f"{r['sync_step_ms']:.1f}",
+            f"{r['plan_seconds']:.1f}",
+            f"{r['plans_per_second']:.3g}",
+        ]
+        for r in records
+    ]
+    return markdown([*header, "s per batch of plans", "plans per second"], lines)
+
+
+def parallel_gpu() -> str:
+    """A gradient of the rollout cost on a GPU, serial and parallel in time."""
+    records = ResultLog(RESULTS / "benchmark_gpu" / "parallel.jsonl").records
+    header = ["numbers per state", "T", "serial", "parallel", "sweeps"]
+    lines = [
+        [
+            str(r["state_size"]),
+            str(r["horizon"]),
+            f"{r['serial_ms']:.2f} ms",
+            f"{r['parallel_ms']:.2f} ms ({r['serial_ms'] / r['parallel_ms']:.1f}x)",
+            str(r["sweeps"]),
+        ]
+        for r in records
+    ]
+    return markdown(header, lines)
+
+
+def pusht_pixels_alone() -> str:
+    """Push-T from pixels, a goal planned alone: on a GPU, and on a CPU core."""
+    found = [read_summary(f"pusht_pixels_{name}") for name in ("h200", "alone")]
+    header = ["planner", "success, H200", "s to success", "s per plan"]
+    header += ["success, CPU core", "s to success", "s per plan"]
+    lines = []
+    for name in ("iCEM", "GRASP", "GRASP-wide"):
+        row = [name]
+        for rows in found:
+            (one,) = (r for r in rows if r["planner"] == name)
+            row.append(f"{100 * float(one['success']):.0f}")
+            row += [f"{float(one[k]):.3f}" for k in ("median_seconds", "plan_seconds")]
+        lines.append(row)
+    return markdown(header, lines)
+
+
+def swm_timings() -> str:
+    """One row per planner: seconds per plan at each horizon, and what was timed."""
+    rows = read_summary("swm_timings")
+    horizons = sorted({int(row["horizon"]) for row in rows})
+    cells = {(row["planner"], int(row["horizon"])): row for row in rows}
+    header = ["planner", *(f"T = {h}" for h in horizons), "compilation", "iterations timed"]
+    lines = []
+    longest = [row for row in rows if int(row["horizon"]) == horizons[-1]]
+    for row in longest:
+        name, compilation = row["planner"], row["compile_seconds"]
+        found = (cells.get((name, h), {}).get("median_seconds") for h in horizons)
+        shown = [f"{float(x):.1f} s" if x else "" for x in found]
+        shown += [f"{float(compilation):.0f} s" if compilation else "", row["measured_iterations"]]
+        lines.append([name, *shown])
+    return markdown(header, lines)

@@ -1,0 +1,300 @@
+"""`Scaled`: any planner in units of the problem's own, whatever the caller's units are.
+
+    u_t = a_t / A      z_t = s_t / S      F'(z, u) = F(S z, A u) / S      d'(z, g) = d(S z, g) / C
+
+`A` is half the range of an action, `S` one number for each leaf of the state, `C` one number. The
+planner inside sees the problem in `u` and `z`, so that its rates and deviations are multiples of
+`A` and `S`; what it finds is handed back in the caller's units.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from grasp_jax import prepared
+from grasp_jax._fields import Scalar, Scale, number, require
+from grasp_jax._tree import PyTree, cost_dtype, describe
+from grasp_jax.init_states import looks_like_state
+from grasp_jax.noise import AR1, scale_like, spanning
+from grasp_jax.planner import Planner, PlannerState, StepContext, StepInfo, require_planner
+from grasp_jax.planners.base import LiftedPlanner
+from grasp_jax.prepared import PreparedModel
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import trajectory
+
+NUM_PROBES = 8
+"""Rollouts from which the scale of the states is read."""
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+class Scales(NamedTuple):
+    """`action` `[A]`, `state` `[]` for each leaf of the state, `cost` `[]`; all positive."""
+
+    action: jax.Array
+    state: PyTree
+    cost: jax.Array
+
+
+class ScaledState(NamedTuple):
+    """The scales, and the state of the planner inside, in their units."""
+
+    scales: Scales
+    inner: PlannerState
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scaled(Planner):
+    """Runs a planner in search units: change the caller's units, and the plan is the same plan.
+
+    Rates, deviations and paths of `planner` are then multiples of the scales, and its `loss` and
+    `dynamics_residual` in the metrics are in search units. With all scales 1 it is `planner`, up
+    to rounding.
+
+    Attributes:
+      planner: Any planner. A path or a planner of the caller's own sees search units too.
+      action_scale: What an action counts in: a number or `[A]`, above 0. None for half the range of
+        each action, and 1 where a bound is missing.
+      state_scale: What a virtual state counts in: a number, or a pytree of numbers like the state,
+        above 0. None reads it from the problem, where `planner` is a lifted one (the others do not
+        depend on it): for each leaf the root mean square of its way from `s_0` in eight rollouts
+        of random actions, all of them times one number, how far the goal is in that measure (at
+        most 1). Costs are then divided by their value at `s_0` per number of the state. With a
+        scale of the caller's they are taken as they are.
+    """
+
+    planner: Planner
+    _: dataclasses.KW_ONLY
+    action_scale: Scalar | None = number(None, low=_TINY, like="actions")
+    state_scale: Scale | None = number(None, low=_TINY, like="state", optional=True)
+
+    @property
+    def iterations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Those of the planner."""
+        return self.planner.iterations
+
+    @property
+    def evaluates_guess(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the planner does."""
+        return self.planner.evaluates_guess
+
+    def check(self, problem: Problem) -> None:
+        """Raises for settings that do not fit a problem; asks the planner too."""
+        super().check(problem)
+        require_planner(self.planner, "Scaled.planner")
+        require(
+            self.action_scale is None or jnp.ndim(self.action_scale) < 2,
+            "Scaled.action_scale must be a number or one for each of the "
+            f"{problem.low.shape[0]} numbers of an action, got {describe(self.action_scale)}.",
+        )
+        self.planner.check(problem)
+
+    def extra_evals(self, problem: Problem) -> tuple[int, int]:
+        """Those of the planner, and of the probes."""
+        first, last = self.planner.extra_evals(problem)
+        return first + self._probes * NUM_PROBES * problem.max_horizon, last
+
+    def init(self, problem: Problem, key: jax.Array) -> ScaledState:
+        """Reads the scales off the problem; the planner's first state."""
+        action = jnp.asarray(self._action_scale(problem), problem.init_actions.dtype)
+        action = jnp.broadcast_to(action, problem.low.shape)
+        state, cost = self.state_scale, jnp.ones((), cost_dtype(action.dtype))
+        if self._probes:
+            # The planner gets the key as it is: with scales of 1 it does what it does alone.
+            state = _state_scale(problem, action, jax.random.fold_in(key, NUM_PROBES))
+            cost = _cost_scale(problem).astype(cost.dtype)
+        scales = Scales(action, scale_like(1.0 if state is None else state, problem.state), cost)
+        return ScaledState(scales, self.planner.init(_search_units(problem, scales), key))
+
+    def step(
+        self, problem: Problem, state: ScaledState, context: StepContext
+    ) -> tuple[ScaledState, StepInfo]:
+        """One iteration of the planner."""
+        scales = state.scales
+        local = dataclasses.replace(
+            context,
+            best_actions=context.best_actions / scales.action,
+            best_cost=context.best_cost / scales.cost,
+        )
+        inner, found = self.planner.step(_search_units(problem, scales), state.inner, local)
+        actions = problem.clip(found.actions * scales.action)
+        found = dataclasses.replace(found, actions=actions, cost=found.cost * scales.cost)
+        return ScaledState(scales, inner), found
+
+    def actions(self, problem: Problem, state: ScaledState) -> jax.Array:
+        """The planner's present actions `[T, A]`, in the caller's units."""
+        found = self.planner.actions(_search_units(problem, state.scales), state.inner)
+        return problem.clip(found * state.scales.action)
+
+    def virtual_states(self, problem: Problem, state: ScaledState) -> PyTree | None:
+        """The planner's, in the caller's units."""
+        scaled = _search_units(problem, state.scales)
+        return _natural(self.planner.virtual_states(scaled, state.inner), state.scales)
+
+    def present(self, problem: Problem, state: ScaledState) -> tuple[jax.Array, PyTree | None]:
+        """Both."""
+        scaled = _search_units(problem, state.scales)
+        actions, states = self.planner.present(scaled, state.inner)
+        return problem.clip(actions * state.scales.action), _natural(states, state.scales)
+
+    @property
+    def _probes(self) -> bool:
+        """Whether the scale of the states is wanted, and not given."""
+        return self.state_scale is None and is_lifted(self.planner)
+
+    def _action_scale(self, problem: Problem) -> Any:
+        if self.action_scale is not None:
+            return self.action_scale
+        half = (problem.high - problem.low) / 2
+        return jnp.where(jnp.isfinite(half) & (half > 0), half, 1)
+
+
+def is_lifted(planner: Planner) -> bool:
+    """Whether a planner, or one that it is made of, has virtual states."""
+    values = [getattr(planner, f.name) for f in dataclasses.fields(planner)]  # pyright: ignore
+    parts = [p for v in values for p in (v if isinstance(v, tuple) else (v,))]
+    parts = [p for p in parts if isinstance(p, Planner)]
+    if isinstance(planner, LiftedPlanner) or any(is_lifted(p) for p in parts):
+        return True
+    return not parts and type(planner).virtual_states is not Planner.virtual_states
+
+
+def _state_scale(problem: Problem, action_scale: jax.Array, key: jax.Array) -> PyTree:
+    """One number `[]` for each leaf of the state, see `Scaled.state_scale`."""
+    bounded = jnp.isfinite(problem.low) & jnp.isfinite(problem.high)
+    middle = jnp.where(bounded, (problem.low + problem.high) / 2, problem.init_actions)
+    noise = spanning(AR1(rho=0.9), problem.given_horizon)
+
+    def probe(index: jax.Array) -> PyTree:
+        draws = noise(jax.random.fold_in(key, index), problem.init_actions)
+        states = trajectory(problem, problem.clip(middle + action_scale / 2 * draws))
+        return jax.tree.map(lambda x: _mean_square(x - x[:1]), states)
+
+    spread = jax.tree.map(jnp.mean, jax.vmap(probe)(jnp.arange(NUM_PROBES)))
+    if not looks_like_state(problem):
+        return jax.tree.map(lambda s, x: _sound(jnp.sqrt(s), x), spread, problem.state)
+    way = jax.tree.map(lambda s, g: _mean_square(g - s), problem.state, problem.goal)
+    shares = jax.tree.map(lambda w, s: jnp.where(s > 0, w / jnp.where(s > 0, s, 1), 0), way, spread)
+    share = jnp.mean(jnp.stack(jax.tree.leaves(shares)))
+    share = jnp.where((share > 0) & (share < 1), share, 1)
+
+    def one(spread: jax.Array, way: jax.Array, like: jax.Array) -> jax.Array:
+        return _sound(jnp.sqrt(jnp.where(spread > 0, share * spread, way)), like)
+
+    return jax.tree.map(one, spread, way, problem.state)
+
+
+def _mean_square(x: jax.Array) -> jax.Array:
+    """Mean of squares `[]`, float32 at least; numbers that are not finite count as 0."""
+    x = jnp.where(jnp.isfinite(x), x, 0).astype(cost_dtype(x.dtype))
+    return jnp.mean(jnp.square(x)) if x.size else jnp.zeros((), x.dtype)
+
+
+def _sound(scale: jax.Array, like: jax.Array) -> jax.Array:
+    """A scale `[]` in the dtype of a leaf; 1 where it is none there."""
+    scale = scale.astype(like.dtype)
+    return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
+
+
+def _cost_scale(problem: Problem) -> jax.Array:
+    """`|d(s_0, g)|` per number of the state, `[]`; 1 where that is none."""
+    numbers = sum(x.size for x in jax.tree.leaves(problem.state))
+    scale = jnp.abs(problem.terminal_cost(problem.state)) / numbers
+    return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
+
+
+def _search_units(problem: Problem, scales: Scales) -> Problem:
+    """The same problem of one goal, in units of the scales."""
+    dynamics = problem.dynamics
+    kind = _PreparedInUnits if isinstance(dynamics, PreparedModel) else _InUnits
+    goal, of_goal = problem.goal, looks_like_state(problem)
+    objective = problem.objective
+    costs: dict[str, Any] = {
+        "terminal_cost": _state_cost(objective.terminal_cost, scales, of_goal),
+        "control_cost": None,
+        "running_cost": None,
+    }
+    control, running = objective.control_cost, objective.running_cost
+    if control is not None:
+        costs["control_cost"] = lambda u: control(u * scales.action) / scales.cost
+    if running is not None:
+        costs["running_cost"] = _state_cost(running, scales, of_goal)
+    context = problem.context
+    if context is not None:
+        context = dataclasses.replace(
+            context,
+            states=_searched(context.states, scales),
+            actions=context.actions / scales.action,
+        )
+    return dataclasses.replace(
+        problem,
+        dynamics=kind(dynamics, scales),
+        state=_searched(problem.state, scales),
+        goal=_searched(goal, scales) if of_goal else goal,
+        init_actions=problem.init_actions / scales.action,
+        low=problem.low / scales.action,
+        high=problem.high / scales.action,
+        objective=dataclasses.replace(objective, **costs),
+        context=context,
+    )
+
+
+def _searched(states: PyTree, scales: Scales) -> PyTree:
+    """States, leaves `[...]` with any axes in front, in search units."""
+    return jax.tree.map(lambda x, s: (x / s).astype(x.dtype), states, scales.state)
+
+
+def _natural(states: PyTree | None, scales: Scales) -> PyTree | None:
+    """And back."""
+    if states is None:
+        return None
+    return jax.tree.map(lambda x, s: (x * s).astype(x.dtype), states, scales.state)
+
+
+def _state_cost(
+    cost: Callable[[PyTree, PyTree], jax.Array], scales: Scales, of_goal: bool
+) -> Callable[[PyTree, PyTree], jax.Array]:
+    def scaled(state: PyTree, goal: PyTree) -> jax.Array:
+        goal = _natural(goal, scales) if of_goal else goal
+        return cost(_natural(state, scales), goal) / scales.cost
+
+    return scaled
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _InUnits:
+    """A dynamics in search units."""
+
+    dynamics: Any
+    scales: Scales
+
+    def __call__(self, state: PyTree, action: jax.Array, *present: jax.Array) -> PyTree:
+        action = action * self.scales.action
+        following = self.dynamics(_natural(state, self.scales), action, *present)
+        return _searched(following, self.scales)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _PreparedInUnits(PreparedModel):
+    """A model in two halves in search units."""
+
+    dynamics: Any
+    scales: Scales
+
+    def prepare_actions(self, actions: jax.Array) -> PyTree:
+        return self.dynamics.prepare_actions(actions * self.scales.action)
+
+    def step_prepared(
+        self, states: PyTree, prepared_actions: PyTree, present: jax.Array | None = None
+    ) -> PyTree:
+        natural = _natural(states, self.scales)
+        return _searched(
+            prepared.step(self.dynamics, natural, prepared_actions, present), self.scales
+        )

@@ -1,0 +1,208 @@
+"""Training of visual models: segments, snapshots, several devices."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import app
+
+from experiments.models.load import load_model
+from experiments.models.runs import Stage, TrainingRun, make_optimizer
+from experiments.models.sources import SOURCES, Source
+from experiments.models.sprites import train as train_sprites
+from experiments.models.sprites import training
+from experiments.models.sprites.dynamics import fit_drive
+from experiments.models.sprites.encoder import random_latents, split_over_devices
+from experiments.models.sprites.model import VisualModel
+from experiments.models.sprites.training import TrainState
+from tests.experiments.models.test_sprites import EVERY, latent, small_model
+
+
+def test_a_resumed_run_forgets_the_lines_after_its_snapshot(tmp_path: pathlib.Path) -> None:
+    run = TrainingRun(tmp_path / "new", "weights")
+    state, done = run.resume({"a": jnp.zeros(2)}, 10)
+    assert done == 0 and (state["a"] == 0).all()
+    run.record(5, {"loss": 3.0})
+    run.save({"a": jnp.ones(2)}, 5)
+    run.record(10, {"loss": 2.0})
+
+    again = TrainingRun(tmp_path / "new", "weights")
+    with again.curve.open("a") as file:
+        file.write('{"update": 15, "lo')  # a kill during the write
+    state, done = again.resume({"a": jnp.zeros(2)}, 10)
+    assert done == 5 and (state["a"] == 1).all()
+    again.record(10, {"loss": 2.5})
+    rows = [json.loads(line) for line in again.curve.read_text().splitlines()]
+    assert [(row["update"], row["loss"]) for row in rows] == [(5, 3.0), (10, 2.5)]
+    assert rows[1]["seconds"] >= rows[0]["seconds"]
+    with pytest.raises(ValueError, match="has seen 5 updates, more than the 4 asked for"):
+        again.resume({"a": jnp.zeros(2)}, 4)
+
+
+def test_segments_stay_inside_trajectories_of_several_lengths() -> None:
+    model, rng = small_model(), np.random.default_rng(0)
+
+    def walks(count: int, steps: int) -> training.Data:
+        path = np.cumsum(0.02 * rng.normal(size=(count, steps + 1, 6)), axis=1)
+        return training.Data(path, rng.normal(size=(count, steps, 2)))
+
+    short, long = walks(2, 9), walks(1, 12)
+    data = training.join([short, long])
+    assert data.latents.shape == (3, 13, 6) and data.actions.shape == (3, 12, 2)
+    np.testing.assert_array_equal(
+        np.asarray(data.latents)[:2, 10:], short.latents[:, -1:].repeat(3, 1)
+    )
+    np.testing.assert_array_equal(np.asarray(data.actions)[2], long.actions[0])
+    stage = Stage(2, 4, 50, 1e-3)
+    for found in training.segment_starts(model.scene, data, stage, EVERY):
+        row, time = np.divmod(np.asarray(found), 13)
+        assert set(zip(row.tolist(), time.tolist(), strict=True)) <= {
+            *((r, EVERY) for r in (0, 1, 2)),
+            *((2, t) for t in (4, 5, 6)),
+        }
+    assert {(0, 3), (1, 3), (2, 6)} <= set(zip(row.tolist(), time.tolist(), strict=True))
+
+
+def test_training_learns_and_resumes(tmp_path: pathlib.Path) -> None:
+    model = small_model()
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-0.3, 0.3, (6, 15, 2)).astype(np.float32)
+    path = np.cumsum(np.pad(0.3 * actions, ((0, 0), (1, 0), (0, 0))), axis=1)
+    rest = np.broadcast_to(np.asarray(latent(0.0, 0.8, 0.0, 0.0, 0.0))[:4], (6, 16, 4))
+    data = training.Data(np.concatenate([rest, path], axis=-1).astype(np.float32), actions)
+    stages = (Stage(1, 8, 100, 1e-3),)
+    learn = functools.partial(
+        train_sprites.learn_dynamics,
+        model.scene,
+        data,
+        fit_drive(data.latents, data.actions, EVERY),
+        width=8,
+        every=EVERY,
+        seed=0,
+    )
+    whole = learn(stages, work=_folder(tmp_path / "whole"))
+    # A snapshot after the first half, as a killed run leaves it.
+    half = _folder(tmp_path / "half")
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(train_sprites, "SNAPSHOT_CHUNKS", 1)
+        patch.setattr(TrainingRun, "save", _dying(TrainingRun.save))
+        with pytest.raises(KeyboardInterrupt):
+            learn(stages, work=half)
+    resumed = learn(stages, work=half)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), resumed, whole)
+    with pytest.raises(ValueError, match="belongs to a run with other flags"):
+        TrainingRun(half, "dynamics").resume({"one": jnp.zeros(3)}, 100)
+
+
+def _folder(path: pathlib.Path) -> pathlib.Path:
+    path.mkdir()
+    return path
+
+
+def _dying(write):
+    def once(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    return once
+
+
+def _drawn_source() -> Source:
+    """Push-T's source, whose frames show the small model's scene in poses, its "states"."""
+    model = small_model()
+    draw = jax.jit(jax.vmap(model.scene.render))
+
+    def render(states: np.ndarray) -> np.ndarray:
+        flat = jnp.asarray(states.reshape(-1, states.shape[-1]))
+        frames = np.round(255 * np.clip(np.asarray(draw(flat)), 0, 1)).astype(np.uint8)
+        return frames.reshape(*states.shape[:-1], 32, 32, 3)
+
+    return dataclasses.replace(SOURCES["pusht"], render=render)
+
+
+def test_executed_plans_of_several_folders_are_joined(tmp_path: pathlib.Path) -> None:
+    model, source = small_model(), _drawn_source()
+    poses = np.asarray(random_latents(model.scene, jax.random.key(0), 13), np.float32)
+    parts = {"short": poses[:8].reshape(2, 4, -1), "long": poses[8:].reshape(1, 5, -1)}
+    for name, states in parts.items():
+        (tmp_path / name).mkdir()
+        actions = np.full((len(states), states.shape[1] - 1, 2), len(name), np.float32)
+        np.savez(tmp_path / name / "plans_000000.npz", states=states, actions=actions)
+        about = {"environment": "pusht", "goals": len(states)}
+        (tmp_path / name / "settings.json").write_text(json.dumps(about))
+    folders = [str(tmp_path / name) for name in parts]
+    found = train_sprites.executed_plans(source, model, folders, tmp_path / "work")
+    assert [part.latents.shape for part in found] == [(2, 4, 6), (1, 5, 6)]
+    joined = training.join(found)
+    assert joined.lengths is not None and list(joined.lengths) == [3, 3, 4]
+    np.testing.assert_array_equal(np.asarray(joined.actions)[:, 0, 0], [5, 5, 4])
+    with pytest.raises(ValueError, match="holds results with content="):
+        train_sprites.executed_plans(source, model, folders[:1], tmp_path / "work")
+
+
+def test_latents_do_not_depend_on_how_many_frames_are_encoded_side_by_side(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, source = small_model(), _drawn_source()
+    states = np.asarray(random_latents(model.scene, jax.random.key(0), 15)).reshape(5, 3, -1)
+    monkeypatch.setattr(train_sprites, "SHARD", 3)
+    one_by_one = train_sprites.encode_all(source, model, states, tmp_path / "one")
+    monkeypatch.setattr(train_sprites, "_ON_A_CPU", (2, 4))
+    together = train_sprites.encode_all(source, model, states, tmp_path / "many")
+    assert one_by_one.shape == states.shape
+    np.testing.assert_allclose(together, one_by_one, atol=1e-4)
+    assert np.abs(one_by_one - one_by_one[0]).max() > 0.1
+    # Kept shards are not encoded again.
+    render_nothing = dataclasses.replace(source, render=None)
+    again = train_sprites.encode_all(render_nothing, model, states, tmp_path / "many")
+    np.testing.assert_array_equal(again, together)
+
+
+def test_sprites_come_from_a_checkpoint_of_the_same_environment() -> None:
+    scene, encoder = train_sprites.known_sprites("pusht_pixels", SOURCES["pusht"])
+    held = load_model("pusht_pixels")
+    assert isinstance(held, VisualModel)
+    jax.tree.map(np.testing.assert_array_equal, (scene, encoder), (held.scene, held.encoder))
+    for other in ("wall_pixels", "wall_lewm"):
+        with pytest.raises(app.UsageError, match=f"--sprites_of: {other} is no model of pusht"):
+            train_sprites.known_sprites(other, SOURCES["pusht"])
+
+
+def test_a_batch_is_split_over_all_devices_where_they_divide_it() -> None:
+    assert jax.device_count() == 8
+    whole = jnp.arange(16.0)
+    shared = jax.jit(split_over_devices)(whole)
+    assert {s.data.shape for s in shared.addressable_shards} == {(2,)}
+    assert (shared == whole).all()
+    assert len(jax.jit(split_over_devices)(whole[:15]).addressable_shards) == 1
+
+
+def test_data_parallel_training_is_training() -> None:
+    model, rng = small_model(), np.random.default_rng(0)
+    path = np.cumsum(0.02 * rng.normal(size=(4, 13, model.scene.latent_size)), axis=1)
+    data = training.Data(jnp.asarray(path, jnp.float32), jnp.asarray(rng.normal(size=(4, 12, 2))))
+    stage = Stage(2, 16, 50, 1e-3)
+    starts = training.segment_starts(model.scene, data, stage, EVERY)
+    optimizer = make_optimizer((stage,))
+
+    def one_chunk() -> Any:
+        state = TrainState(model.dynamics, model.dynamics, optimizer.init(model.dynamics))
+        first = jnp.zeros((), jnp.int32)
+        settings = (optimizer, stage, EVERY)
+        return training.train_chunk(
+            state, model.scene, data, starts, jax.random.key(0), first, *settings
+        )[1]
+
+    spread = one_chunk()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "split_over_devices", lambda batch: batch)
+        jax.clear_caches()
+        alone = one_chunk()
+    assert jnp.allclose(spread, alone, rtol=1e-3)
