@@ -146,10 +146,10 @@ def check_values(record: Any) -> None:
         if isinstance(rule, Count) and not (rule.optional and value is None):
             object.__setattr__(record, field.name, as_count(value, name, rule.least))
         if isinstance(rule, Number):
-            _check_range(value, rule, name)
+            check_range(value, rule, name)
 
 
-def _check_range(value: Any, rule: Number, name: str) -> None:
+def check_range(value: Any, rule: Number, name: str) -> None:
     numbers = [] if callable(value) else jax.tree.leaves(value)
     known = [np.asarray(x) for x in numbers if is_number(x) and not isinstance(x, jax.Array)]
     if not all(np.all((x >= rule.low) & (x < rule.high)) for x in known):

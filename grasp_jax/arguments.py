@@ -62,10 +62,11 @@ def make_problem(
     (5, [-1.0, -1.0])
     """
     if not callable(dynamics):
+        exported = "For an exported model pass exported.call. " * hasattr(dynamics, "call")
         raise TypeError(
             f"dynamics must be callable as dynamics(state, action) -> next_state, got "
-            f"{type(dynamics).__name__}. For Flax linen pass jax.tree_util.Partial(model.apply, "
-            "params); for Equinox and nnx pass the module itself."
+            f"{type(dynamics).__name__}. {exported}For Flax linen pass "
+            "jax.tree_util.Partial(model.apply, params); for Equinox and nnx pass the module itself."
         )
     actions = _init_actions(init_actions)
     if objective is not None and not isinstance(objective, Objective):

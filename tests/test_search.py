@@ -113,3 +113,17 @@ def test_a_search_lives_through_scan_and_jit():
     last, costs = jax.jit(lambda s: jax.lax.scan(body, s, length=ITERATIONS))(search)
     assert_close(costs, solved("GD").metrics.best_cost)
     assert_close(grasp_jax.read(last).actions, solved("GD").actions)
+
+
+@pytest.mark.parametrize("name", ["CEM", "MPPI", "ICEM"])
+def test_a_search_is_saved_by_orbax_and_goes_on(name: str, tmp_path: Path):
+    """Bug: orbax refused the zero-size arrays of samplers that keep nothing."""
+    orbax = pytest.importorskip("orbax.checkpoint")
+    begun = grasp_jax.start(matrix.problem(), key(), planner=PLANNERS[name])
+    begun = grasp_jax.advance(begun, 3)
+    saver = orbax.StandardCheckpointer()
+    saver.save(tmp_path / "search", begun.state)
+    saver.wait_until_finished()
+    state = saver.restore(tmp_path / "search", begun.state)
+    found = grasp_jax.advance(dataclasses.replace(begun, state=state), 3)
+    assert_same(found.state.best_cost, grasp_jax.advance(begun, 3).state.best_cost)

@@ -1,6 +1,6 @@
 """GRASP from several starts, restarted after every sync: what our tables call GRASP."""
 
-from grasp_jax._fields import Scalar, Scale, as_count
+from grasp_jax._fields import Number, Scalar, Scale, as_count, check_range
 from grasp_jax.init_states import Rollout
 from grasp_jax.noise import AR1, Noise
 from grasp_jax.planner import Planner
@@ -52,12 +52,17 @@ def restarted_grasp(
       noise: The process of the noise on the actions; by default `AR1(rho=0.9)`.
 
     Raises:
-      TypeError, ValueError: A count cannot work; the other arguments are checked by `plan`.
+      TypeError, ValueError: A count cannot work, or a number is negative. What does not fit the
+        problem is told by `plan`, where `state_std` is `GRASP.init_states.std`.
 
     >>> import grasp_jax
     >>> grasp_jax.restarted_grasp(num_starts=16, num_cycles=4, num_lifted=3).iterations
     12
     """
+    numbers = {"state_std": state_std, "action_std": action_std, "start_std": start_std}
+    numbers |= {"state_rate": state_rate, "action_rate": action_rate}
+    for name, value in numbers.items():
+        check_range(value, Number(low=0), f"restarted_grasp: {name}")
     num_cycles = as_count(num_cycles, "restarted_grasp: num_cycles")
     num_lifted = as_count(num_lifted, "restarted_grasp: num_lifted")
     num_starts = as_count(num_starts, "restarted_grasp: num_starts")

@@ -1,11 +1,13 @@
 """`restarted_grasp`: that it is put together as it says, and what it is for."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import AR1, GD, GRASP, Hops, MultiStart, restarted_grasp
+from grasp_jax import AR1, CEM, GD, GRASP, Hops, MultiStart, restarted_grasp
 
 
 def wall(state, action):
@@ -77,3 +79,29 @@ def test_hops_alone_find_the_gap_too():
     assert found.cost < 0.01
     # Per round: the planner's steps and its last rollout.
     assert found.metrics.model_evals.sum() == 8 * 20 * 8 * (30 + 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["state_std", "action_std", "start_std", "state_rate", "action_rate"]
+)
+def test_a_negative_number_is_told_by_the_name_that_the_user_set(name: str):
+    """Bug: the message named `Rollout.noise`, or nothing was said and the plan went on."""
+    wrong: dict[str, Any] = {name: -1.0}
+    with pytest.raises(ValueError, match=f"restarted_grasp: {name} must be at least 0, got -1"):
+        restarted_grasp(**wrong)
+
+
+def test_a_planner_that_needs_no_derivative_takes_none():
+    """Bug: noise and a sampler failed on models without a derivative, where CEM alone worked."""
+
+    def dynamics(state: jax.Array, action: jax.Array) -> jax.Array:
+        moved = jax.lax.while_loop(
+            lambda carry: carry[0] < 3, lambda c: (c[0] + 1, c[1] + 0.1 * action), (0, state)
+        )
+        return moved[1]
+
+    sampler = CEM(num_samples=32, num_elites=4, iterations=3)
+    planner = MultiStart(Hops(planner=sampler, iterations=3), num_starts=2, start_std=0.3)
+    arguments = (dynamics, jnp.zeros(2), jnp.ones(2), jnp.zeros((6, 2)), jax.random.key(0))
+    found = grasp_jax.plan(*arguments, planner=planner)
+    assert found.status == grasp_jax.Status.OK and found.cost < 0.5
