@@ -66,7 +66,8 @@ def make_problem(
         raise TypeError(
             f"dynamics must be callable as dynamics(state, action) -> next_state, got "
             f"{type(dynamics).__name__}. {exported}For Flax linen pass "
-            "jax.tree_util.Partial(model.apply, params); for Equinox and nnx pass the module itself."
+            "jax.tree_util.Partial(model.apply, params); for Equinox and nnx pass the module "
+            "itself."
         )
     actions = _init_actions(init_actions)
     if objective is not None and not isinstance(objective, Objective):
