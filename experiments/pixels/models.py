@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 import grasp_jax
 from experiments.lewm_small.model import Config as LeWMConfig
 from experiments.lewm_small.model import SmallLeWM
+from experiments.models.latent.model import Config as LatentConfig
+from experiments.models.latent.model import LatentModel
 from experiments.pixels import shared
 from experiments.pixels.checkpoint import checkpoint_path, fill, read, write
 from experiments.pixels.dynamics import Dynamics
@@ -144,18 +146,26 @@ def save_model(model: VisualModel, path: pathlib.Path | str) -> None:
     write(path, model, dataclasses.asdict(model.config), half=("encoder.",))
 
 
-Model = VisualModel | SmallLeWM
+Model = VisualModel | SmallLeWM | LatentModel
 """What a checkpoint may hold, and the planning binaries take."""
 
 
 def load_model(name: str | pathlib.Path) -> Model:
-    """Reads a model of either kind: the name of a shipped checkpoint, or a path.
+    """Reads a model of any kind: the name of a shipped checkpoint, or a path.
+
+    A `LatentModel` takes another goal cost by `@` and its name: `pusht_tokens@temporal`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a checkpoint of such a model; the message names the tensor.
     """
-    path, tensors, config = read(name)
+    plain, _, metric = str(name).partition("@")
+    path, tensors, config = read(plain)
+    if "grid" in config:
+        config["widths"] = tuple(config["widths"])
+        blank_model = LatentModel.random(jax.random.key(0), LatentConfig(**config))
+        model = fill(blank_model, path, tensors)
+        return model.with_metric(metric) if metric else model
     if "latent" in config:  # sprites have no choice of their latents' size
         return fill(SmallLeWM.random(jax.random.key(0), LeWMConfig(**config)), path, tensors)
     config["kinds"] = tuple(Kind(**kind) for kind in config["kinds"])
