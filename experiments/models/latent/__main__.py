@@ -34,6 +34,7 @@ from experiments.pixels import checkpoint
 from experiments.training_runs import TrainingRun
 
 HELD_OUT = 400  # trajectories
+_FINISHED = 10**9  # of a stage, whatever its time
 _CONFIGS = {
     "vector": Config(grid=1, channels=192, width=288),
     "tokens": Config(grid=8, channels=16, width=160),
@@ -134,10 +135,10 @@ def run_stage(
     key: jax.Array,
 ) -> Trained:
     """Runs or resumes a stage for so many seconds, in chunks; a snapshot every 30 seconds."""
-    run = TrainingRun(work, name)
+    run = TrainingRun(work / name, name)
     # Its count of updates is the stage's milliseconds here.
     budget = max(1, int(1000 * seconds))
-    state, done = run.resume(fresh, max(budget, 10**9))
+    state, done = run.resume(fresh, _FINISHED)
     done, saved, shown, parts, began = float(done), time.monotonic(), 0.0, {}, int(state.count)
     while done < budget:
         before = time.monotonic()
@@ -152,7 +153,7 @@ def run_stage(
         if time.monotonic() > saved + 30:
             run.save(state, int(done))
             saved = time.monotonic()
-    run.save(state, int(done))
+    run.save(state, _FINISHED)
     _say(f"{name} done: {int(state.count) - began} updates in {done / 1000:.1f} s, {parts}")
     return state
 
@@ -264,10 +265,9 @@ class Trainer:
         middle = np.median(np.asarray(latents[:512, ::20], np.float32), axis=(0, 1))
         coded = Coded(latents, videos.actions, jnp.asarray(middle, jnp.bfloat16))
         _say("encoded all videos")
-        units = np.stack(
-            [report.targets_of(states).mean((0, 1)), report.targets_of(states).std((0, 1))]
-        )
-        targets = jnp.asarray((report.targets_of(states) - units[0]) / units[1], jnp.float32)
+        known = report.targets_of(states)
+        units = np.stack([known.mean((0, 1)), known.std((0, 1))])
+        targets = jnp.asarray((known - units[0]) / units[1], jnp.float32)
         extra = {"probe": (targets,)}
         for i, stage in enumerate(self.stages[1:], 1):
             part = "predictor" if stage.motion else stage.name
@@ -325,7 +325,7 @@ def main(argv: list[str]) -> None:
     networks = training.fresh(jax.random.key(values.seed), config)
     if values.start:
         networks = (checkpoint.fill(networks[0], *checkpoint.read(values.start)[:2]), networks[1])
-    trainer.programs["latent"]  # noqa: B018 waits: compilation is not training
+    _ = trainer.programs["latent"]  # waits: compilation is not training
     end = values.until or time.time() + values.seconds
     model = trainer.train(
         networks,
@@ -338,7 +338,11 @@ def main(argv: list[str]) -> None:
     model = checkpoint.rounded(model)
     checkpoint.write(output, model, dataclasses.asdict(config), half=("",))
     _say(f"wrote {output}")
-    curve = [json.loads(line) for line in (work / "curve.jsonl").read_text().splitlines()]
+    curve = [
+        json.loads(line)
+        for stage in trainer.stages
+        for line in (work / stage.name / "curve.jsonl").read_text().splitlines()
+    ]
     about = {
         "command": f"python -m experiments.models.latent --kind={values.kind} "
         f"--seconds={values.seconds} --trajectories={values.trajectories} --seed={values.seed}",
@@ -356,7 +360,7 @@ def main(argv: list[str]) -> None:
     found = measure(model, states[rows:], actions[rows:], values.goals)
     text = json.dumps({**about, **found, "loss": curve[:: max(1, len(curve) // 60)]}, indent=1)
     output.with_suffix(".json").write_text(text + "\n")
-    print(json.dumps({k: v for k, v in found.items()}, indent=None))
+    print(json.dumps(found, indent=None))
 
 
 if __name__ == "__main__":

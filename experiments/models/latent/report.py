@@ -1,4 +1,4 @@
-"""What a visual latent knows of held-out videos, and whether its motion agrees with true actions."""
+"""What a visual latent knows of held-out videos; whether its motion agrees with true actions."""
 
 import functools
 from typing import Any
