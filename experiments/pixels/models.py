@@ -162,7 +162,7 @@ def load_model(name: str | pathlib.Path) -> Model:
     plain, _, metric = str(name).partition("@")
     path, tensors, config = read(plain)
     if "grid" in config:
-        config["widths"] = tuple(config["widths"])
+        config["widths"], config["blocks"] = tuple(config["widths"]), tuple(config["blocks"])
         blank_model = LatentModel.random(jax.random.key(0), LatentConfig(**config))
         model = fill(blank_model, path, tensors)
         return model.with_metric(metric) if metric else model

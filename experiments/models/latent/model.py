@@ -30,6 +30,7 @@ class Config:
         grid: tokens along a side: 1 for a single vector, 8 for patches.
         channels: numbers of a token.
         widths: of the encoder's and the decoder's fine and coarse maps.
+        blocks: residual blocks on the fine and on the coarse maps.
         width: of the predictor.
         depth: blocks of the predictor.
         history: frames in the predictor's window.
@@ -43,6 +44,7 @@ class Config:
     grid: int = 8
     channels: int = 16
     widths: tuple[int, int] = (48, 96)
+    blocks: tuple[int, int] = (2, 3)
     width: int = 160
     depth: int = 4
     history: int = 2
@@ -102,9 +104,9 @@ class LatentModel(eqx.Module):
         """A fresh model."""
         c, (one, two, three, four, five) = config, jax.random.split(key, 5)
         return LatentModel(
-            Encoder.random(one, c.grid, c.channels, c.widths),
+            Encoder.random(one, c.grid, c.channels, c.widths, c.blocks),
             Predictor.random(two, c.grid, c.channels, c.action_size, c.history, c.width, c.depth),
-            Decoder.random(three, c.grid, c.channels, c.widths),
+            Decoder.random(three, c.grid, c.channels, c.widths, c.blocks),
             Perceptron.random(four, (c.latent, 256, 128, c.measured)),
             Perceptron.random(five, (c.latent, 256, 32)),
             jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),

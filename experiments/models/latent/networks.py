@@ -71,7 +71,7 @@ class Encoder(eqx.Module):
 
     Attributes:
         patch: of a patch's pixels.
-        fine: on 16 x 16 maps.
+        fine: on 16 x 16 maps; none in models that must train without an accelerator.
         group: of 2 x 2 patches.
         coarse: on 8 x 8 maps.
         cell: to the numbers of a cell.
@@ -86,19 +86,21 @@ class Encoder(eqx.Module):
     head: Perceptron | None
 
     @staticmethod
-    def random(key: Array, grid: int, channels: int, widths: tuple[int, int]) -> "Encoder":
-        """A fresh encoder; `widths` are those of the fine and the coarse maps."""
-        keys = jax.random.split(key, 9)
+    def random(
+        key: Array, grid: int, channels: int, widths: tuple[int, int], blocks: tuple[int, int]
+    ) -> "Encoder":
+        """A fresh encoder; widths and numbers of blocks are those of fine and of coarse maps."""
+        keys, more = jax.random.split(key, 4), jax.random.split(jax.random.fold_in(key, 1), 16)
         fine, coarse = widths
         head = None
         if grid == 1:
             head = Perceptron.random(keys[0], (CELLS**2 * VECTOR_CELL, 384, channels))
         return Encoder(
             Dense.random(keys[1], 3 * PATCH**2, fine, 1.4),
-            [Residual.random(k, fine) for k in keys[2:4]],
-            Dense.random(keys[4], 4 * fine, coarse, 1.4),
-            [Residual.random(k, coarse) for k in keys[5:8]],
-            Dense.random(keys[8], coarse, VECTOR_CELL if grid == 1 else channels),
+            [Residual.random(k, fine) for k in more[:8][: blocks[0]]],
+            Dense.random(keys[2], 4 * fine, coarse, 1.4),
+            [Residual.random(k, coarse) for k in more[8:][: blocks[1]]],
+            Dense.random(keys[3], coarse, VECTOR_CELL if grid == 1 else channels),
             head,
         )
 
@@ -108,10 +110,10 @@ class Encoder(eqx.Module):
         Tokens of a grid have a mean square of 1.
         """
         x = (frames.astype(jnp.float32) / 127.5 - 1).astype(self.patch.weight.dtype)
-        x = self.patch(merge(x, PATCH))
+        x = jax.nn.gelu(self.patch(merge(x, PATCH)))
         for block in self.fine:
             x = block(x)
-        x = self.group(merge(x, 2))
+        x = jax.nn.gelu(self.group(merge(x, 2)))
         for block in self.coarse:
             x = block(x)
         x = self.cell(normalise(x))
@@ -140,9 +142,11 @@ class Decoder(eqx.Module):
     patch: Dense
 
     @staticmethod
-    def random(key: Array, grid: int, channels: int, widths: tuple[int, int]) -> "Decoder":
-        """A fresh decoder; `widths` are those of the fine and the coarse maps."""
-        keys = jax.random.split(key, 9)
+    def random(
+        key: Array, grid: int, channels: int, widths: tuple[int, int], blocks: tuple[int, int]
+    ) -> "Decoder":
+        """A fresh decoder; widths and numbers of blocks are those of fine and of coarse maps."""
+        keys, more = jax.random.split(key, 4), jax.random.split(jax.random.fold_in(key, 1), 16)
         fine, coarse = widths
         head = None
         if grid == 1:
@@ -150,19 +154,19 @@ class Decoder(eqx.Module):
         return Decoder(
             head,
             Dense.random(keys[1], VECTOR_CELL if grid == 1 else channels, coarse, 1.4),
-            [Residual.random(k, coarse) for k in keys[2:5]],
-            Dense.random(keys[5], coarse, 4 * fine, 1.4),
-            [Residual.random(k, fine) for k in keys[6:8]],
-            Dense.random(keys[8], fine, 3 * PATCH**2, 0.1),
+            [Residual.random(k, coarse) for k in more[8:][: blocks[1]]],
+            Dense.random(keys[2], coarse, 4 * fine, 1.4),
+            [Residual.random(k, fine) for k in more[:8][: blocks[0]]],
+            Dense.random(keys[3], fine, 3 * PATCH**2, 0.1),
         )
 
     def __call__(self, latents: Array) -> Array:
         """[n, D] to [n, 64, 64, 3], RGB in [0, 1] or a little outside."""
         x = latents if self.head is None else self.head(latents)
-        x = self.cell(x.reshape(len(x), CELLS, CELLS, -1))
+        x = jax.nn.gelu(self.cell(x.reshape(len(x), CELLS, CELLS, -1)))
         for block in self.coarse:
             x = block(x)
-        x = split(self.group(x), 2)
+        x = jax.nn.gelu(split(self.group(x), 2))
         for block in self.fine:
             x = block(x)
         return 0.5 + split(self.patch(normalise(x)), PATCH)

@@ -17,8 +17,8 @@ from experiments.environments.pusht import (
     STATE_SIZE,
     success,
 )
+from experiments.models.latent.losses import frames_of
 from experiments.models.latent.model import LatentModel, rollout
-from experiments.models.latent.training import frames_of
 
 Floats = NDArray[np.floating]
 

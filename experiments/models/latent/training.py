@@ -13,7 +13,6 @@ longer open-loop rollouts. Schedules follow a share of progress in [0, 1], so th
 limited in seconds as well as in updates.
 """
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -22,65 +21,26 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from experiments.environments import pusht_frames
 from experiments.lewm_small.networks import Perceptron
-from experiments.lewm_small.sigreg import sigreg
-from experiments.models.latent.model import Config, LatentModel, rollout
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """How the latent is trained.
-
-    Attributes:
-        batch: segments in an update.
-        steps: `K`, open-loop predictions in a segment; 0 trains encoder and decoder alone.
-        rate: peak learning rate.
-        noise: standard deviation of what is added to latents before they are drawn.
-        sigreg: `λ`.
-        inverse: weight of the inverse model's error.
-        reconstruction: weight of the decoder's error.
-        background: weight of a pixel that looks as in the median frame; others have 1.
-        projections: random directions of SIGReg.
-        bfloat16: networks compute in bfloat16; weights and errors stay in float32.
-    """
-
-    batch: int = 128
-    steps: int = 4
-    rate: float = 1e-3
-    noise: float = 0.0
-    sigreg: float = 0.03
-    inverse: float = 0.3
-    reconstruction: float = 20.0
-    background: float = 0.02
-    projections: int = 128
-    bfloat16: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Motion:
-    """How the predictor is trained on frozen latents.
-
-    Attributes:
-        steps: `K`.
-        batch: segments in an update.
-        rate: peak learning rate.
-        background: weight of a token that is as in the median latent; others have up to 1 more.
-        bfloat16: compute in bfloat16.
-    """
-
-    steps: int = 4
-    batch: int = 512
-    rate: float = 1e-3
-    background: float = 0.05
-    bfloat16: bool = True
+from experiments.models.latent.losses import (
+    Motion,
+    Recipe,
+    cast,
+    frames_of,
+    latent_loss,
+    motion_loss,
+    time_loss,
+    whole,
+)
+from experiments.models.latent.model import Config, LatentModel
 
 
 class Videos(NamedTuple):
-    """Trajectories, on the device; frames are drawn from states where they are needed.
+    """Trajectories, on the device.
 
     Attributes:
-        states: [n, T + 1, 10] of the simulator.
+        states: [n, T + 1, 10] of the simulator, drawn where they are needed; or the frames
+            themselves, [n, T + 1, 64, 64, 3] uint8.
         actions: [n, T, 2] of the environment.
         median: [64, 64, 3], the median frame in [0, 1].
     """
@@ -137,13 +97,6 @@ def fresh(key: Array, config: Config) -> tuple[LatentModel, Perceptron]:
     )
 
 
-def frames_of(states: Array) -> Array:
-    """Frames [..., 64, 64, 3] uint8 of states [..., 10], inside a program."""
-    flat = states.reshape(-1, states.shape[-1])
-    found = jnp.round(jax.vmap(pusht_frames.draw)(flat)).astype(jnp.uint8)
-    return found.reshape(*states.shape[:-1], *found.shape[1:])
-
-
 def segments(
     key: Array, held: Array, actions: Array, config: Config, batch: int, steps: int
 ) -> tuple[Array, Array]:
@@ -164,102 +117,6 @@ def segments(
     found = held[row, first + every * jnp.arange(steps + 1)]
     taken = actions[row, first + jnp.arange(steps * every)] / config.action_std
     return found, taken.reshape(batch, steps, config.action_size)
-
-
-def _cast(tree: Any, bfloat16: bool) -> Any:
-    return jax.tree.map(lambda x: x.astype(jnp.bfloat16 if bfloat16 else jnp.float32), tree)
-
-
-def _whole(x: Array) -> Array:
-    return x.astype(jnp.float32)
-
-
-def pixel_error(drawn: Array, frames: Array, median: Array, background: float) -> Array:
-    """The mean squared error [] of drawn frames [n, 64, 64, 3], weighted towards what is not still.
-
-    Args:
-        drawn: RGB, around [0, 1].
-        frames: uint8.
-        median: [64, 64, 3] in [0, 1].
-        background: weight of pixels that look as in the median frame.
-    """
-    true = frames / 255.0
-    apart = jnp.max(jnp.abs(true - median), axis=-1, keepdims=True)
-    weights = background + jnp.clip(apart / 0.1, 0, 1)
-    errors = weights * (_whole(drawn) - true) ** 2
-    return jnp.sum(errors) / (3 * jnp.sum(weights))
-
-
-def latent_loss(
-    networks: Any, states: Array, actions: Array, median: Array, key: Array, recipe: Recipe
-) -> tuple[Array, dict[str, Array]]:
-    """The first stage's loss [] and its parts, of segments [B, F, 10] and [B, F - 1, P]."""
-    model, inverse = _cast(networks, recipe.bfloat16)
-    config, frames = model.config, frames_of(states)
-    batch, count = frames.shape[:2]
-    coded = model.encoder(frames.reshape(-1, *frames.shape[2:])).reshape(batch, count, -1)
-    one, two, three, four = jax.random.split(key, 4)
-    parts, total = {}, jnp.zeros(())
-    shown, latents = frames[:, -1], coded[:, -1]
-    if recipe.steps:
-        taken = actions.astype(coded.dtype)
-        predicted = rollout(model.predictor, coded[:, : config.history], taken)
-        whole = _whole(coded)
-        error = jnp.mean((_whole(predicted) - whole[:, config.history :]) ** 2, axis=(0, 2))
-        parts["prediction"], parts["one_step"] = jnp.mean(error), error[0]
-        parts["sigreg"] = sigreg(whole, one, recipe.projections)
-        pairs = jnp.concatenate([coded[:, :-1], coded[:, 1:]], axis=-1)
-        parts["inverse"] = jnp.mean((_whole(inverse(pairs)) - actions) ** 2)
-        total = parts["prediction"] + recipe.sigreg * parts["sigreg"]
-        total = total + recipe.inverse * parts["inverse"]
-        # A random one of the true frames, and a random one of the predictions of others.
-        at = jax.random.randint(two, (batch,), 0, count)
-        after = jax.random.randint(three, (batch,), 0, recipe.steps)
-        rows = jnp.arange(batch)
-        latents = jnp.concatenate([coded[rows, at], predicted[rows, after]])
-        shown = jnp.concatenate([frames[rows, at], frames[rows, config.history + after]])
-    else:
-        latents = coded.reshape(batch * count, -1)
-        shown = frames.reshape(-1, *frames.shape[2:])
-    if recipe.noise:
-        latents = latents + recipe.noise * jax.random.normal(four, latents.shape, latents.dtype)
-    drawn = model.decoder(latents)
-    half = len(drawn) // 2 if recipe.steps else len(drawn)
-    parts["reconstruction"] = pixel_error(drawn[:half], shown[:half], median, recipe.background)
-    total = total + recipe.reconstruction * parts["reconstruction"]
-    if recipe.steps:
-        parts["redrawn"] = pixel_error(drawn[half:], shown[half:], median, recipe.background)
-        total = total + recipe.reconstruction * parts["redrawn"]
-    return total, parts
-
-
-def motion_loss(
-    predictor: Any, latents: Array, actions: Array, median: Array, config: Config, motion: Motion
-) -> tuple[Array, dict[str, Array]]:
-    """The second stage's loss [] and its parts, of segments [B, h + K, D] and [B, h + K - 1, P]."""
-    predictor, latents, actions = _cast((predictor, latents, actions), motion.bfloat16)
-    history = config.history
-    found = _whole(rollout(predictor, latents[:, :history], actions))
-    target = _whole(latents[:, history:])
-    shape = (*target.shape[:2], config.grid**2, config.channels)
-    errors = jnp.mean(((found - target) ** 2).reshape(shape), axis=-1)
-    weights = jnp.ones(shape[:3])
-    if config.grid > 1:
-        apart = jnp.mean(((target - _whole(median)) ** 2).reshape(shape), axis=-1)
-        weights = motion.background + jnp.clip(apart, 0, 1)
-    by_step = jnp.sum(weights * errors, axis=(0, 2)) / jnp.sum(weights, axis=(0, 2))
-    total = jnp.mean(by_step)
-    return total, {"motion": total, "one_step": by_step[0], "last_step": by_step[-1]}
-
-
-def time_loss(head: Perceptron, one: Array, two: Array) -> tuple[Array, dict[str, Array]]:
-    """How well a frame's later frame [n, D] is told from those of others: InfoNCE, both ways."""
-    a, b = head(one), head(two)
-    gaps = jnp.sum((a[:, None] - b[None]) ** 2, axis=-1)
-    rows = jnp.diagonal(jax.nn.log_softmax(-gaps, axis=1))
-    columns = jnp.diagonal(jax.nn.log_softmax(-gaps, axis=0))
-    total = -jnp.mean(rows + columns) / 2
-    return total, {"time": total}
 
 
 def _improve(state: Trained, gradient: Any, progress: Array, rate: float) -> Trained:
@@ -337,7 +194,7 @@ def time_updates(
         row = jnp.repeat(jax.random.randint(one, (batch // 8,), 0, len(coded.latents)), 8)
         first = jax.random.randint(two, (batch,), 0, coded.latents.shape[1] - longest)
         later = first + jax.random.randint(three, (batch,), 1, longest + 1)
-        return time_loss(head, _whole(coded.latents[row, first]), _whole(coded.latents[row, later]))
+        return time_loss(head, whole(coded.latents[row, first]), whole(coded.latents[row, later]))
 
     return _scan(loss, state, jax.random.split(key, chunk), 1e-3, progress)
 
@@ -354,7 +211,7 @@ def probe_updates(
         one, two = jax.random.split(key)
         row = jax.random.randint(one, (batch,), 0, len(coded.latents))
         at = jax.random.randint(two, (batch,), 0, coded.latents.shape[1])
-        total = jnp.mean((head(_whole(coded.latents[row, at])) - targets[row, at]) ** 2)
+        total = jnp.mean((head(whole(coded.latents[row, at])) - targets[row, at]) ** 2)
         return total, {"probe": total}
 
     return _scan(loss, state, jax.random.split(key, chunk), 2e-3, progress)
@@ -363,7 +220,7 @@ def probe_updates(
 @functools.partial(jax.jit, static_argnames="bfloat16")
 def encode_videos(model: LatentModel, states: Array, bfloat16: bool) -> Array:
     """Latents [n, T + 1, D] in bfloat16 of states [n, T + 1, 10], one trajectory after another."""
-    encoder = _cast(model.encoder, bfloat16)
+    encoder = cast(model.encoder, bfloat16)
     one = functools.partial(_encode_one, encoder)
     return jax.lax.map(one, states, batch_size=16 if bfloat16 else 1)
 
