@@ -142,7 +142,7 @@ class Trainer:
         model = networks[0]
         f32: Any = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
         actions = f32((self.rows, steps, 2))
-        held = f32((self.rows, steps + 1, 10))
+        held: Any = f32((self.rows, steps + 1, 10))
         if self.stored:
             held = jax.ShapeDtypeStruct((self.rows, steps + 1, 64, 64, 3), jnp.uint8)
         videos = Videos(held, actions, f32((64, 64, 3)))
