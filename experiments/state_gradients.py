@@ -24,6 +24,7 @@ from experiments.arguments import refuse_arguments
 from experiments.lewm_small import brittleness
 from experiments.lewm_small.brittleness import FULL, STOPPED, Case, Descent
 from experiments.lewm_small.model import SmallLeWM
+from experiments.models.latent.model import LatentModel
 from experiments.pixels import runner, tasks
 from experiments.pixels.checkpoint import locate
 from experiments.pixels.sources import SOURCES
@@ -48,7 +49,7 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder; experiments/results/<checkpoint>.")
 
 
-def make_cases(model: SmallLeWM, task: Task, goals: Any) -> Case:
+def make_cases(model: Any, task: Task, goals: Any) -> Case:
     """The benchmark's goals [n, ...], all their frames encoded."""
     count, every = len(goals.start), model.frameskip
     states = task.execute(goals.start, goals.actions)[:, ::every]
@@ -68,7 +69,7 @@ def make_cases(model: SmallLeWM, task: Task, goals: Any) -> Case:
     return Case(*(jnp.asarray(x, jnp.float32) for x in fields))
 
 
-def data_latents(model: SmallLeWM, task: Task, count: int) -> np.ndarray:
+def data_latents(model: Any, task: Task, count: int) -> np.ndarray:
     """Latents [count, D] of random training frames."""
     states, _ = SOURCES[task.name].trajectories(1000, 0)
     flat = states.reshape(-1, states.shape[-1])
@@ -81,7 +82,7 @@ def _rounded(value: Any) -> Any:
 
 
 def measure(
-    model: SmallLeWM, task: Task, goals: Any, library: np.ndarray, descent: Descent
+    model: Any, task: Task, goals: Any, library: np.ndarray, descent: Descent
 ) -> list[Record]:
     """One record per goal."""
     cases = make_cases(model, task, goals)
@@ -132,7 +133,7 @@ def measure(
     return rows
 
 
-def impostors(model: SmallLeWM, cases: Case, library: np.ndarray) -> list[Record]:
+def impostors(model: Any, cases: Case, library: np.ndarray) -> list[Record]:
     """States that the model maps onto the goal; distances in shares of the true predecessor's."""
     found = brittleness.impostors(model, cases)
     state, start, true = (np.asarray(x) for x in (found.state, cases.start, cases.states[:, -2]))
@@ -234,9 +235,9 @@ def main(argv: list[str]) -> None:
     refuse_arguments(argv)
     values = flags.FLAGS
     task, model = tasks.TASKS[values.environment], runner.model_of(values.checkpoint)
-    if not isinstance(model, SmallLeWM) or model.history == 1:
+    if not isinstance(model, SmallLeWM | LatentModel) or model.history == 1:
         raise app.UsageError(
-            f"--checkpoint={values.checkpoint} is no small LeWM with a window of two frames."
+            f"--checkpoint={values.checkpoint} is no learned latent with a window of two frames."
         )
     if values.iterations % Descent.looks:
         raise app.UsageError(f"--iterations must be a multiple of {Descent.looks}.")

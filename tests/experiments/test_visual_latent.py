@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +112,7 @@ def test_updates_lower_the_loss_and_a_stage_resumes(config: Config, tmp_path: pa
         batch=4, steps=2 if config.grid == 1 else 0, rate=3e-3, projections=8, bfloat16=False
     )
 
-    def update(state: training.Trained, key: jax.Array, progress: jax.Array) -> object:
+    def update(state: training.Trained, key: jax.Array, progress: jax.Array) -> Any:
         return training.latent_updates(state, videos(), key, progress, config, recipe, 10)
 
     fresh = training.start(training.fresh(jax.random.key(0), config))

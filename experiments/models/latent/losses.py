@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from experiments.environments import pusht_frames
 from experiments.lewm_small.networks import Perceptron
@@ -83,7 +84,7 @@ def whole(x: Array) -> Array:
     return x.astype(jnp.float32)
 
 
-def pixel_error(drawn: Array, frames: Array, median: Array, background: float) -> Array:
+def pixel_error(drawn: ArrayLike, frames: ArrayLike, median: Array, background: float) -> Array:
     """The mean squared error [] of drawn frames [n, 64, 64, 3], weighted towards what is not still.
 
     Args:
@@ -92,10 +93,10 @@ def pixel_error(drawn: Array, frames: Array, median: Array, background: float) -
         median: [64, 64, 3] in [0, 1].
         background: weight of pixels that look as in the median frame.
     """
-    true = frames / 255.0
+    true = jnp.asarray(frames) / 255.0
     apart = jnp.max(jnp.abs(true - median), axis=-1, keepdims=True)
     weights = background + jnp.clip(apart / 0.1, 0, 1)
-    errors = weights * (whole(drawn) - true) ** 2
+    errors = weights * (whole(jnp.asarray(drawn)) - true) ** 2
     return jnp.sum(errors) / (3 * jnp.sum(weights))
 
 
