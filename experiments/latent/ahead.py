@@ -9,10 +9,13 @@ compiles its cells for a random model of the right shapes until the folder `--mo
 persistent cache. `experiments.latent.pipeline` starts these beside the training.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import functools
 import pathlib
 import time
+from collections.abc import Iterator
 
 import jax
 from absl import app, flags
@@ -96,6 +99,15 @@ def cells_of(
     ]
 
 
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+    """Only one of the processes at a time is in here: they share a file of settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def plan_cell(cell: Cell, output: pathlib.Path, process: int) -> None:
     """Plans and logs a cell, unless its results are there."""
     path, _, metric = cell.setting.checkpoint.partition("@")
@@ -103,7 +115,8 @@ def plan_cell(cell: Cell, output: pathlib.Path, process: int) -> None:
     sweep = study.sweep(cell.setting.checkpoint)
     settings = {"seed": 0, "checks": _CHECKS, "time_budget": None, "timing": "batch"}
     described = {cell.name: describe(cell.planner)}
-    check_settings(folder, {**settings, **sweep.recorded, "planners": described})
+    with _alone(folder):
+        check_settings(folder, {**settings, **sweep.recorded, "planners": described})
     mine = folder / f"results.{process}.jsonl"
     log = ResultLog(mine, sweep.key_fields, sorted(folder.glob("results*")))
     place = {"mode": runner.OPEN_LOOP, "planner": cell.name, "horizon": cell.horizon}

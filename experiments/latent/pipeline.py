@@ -37,10 +37,12 @@ def define_flags() -> None:
     flags.DEFINE_list("only", [], "Planners to keep; all by default.")
 
 
-def start(log: pathlib.Path, name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+def start(
+    log: pathlib.Path, name: str, module: str, *arguments: str, nice: int = 0
+) -> subprocess.Popen[bytes]:
     """A part of the study as a process of its own, its output in a file."""
     with (log / f"{name}.log").open("ab") as file:
-        command = [sys.executable, "-m", module, *arguments]
+        command = ["nice", "-n", str(nice), sys.executable, "-m", module, *arguments]
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
@@ -88,6 +90,7 @@ def main(argv: list[str]) -> None:
             log, f"plan_{i}", "experiments.latent.ahead", f"--process={i}",
             f"--processes={values.processes}", f"--models={models}", f"--output={results}",
             f"--goals={values.goals}", f"--only={','.join(values.only)}",
+            nice=10,
         )
         for i in range(values.processes)
     ]  # fmt: skip
