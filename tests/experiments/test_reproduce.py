@@ -10,7 +10,7 @@ from absl import flags
 import experiments
 
 ROOT = pathlib.Path(experiments.__file__).parent
-STUDIES = ("ball", "diagnostics", "gradients", "mazes", "pusht", "speed", "swm")
+STUDIES = ("ball", "diagnostics", "gradients", "latent", "mazes", "pusht", "speed", "swm")
 
 
 def commands(study: str) -> list[list[str]]:
