@@ -43,9 +43,10 @@ from grasp_jax.planning import (
 )
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.problem import Context, Problem
+from grasp_jax.realtime import RealTimeMPC, RealTimeState, ThinkInfo
 from grasp_jax.schedules import sawtooth_schedule
 from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
-from grasp_jax.segments import Correction
+from grasp_jax.shooting import Correction
 from grasp_jax.subgoals import SubgoalMPC
 
 __all__ = [
@@ -77,6 +78,8 @@ __all__ = [
     "PreparedModel",
     "Problem",
     "QuadraticControlCost",
+    "RealTimeMPC",
+    "RealTimeState",
     "Rollout",
     "Scaled",
     "Search",
@@ -87,6 +90,7 @@ __all__ = [
     "StepInfo",
     "StraightLine",
     "SubgoalMPC",
+    "ThinkInfo",
     "ViaPoints",
     "White",
     "advance",

@@ -89,8 +89,12 @@ def check_forward_mode(problem: Problem, name: str) -> None:
         del action
         return jax.jvp(lambda s: problem.step(s, window), (state,), (state,))[1]
 
+    states = problem.state
+    if problem.context is not None:
+        present = jax.tree.map(lambda x: x[None], states)
+        states = _tree.concatenate(problem.context.states, present)
     try:
-        jaxpr = jax.make_jaxpr(tangent)(problem.state, problem.init_actions[0])
+        jaxpr = jax.make_jaxpr(tangent)(states, problem.init_actions[0])
         has_none = _holds(jaxpr.jaxpr, "custom_lin")
     except TypeError as error:
         if "forward-mode" not in str(error):

@@ -30,7 +30,7 @@ from grasp_jax._tree import PyTree, take
 from grasp_jax.arguments import replace_arrays
 from grasp_jax.mpc import MPC, MPCState, push, shift
 from grasp_jax.planning import advance, read, start, trajectory
-from grasp_jax.problem import Problem
+from grasp_jax.problem import Context, Problem
 from grasp_jax.search import Plan, Search, Status
 
 _FORGET = 0.95  # per piece: a slow one is remembered for some seconds at 10 Hz
@@ -44,11 +44,13 @@ class RealTimeState:
       mpc: Plan, context, counter and key.
       piece: Seconds that a piece is expected to take at most.
       rest: The same of what comes before and after: predicting, starting, reading.
+      past: The context in which the last action was taken, or None.
     """
 
     mpc: MPCState
     piece: float = 0.0
     rest: float = 0.0
+    past: Context | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +125,7 @@ class RealTimeMPC:
           pieces: Pieces of the first plan.
         """
         here = replace_arrays(self.mpc.problem, state=observation, goal=goal)
-        jax.block_until_ready(self._predicted(memory.mpc, here).state)
+        jax.block_until_ready(_predicted(here, memory.mpc.context, memory.mpc.actions[0]).state)
         spent, rest, plan = [], 0.0, None
         for _ in range(2):  # the first compiles
             began = self.clock()
@@ -155,7 +157,7 @@ class RealTimeMPC:
         following = dataclasses.replace(
             mpc, actions=shift(mpc.actions), context=context, step=_count(mpc) + 1
         )
-        return action, dataclasses.replace(memory, mpc=following)
+        return action, dataclasses.replace(memory, mpc=following, past=mpc.context)
 
     def think(
         self,
@@ -182,7 +184,7 @@ class RealTimeMPC:
         if began + memory.rest + expected > deadline:
             return memory, ThinkInfo(0, 0.0, began - deadline, False, None)
         here = replace_arrays(self.mpc.problem, state=observation, goal=goal)
-        search = self._start(memory.mpc, self._predicted(memory.mpc, here, action))
+        search = self._start(memory.mpc, _predicted(here, memory.past, action))
         before, slowest = self.clock() - began, memory.piece
         while done + self.chunk <= self.mpc.planner.iterations:
             ahead = self.clock() + (1 + self.margin) * slowest + memory.rest / 2
@@ -198,12 +200,6 @@ class RealTimeMPC:
         rest = max(_FORGET * memory.rest, before + end - after)
         info = ThinkInfo(done, end - began, end - deadline, adopted is not None, float(plan.cost))
         return RealTimeState(adopted or memory.mpc, slowest, rest), info
-
-    def _predicted(self, mpc: MPCState, here: Problem, action: jax.Array | None = None) -> Problem:
-        """`here`, one step later by the model."""
-        action = mpc.actions[0] if action is None else action
-        one = dataclasses.replace(here, init_actions=action[None])
-        return dataclasses.replace(here, state=take(trajectory(one, action[None]), 1))
 
     def _start(self, mpc: MPCState, here: Problem) -> Search:
         problem, key = self.mpc.search(mpc, here)
@@ -221,6 +217,12 @@ class RealTimeMPC:
         return dataclasses.replace(
             mpc, actions=plan.actions, cost=plan.cost.astype(mpc.cost.dtype), status=plan.status
         )
+
+
+def _predicted(here: Problem, context: Context | None, action: jax.Array) -> Problem:
+    """`here`, one step later by the model, which saw `context` before."""
+    one = dataclasses.replace(here, init_actions=action[None], context=context)
+    return dataclasses.replace(here, state=take(trajectory(one, action[None]), 1))
 
 
 def _count(mpc: MPCState) -> Any:

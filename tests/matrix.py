@@ -113,7 +113,7 @@ VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
 KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "ICEM"]
 KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
 """One of each kind of step, and of each way to compose them."""
-DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "LatCo", "LatCoGN", "Segments"]
+DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "ParallelShooting", "LatCo", "LatCoGN", "Segments"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
 

@@ -115,6 +115,7 @@ def test_a_segment_leads_towards_the_goal(index: StateIndex) -> None:
     tree = index.towards(GOAL)
     found = index.segment([2.1, 0.1], tree, 10)
     np.testing.assert_allclose(found.states[-1] - found.states[0], [5.0, 0.0], atol=1e-5)
+    assert found.actions is not None
     np.testing.assert_allclose(np.diff(found.states, axis=0), found.actions, atol=1e-5)
     actions = found.init_actions(12)
     assert actions.shape == (12, 2) and np.all(actions[10:] == 0)
@@ -200,7 +201,8 @@ def test_a_fit_is_the_gradient_of_the_squared_gaps() -> None:
 
     def written(actions: jax.Array) -> jax.Array:
         before = jnp.concatenate([start[None], states])
-        return sum(jnp.sum((move(before[t], actions[t]) - ends[t]) ** 2) for t in range(6))
+        moved = jax.vmap(move)(before, actions)
+        return jnp.sum((moved - ends) ** 2)
 
     np.testing.assert_allclose(found.actions, jax.grad(written)(actions), rtol=1e-5, atol=1e-6)
 
@@ -210,12 +212,14 @@ def test_given_paths_are_checked_and_mended() -> None:
     frozen = {"state_rate": 0.0, "state_std": None, "sync": None, "iterations": 2}
     with pytest.raises(ValueError, match=r"must return the states s_1..s_\(T-1\)"):
         grasp_jax.plan(
-            *arguments, planner=GRASP(init_states=GivenPath(jnp.zeros((4, 2))), **frozen)
+            *arguments, planner=GRASP(init_states=GivenPath(states=jnp.zeros((4, 2))), **frozen)
         )
     states = jnp.linspace(0, 1, 7)[1:-1, None] * jnp.ones(2)
     broken = states.at[2].set(jnp.nan)
-    found = grasp_jax.plan(*arguments, planner=GRASP(init_states=GivenPath(broken), **frozen))
-    np.testing.assert_allclose(found.virtual_states, states, atol=1e-6)
+    found = grasp_jax.plan(
+        *arguments, planner=GRASP(init_states=GivenPath(states=broken), **frozen)
+    )
+    np.testing.assert_allclose(np.asarray(found.virtual_states), states, atol=1e-6)
 
 
 def test_a_path_per_goal_by_vmap() -> None:
@@ -223,7 +227,12 @@ def test_a_path_per_goal_by_vmap() -> None:
 
     def one(path: jax.Array) -> jax.Array:
         planner = GRASP(
-            3, 0.0, init_states=GivenPath(path), state_std=None, sync=None, goal_weight=0.0
+            iterations=3,
+            state_rate=0.0,
+            init_states=GivenPath(states=path),
+            state_std=None,
+            sync=None,
+            goal_weight=0.0,
         )
         return grasp_jax.plan(
             move, jnp.zeros(2), jnp.ones(2), jnp.zeros((6, 2)), jax.random.key(0), planner=planner

@@ -103,7 +103,9 @@ def test_metrics_have_one_row_per_iteration_and_best_so_far_never_rises(name: st
     assert jnp.all(metrics.best_cost <= metrics.cost)
     assert solved(name).cost <= metrics.best_cost[-1] + 1e-6
     assert jnp.all(jnp.isfinite(metrics.loss)) and jnp.all(metrics.model_evals > 0)
-    assert jnp.any(metrics.dynamics_residual > 0) == (name in LIFTED)
+    # Parallel shooting carries states from iteration to iteration, which lag behind its rollout.
+    apart = name in LIFTED or name == "ParallelShooting"
+    assert jnp.any(metrics.dynamics_residual > 0) == apart
 
 
 @every_planner
@@ -191,7 +193,10 @@ def _equals_loop(name: str, found: Plan) -> None:
 
 @every_program
 def test_a_horizon_of_one(name: str):
-    found = solve(name, init_actions=ACTIONS[:1])
+    # Plans of one step have one segment; more are refused.
+    one_piece = {"ParallelShooting": {"num_segments": 1}, "Segments": {"segment_length": 1}}
+    planner = dataclasses.replace(PLANNERS[name], **one_piece.get(name, {}))
+    found = solve(planner, init_actions=ACTIONS[:1])
     assert found.status == Status.OK and found.actions.shape == (1, 2)
     assert_close(found.states, matrix.rollout(WEIGHTS, START, found.actions), 1e-6)
 

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 import grasp_jax
-from grasp_jax import GD, MPC
-from grasp_jax.realtime import RealTimeMPC, RealTimeState
-from tests.matrix import assert_same, key
+from grasp_jax import GD, MPC, RealTimeMPC, RealTimeState
+from tests.matrix import assert_close, assert_same, key
 
 T = 6
 GOAL = jnp.ones(2)
@@ -105,8 +104,12 @@ def test_the_context_follows_the_real_frames():
     action, memory = controller.act(memory, state)
     assert memory.mpc.context is not None
     assert_same(memory.mpc.context.states, state[None])
-    memory, info = controller.think(memory, state, GOAL, action, deadline=1e9)
+    after, info = controller.think(memory, state, GOAL, action, deadline=1e9)
     assert info.replaced
+    # Planned from where the model, with the past of then, says that the action led.
+    later = problem.dynamics(jnp.stack([jnp.zeros(2), state]), jnp.stack([jnp.zeros(2), action]))
+    found = controller.mpc.plan(memory.mpc, later, GOAL)
+    assert_close(after.mpc.actions, found.actions)
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ MAZE, KIND, FRAMES = "giant", "stitch", 1
 PACE = 0.8 / worlds.FRAMES
 LENGTHS = (50, 100, 200, 400, 700)
 SEED = 5
-WIDTHS, WIDTH_HORIZON = (1, 2, 5, 10, 20, 50, 100, 200), 200
-PATH_NOISES = (0.0, 0.1)
+WIDTHS, WIDTH_HORIZON, WIDTH_ITERATIONS = (1, 5, 20, 100), 200, 100
+PATH_NOISES = (0.1, 0.0)
 KEY_FIELDS = ("study", "planner", "horizon", "width", "iterations", "path_noise", "goal")
 
 
@@ -204,11 +204,12 @@ def main(argv: Sequence[str]) -> None:
         for name, (search, iterations) in searches.items():
             record = base | {"planner": name, "iterations": iterations}
             measure(world, search, ways, record, log)
-    for noise, width, iterations in itertools.product(PATH_NOISES, WIDTHS, (30, 100)):
+    for noise, width in itertools.product(PATH_NOISES, WIDTHS):
         ways = make_ways(world, WIDTH_HORIZON, args.goals, noise)
         record = {"study": "width", "planner": "segments", "horizon": WIDTH_HORIZON}
-        record |= {"width": width, "iterations": iterations, "path_noise": noise}
-        measure(world, lifted_search(model, segments(width, iterations)), ways, record, log)
+        record |= {"width": width, "iterations": WIDTH_ITERATIONS, "path_noise": noise}
+        search = lifted_search(model, segments(width, WIDTH_ITERATIONS))
+        measure(world, search, ways, record, log)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from experiments.harness.log import Record
 from experiments.ogbench import depth, planners, runs, train, worlds
 
 TASK, SEED = 1, 9
-STAGES = (1, 2, 3, 4, 6, 8, 12, 16, 22, 30)
+EVERY, FRAMES = 2, 9
 COLORS = {"lifted": "C3", "segments": "C1", "GD": "C0", "CEM": "C2", "CEM-smooth": "C4"}
 LABELS = {"lifted": "lifted fit", "segments": "fit + segments", "GD": "serial gradients"}
 
@@ -62,29 +62,35 @@ class Drive:
     def __init__(self, world: worlds.World):
         case = next(c for c in runs.cases(world.maze, SEED, 1) if c.episode.task == TASK)
         start, goal = case.episode.begin(world.env)
-        self.world, self.start = world, jnp.asarray(start, jnp.float32)
+        self.world, self.case, self.start = world, case, jnp.asarray(start, jnp.float32)
         self.goal = jnp.asarray(goal, jnp.float32)
         self.tree = world.known_ways(goal)
         path = self.tree(self.start, num_states=planners.STEPS - 1, pace=planners.PACE)
         self.path = path.states
-        self.plan = self.after(30)
-        case.episode.begin(world.env)
-        policy = ogbench_maze.replay(np.repeat(np.asarray(self.plan.actions), worlds.FRAMES, 0))
-        _, self.driven = ogbench_maze.run(world.env, policy)
-
-    def after(self, iterations: int) -> grasp_jax.Plan:
-        """The plan after so many iterations of the fit, three times slower than the table's."""
         zeros = jnp.zeros((planners.STEPS, 2))
-        planner = planners.lifted(iterations, 0.4 if iterations == 30 else 0.13)(self.path)
-        return grasp_jax.plan(
-            self.world.model,
-            self.start,
-            self.goal,
-            zeros,
-            jax.random.key(0),
-            planner=planner,
-            bounds=runs.BOUNDS,
+        self.problem = grasp_jax.make_problem(
+            world.model, self.start, self.goal, zeros, bounds=runs.BOUNDS
         )
+
+    def plan(self) -> grasp_jax.Plan:
+        """The table's plan."""
+        planner = planners.lifted()(self.path)
+        return grasp_jax.solve(self.problem, jax.random.key(0), planner=planner)
+
+    def driven(self, actions: Any) -> np.ndarray:
+        """Positions of the drive under actions `[T, 2]`."""
+        self.case.episode.begin(self.world.env)
+        policy = ogbench_maze.replay(np.repeat(np.asarray(actions), worlds.FRAMES, 0))
+        return ogbench_maze.run(self.world.env, policy)[1]
+
+    def stages(self) -> list[np.ndarray]:
+        """The rollout `[T+1, 2]` after every few iterations, at a third of the table's rate."""
+        planner, found = planners.lifted(rate=0.13)(self.path), []
+        search = grasp_jax.start(self.problem, jax.random.key(0), planner=planner)
+        for _ in range(FRAMES):
+            search = grasp_jax.advance(search, EVERY)
+            found.append(np.asarray(grasp_jax.read(search).states))
+        return found
 
 
 def draw_maze(world: worlds.World, folder: pathlib.Path) -> None:
@@ -99,10 +105,11 @@ def draw_maze(world: worlds.World, folder: pathlib.Path) -> None:
     lines = np.stack([world.index.nodes[edges.row], world.index.nodes[edges.col]], 1)
     axes.add_collection(LineCollection(list(lines[::3]), colors="C0", lw=0.3, alpha=0.25))
     axes.plot(*world.index.nodes.T, ".", ms=2, color="C0", label="recorded places, transitions")
-    states = drive.plan.states
+    plan = drive.plan()
+    states, driven = plan.states, drive.driven(plan.actions)
     axes.plot(*drive.path.T, "o", ms=4, color="C1", label="virtual states: the shortest way")
     axes.plot(*states.T, "-", lw=1.5, color="C3", label="the plan's rollout in the model")
-    axes.plot(*drive.driven.T, "--", lw=1.5, color="k", label="driven blindly in the simulator")
+    axes.plot(*driven.T, "--", lw=1.5, color="k", label="driven blindly in the simulator")
     axes.plot(*drive.start, "s", ms=9, color="k")
     axes.plot(*drive.goal, "*", ms=14, color="k")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.07), ncols=2, frameon=False)
@@ -116,14 +123,13 @@ def draw_settling(world: worlds.World, folder: pathlib.Path) -> None:
     import matplotlib.pyplot as plt
 
     drive, frames = Drive(world), []
-    for iterations in STAGES:
-        states = drive.after(iterations).states
+    for stage, states in enumerate(drive.stages(), 1):
         figure = plt.figure(figsize=(5.4, 4.2), dpi=75)
         axes = _axes(world, figure)
         axes.plot(*drive.path.T, "o", ms=3, color="C1")
         axes.plot(*states.T, "-", lw=1.5, color="C3")
         axes.plot(*drive.goal, "*", ms=12, color="k")
-        axes.set_title(f"virtual states and rollout after {iterations} iterations", fontsize=9)
+        axes.set_title(f"virtual states and rollout after {EVERY * stage} iterations", fontsize=9)
         figure.tight_layout()
         figure.canvas.draw()
         canvas: Any = figure.canvas
@@ -147,14 +153,11 @@ def draw_depth(folder: pathlib.Path) -> None:
         grid[0, 0].plot(*_means(rows, "horizon", lambda r: 100 * r["success"]), **style)
         grid[1, 0].plot(*_means(rows, "horizon", lambda r: r["seconds"]), **style)
     for noise, dash in ((0.0, "-"), (0.1, "--")):
-        for iterations, color in ((30, "C1"), (100, "C3")):
-            rows = [r for r in widths if r["path_noise"] == noise and r["iterations"] == iterations]
-            if not rows:
-                continue
-            label = f"{iterations} iterations" + (", noisy path" if noise else "")
-            style = {"color": color, "ls": dash, "marker": "o", "label": label}
-            grid[0, 1].plot(*_means(rows, "width", lambda r: 100 * r["success"]), **style)
-            grid[1, 1].plot(*_means(rows, "width", lambda r: r["model_miss"]), **style)
+        rows = [r for r in widths if r["path_noise"] == noise]
+        label = f"states off by {noise}" if noise else "the path as it is"
+        style = {"color": "C1", "ls": dash, "marker": "o", "label": label}
+        grid[0, 1].plot(*_means(rows, "width", lambda r: 100 * r["success"]), **style)
+        grid[1, 1].plot(*_means(rows, "width", lambda r: r["model_miss"]), **style)
     grid[0, 0].set(ylabel="success in the simulator, %", title="one search from one path")
     grid[1, 0].set(ylabel="processor seconds", yscale="log", xlabel="model steps T", xscale="log")
     grid[0, 0].set(xscale="log", ylim=(-5, 105))

@@ -3,12 +3,12 @@ r"""Push-T from frames at a fixed rate: are deadlines kept, and what does that c
     python -m experiments.speed.deadline --output=experiments/results/benchmark
 
 One control step is one step of the model, five of the simulator. `real time`: the controller
-answers with the plan at hand, then thinks until the deadline (--hertz), while a real robot would
-move; reading, encoding and drawing the next frame are outside, as a camera would be. `synchronous`:
-the world waits for each whole plan. Both drive the same goals with the same planner. Counted over
-all control steps: missed deadlines, jitter (the spread of when a step ends against its deadline),
-iterations of the planner; and success when the time is up. One core of a CPU (--cores). Results are
-written as they finish; the same command resumes.
+answers with the plan at hand, encodes the frame and thinks until the deadline (--hertz), while a
+real robot would move; drawing the frame and the simulator are outside, as a camera and a robot
+would be. `synchronous`: the world waits for each whole plan. Both drive the same goals with the
+same planner. Counted over all control steps: missed deadlines, jitter (the spread of when a step
+ends against its deadline), iterations of the planner; and success when the time is up. One core
+of a CPU (--cores). Results are written as they finish; the same command resumes.
 """
 
 import pathlib
@@ -27,10 +27,8 @@ from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
-from experiments.planning.runner import encode_states
 from experiments.planning.tasks import PUSHT
-from grasp_jax import AR1, GD, MPC, Context, MultiStart
-from grasp_jax.realtime import RealTimeMPC
+from grasp_jax import AR1, GD, MPC, Context, MultiStart, RealTimeMPC
 
 KEY_FIELDS = ("loop", "hertz", "horizon", "goal")
 LOOPS = ("real time", "synchronous")
@@ -42,6 +40,16 @@ def planner() -> Any:
     return MultiStart(
         GD(learning_rate=0.03, iterations=300), num_starts=8, start_std=0.5, noise=noise
     )
+
+
+@jax.jit
+def _encode(model: Any, frames: jax.Array) -> jax.Array:
+    return model.encode(frames)
+
+
+def see(model: Any, states: np.ndarray) -> jax.Array:
+    """The latents `[n, L]` of frames of states `[n, S]`."""
+    return _encode(model, PUSHT.render(states))
 
 
 class Episode:
@@ -58,14 +66,16 @@ class Episode:
         every = model.frameskip
         past = goals.past_states[index, -every][None]
         taken = model.from_environment(goals.past_actions[index, -every:])
-        self.context = Context(
-            jnp.asarray(encode_states(model, PUSHT, past)), jnp.asarray(taken, jnp.float32)
-        )
-        self.encoded_goal = jnp.asarray(encode_states(model, PUSHT, self.goal[None])[0])
+        self.context = Context(see(model, past), jnp.asarray(taken, jnp.float32))
+        self.encoded_goal = see(model, self.goal[None])[0]
 
-    def observe(self) -> jax.Array:
-        """The latent `[L]` of the present frame."""
-        return jnp.asarray(encode_states(self.model, PUSHT, self.state[None])[0])
+    def frame(self) -> np.ndarray:
+        """The present frame `[1, 64, 64, 3]`, as a camera gives it."""
+        return PUSHT.render(self.state[None])
+
+    def encoded(self, frame: np.ndarray) -> jax.Array:
+        """Its latent `[L]`."""
+        return _encode(self.model, frame)[0]
 
     def act(self, action: jax.Array) -> None:
         """One step of the model, five of the simulator."""
@@ -76,7 +86,7 @@ class Episode:
         """Plans for the time that is left."""
         problem = grasp_jax.make_problem(
             self.model,
-            self.observe(),
+            self.encoded(self.frame()),
             self.encoded_goal,
             jnp.zeros((steps, self.model.action_size)),
             bounds=self.model.bounds,
@@ -89,18 +99,19 @@ class Episode:
 def in_real_time(episode: Episode, steps: int, period: float, key: jax.Array) -> Record:
     """Drives one episode; the first plan is made before it begins, from as many pieces as fit."""
     controller = RealTimeMPC(episode.controller(steps), chunk=5)
-    goal, observation = episode.encoded_goal, episode.observe()
+    goal, observation = episode.encoded_goal, episode.encoded(episode.frame())
     memory = controller.warm_up(controller.init(key), observation, goal)
     late, done = [], []
     for _ in range(steps):
+        frame = episode.frame()
         deadline = time.perf_counter() + period
+        observation = episode.encoded(frame)
         action, memory = controller.act(memory, observation)
         memory, info = controller.think(memory, observation, goal, action, deadline)
         late.append(1e3 * (time.perf_counter() - deadline))
         done.append(info.iterations)
         time.sleep(max(deadline - time.perf_counter(), 0))
         episode.act(action)
-        observation = episode.observe()
     return {"late_ms": np.round(late, 3).tolist(), "planner_iterations": done}
 
 
@@ -109,8 +120,9 @@ def synchronously(episode: Episode, steps: int, key: jax.Array) -> Record:
     controller = episode.controller(steps)
     memory, took = controller.init(key), []
     for _ in range(steps):
-        observation = episode.observe()
+        frame = episode.frame()
         began = time.perf_counter()
+        observation = episode.encoded(frame)
         action, memory, _ = controller.step(memory, observation, episode.encoded_goal)
         jax.block_until_ready(action)
         took.append(1e3 * (time.perf_counter() - began))

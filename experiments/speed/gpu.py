@@ -39,7 +39,7 @@ _POINTS = 60  # of a kept curve, at most
 
 def rows(horizon: int) -> dict[str, Any]:
     """What is timed, in the order of importance."""
-    few = dict(iterations=200, sync_every=40)
+    few: dict[str, Any] = {"iterations": 200, "sync_every": 40}
     segments = functools.partial(ParallelShooting, learning_rate=0.1, serial_iterations=5)
     third = max(horizon // 3, 1)
     return {
@@ -163,7 +163,7 @@ def main(argv: list[str]) -> None:
     began = time.perf_counter()
     where = machine()
     log = ResultLog(pathlib.Path(flags.FLAGS.output) / "plans.jsonl", KEY_FIELDS)
-    small = {} if flags.FLAGS.full_size else {"depth": 1, "heads": 1, "hidden": 64}
+    small: dict[str, Any] = {} if flags.FLAGS.full_size else {"depth": 1, "heads": 1, "hidden": 64}
     model = LeWM.random(jax.random.key(0), LeWMConfig(**small))
     todo = [
         c

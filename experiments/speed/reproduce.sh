@@ -57,3 +57,10 @@ python -m experiments.speed.newton --cores=0 --output=experiments/results/benchm
 
 # Beside stable-worldmodel's solvers, in an environment of its own (see experiments/swm).
 python -m experiments.speed.swm
+
+# Success against depth, segments side by side; real time (alone on its core).
+python -m experiments.speed.depth --output=experiments/results/benchmark
+python -m experiments.speed.deadline --output=experiments/results/benchmark
+
+# Whole plans at LeWM's size on a GPU, every kind of sync.
+python -m experiments.speed.gpu --output=experiments/results/benchmark_gpu

@@ -3,7 +3,10 @@
 A gradient through a rollout of `T` steps waits for `2T` model calls in series. Here the rollout is
 cut into `K` segments that run side by side, from virtual states and virtual costates of the
 iteration before, which neighbors hand over once per iteration: `2T/K` calls in series, the same
-work. `grasp_jax.segments` has the equations; its fixed point is the gradient of the rollout.
+work. `grasp_jax.shooting` has the equations; its fixed point is the gradient of the rollout.
+
+`Segments` cuts the same way, but stops the gradient at every cut and pays for gaps; here costates
+cross the cuts, so that the fixed point is the gradient of the whole rollout.
 
 The price is staleness: while the actions move, the first segment hears from the goal `K-1`
 iterations late. What keeps it safe:
@@ -33,7 +36,7 @@ from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck
 from grasp_jax.planners.base import Optimizer
 from grasp_jax.planners.gradient import GD, GDState
 from grasp_jax.problem import Problem
-from grasp_jax.segments import Correction, Segments, Swept, no_segments, serial, sweep
+from grasp_jax.shooting import Correction, Handover, Swept, no_handover, serial, sweep
 
 
 def adam_of_short_memory(rate: Any) -> optax.GradientTransformation:
@@ -49,7 +52,7 @@ class ParallelShootingState(NamedTuple):
 
     actions: jax.Array
     optimizer: optax.OptState
-    segments: Segments | None = None
+    handover: Handover | None = None
     trust: jax.Array | None = None
 
 
@@ -108,17 +111,17 @@ class ParallelShooting(Planner):
         optimizer = self.optimizer(self.learning_rate).init(actions)
         if self.num_segments == 1:
             return ParallelShootingState(actions, optimizer)
-        segments = no_segments(problem, self.num_segments, self.correction)
-        return ParallelShootingState(actions, optimizer, segments, jnp.ones((), actions.dtype))
+        handover = no_handover(problem, self.num_segments, self.correction)
+        return ParallelShootingState(actions, optimizer, handover, jnp.ones((), actions.dtype))
 
     def step(
         self, problem: Problem, state: ParallelShootingState, context: StepContext
     ) -> tuple[ParallelShootingState, StepInfo]:
         """Evaluates the present actions, truly or by a sweep, then moves them down the slope."""
-        if state.segments is None or state.trust is None:
+        if state.handover is None or state.trust is None:
             return self._shoot(problem, state, context)
         true, checked = self._kinds(context.iteration)
-        swept = self._evaluate(problem, state.actions, state.segments, true)
+        swept = self._evaluate(problem, state.actions, state.handover, true)
         misled = checked & ~(swept.found.cost <= context.best_cost)
         trust = jnp.where(misled, state.trust / 2, state.trust)
         factory = self.optimizer(self.learning_rate)
@@ -140,7 +143,7 @@ class ParallelShooting(Planner):
             stuck=is_stuck(swept.found.gradient),
             control_finite=swept.found.control_finite,
         )
-        return ParallelShootingState(actions, optimizer, swept.segments, trust), info
+        return ParallelShootingState(actions, optimizer, swept.handover, trust), info
 
     def actions(self, problem: Problem, state: ParallelShootingState) -> jax.Array:
         """The present actions `[T, A]`."""
@@ -163,12 +166,12 @@ class ParallelShooting(Planner):
         return decay * self.num_segments ** (-jnp.asarray(self.rate_power))
 
     def _evaluate(
-        self, problem: Problem, actions: jax.Array, segments: Segments, true: jax.Array
+        self, problem: Problem, actions: jax.Array, handover: Handover, true: jax.Array
     ) -> Swept:
         return jax.lax.cond(
             true,
-            lambda: serial(problem, actions, segments),
-            lambda: sweep(problem, actions, segments, self.correction),
+            lambda: serial(problem, actions, handover),
+            lambda: sweep(problem, actions, handover, self.correction),
         )
 
     def _shoot(

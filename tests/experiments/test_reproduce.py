@@ -10,7 +10,10 @@ from absl import flags
 import experiments
 
 ROOT = pathlib.Path(experiments.__file__).parent
-STUDIES = ("ball", "diagnostics", "gradients", "latent", "mazes", "pusht", "speed", "swm")
+STUDIES = (
+    "ball", "classics", "diagnostics", "gradients", "latent", "mazes",
+    "ogbench", "pusht", "speed", "swm",
+)  # fmt: skip
 
 
 def commands(study: str) -> list[list[str]]:

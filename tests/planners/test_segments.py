@@ -58,8 +58,9 @@ def test_a_segment_is_a_rollout_from_its_virtual_state(h: int):
     """w = 2 does not divide T = 5: the last segment is one step long."""
     where = problem(h)
     found = roll_out_segments(where, STATES, ACTIONS, 2)
-    before = list(test_lifted.past(h).states) if h > 1 else []
-    past = list(test_lifted.past(h).actions) if h > 1 else []
+    context = test_lifted.past(h)
+    before = [] if context is None else list(context.states)
+    past = [] if context is None else list(context.actions)
     known = [*before, test_lifted.START, *STATES[:-1]]
     for first in (0, 2, 4):
         window = known[first : first + h]

@@ -51,7 +51,7 @@ class Correction(enum.Enum):
     DIAGONAL = "diagonal"
 
 
-class Segments(NamedTuple):
+class Handover(NamedTuple):
     """What is carried from sweep to sweep; leaves `[K, ...]` like the state, or a window of it.
 
     Attributes:
@@ -72,38 +72,38 @@ class Swept(NamedTuple):
 
     Attributes:
       found: The cost of the rollout and its gradient: of the true rollout, or of the segments.
-      segments: What the next sweep starts from.
+      handover: What the next sweep starts from.
       gap: `[]`, `Σ_k ||e_k - x_{k+1}||²`; zero for a true rollout.
     """
 
     found: CostGradient
-    segments: Segments
+    handover: Handover
     gap: jax.Array
 
 
-def no_segments(problem: Problem, num_segments: int, correction: Correction) -> Segments:
-    """Zeros in the shapes of `Segments`."""
+def no_handover(problem: Problem, num_segments: int, correction: Correction) -> Handover:
+    """Zeros in the shapes of `Handover`."""
     padded, actions = _padded(problem, problem.init_actions, num_segments)
     _, carry, _ = stepper(padded, actions)
     zeros = jax.tree.map(lambda x: jnp.zeros((num_segments, *x.shape), x.dtype), carry)
     fit = zeros if correction is Correction.DIAGONAL else None
-    return Segments(zeros, zeros, fit, fit)
+    return Handover(zeros, zeros, fit, fit)
 
 
 def sweep(
-    problem: Problem, actions: jax.Array, segments: Segments, correction: Correction
+    problem: Problem, actions: jax.Array, handover: Handover, correction: Correction
 ) -> Swept:
     """One sweep: all segments side by side, one pass forward and one backward.
 
     Args:
       problem: One goal. Where it has a horizon below `T`, the cost is that of its own last segment.
       actions: `[T, A]`.
-      segments: From the evaluation before.
+      handover: From the evaluation before.
       correction: See the module.
     """
-    num_segments = jax.tree.leaves(segments.starts)[0].shape[0]
+    num_segments = jax.tree.leaves(handover.starts)[0].shape[0]
     padded, rows = _padded(problem, actions, num_segments)
-    starts = _pinned(segments.starts, stepper(padded, rows)[1])
+    starts = _pinned(handover.starts, stepper(padded, rows)[1])
 
     def side_by_side(starts: PyTree, rows: jax.Array) -> tuple[PyTree, jax.Array]:
         segment, inputs = _segment(padded, rows, num_segments)
@@ -116,7 +116,7 @@ def sweep(
     )
     index = jnp.arange(num_segments)
     costates = jax.tree.map(
-        lambda x, s: jnp.where(_per_segment(index == last, x), s, x), segments.costates, slope
+        lambda x, s: jnp.where(_per_segment(index == last, x), s, x), handover.costates, slope
     )
     costates = _tree.where(index <= last, costates, 0.0)
     pulled, gradient = pull_back((costates, jnp.ones_like(running)))
@@ -125,24 +125,24 @@ def sweep(
     terminal = jnp.where(_tree.all_finite(ends), terminal, jnp.inf)
     found = join_gradient(problem, actions, terminal, jnp.sum(running), gradient)
 
-    segments = _fitted(segments, costates, pulled, correction)
+    handover = _fitted(handover, costates, pulled, correction)
     following, gap = _hand_over(
-        segments._replace(starts=starts), ends, costates, pulled, last, correction
+        handover._replace(starts=starts), ends, costates, pulled, last, correction
     )
     # What is broken is not handed on: the next sweep would break too.
     sound = _tree.all_finite(following)
-    return Swept(found, _tree.where(sound, following, segments), gap)
+    return Swept(found, _tree.where(sound, following, handover), gap)
 
 
-def serial(problem: Problem, actions: jax.Array, segments: Segments) -> Swept:
+def serial(problem: Problem, actions: jax.Array, handover: Handover) -> Swept:
     """The true rollout and its gradient, one segment after the other: exact states and costates.
 
     Args:
       problem: One goal.
       actions: `[T, A]`.
-      segments: From the evaluation before; only their fit is read.
+      handover: From the evaluation before; only their fit is read.
     """
-    num_segments = jax.tree.leaves(segments.starts)[0].shape[0]
+    num_segments = jax.tree.leaves(handover.starts)[0].shape[0]
     padded, rows = _padded(problem, actions, num_segments)
 
     def of_states(rows: jax.Array, nothing: PyTree) -> tuple[jax.Array, Any]:
@@ -158,7 +158,7 @@ def serial(problem: Problem, actions: jax.Array, segments: Segments) -> Swept:
         terminal, running = _terminal(problem, end), jnp.sum(running)
         return terminal + running, (terminal, running, starts)
 
-    nothing = jax.tree.map(jnp.zeros_like, segments.starts)
+    nothing = jax.tree.map(jnp.zeros_like, handover.starts)
     (_, (terminal, running, starts)), (gradient, pulled) = jax.value_and_grad(
         of_states, (0, 1), has_aux=True
     )(rows, nothing)
@@ -166,23 +166,23 @@ def serial(problem: Problem, actions: jax.Array, segments: Segments) -> Swept:
     found = join_gradient(problem, actions, terminal, running, gradient)
     # The slope at the start of a segment is the costate at the end of the one before.
     costates = jax.tree.map(lambda x: jnp.roll(x, -1, 0), pulled)
-    exact = segments._replace(starts=starts, costates=costates)
+    exact = handover._replace(starts=starts, costates=costates)
     sound = _tree.all_finite((starts, costates))
-    return Swept(found, _tree.where(sound, exact, segments), jnp.zeros_like(found.cost))
+    return Swept(found, _tree.where(sound, exact, handover), jnp.zeros_like(found.cost))
 
 
 def _hand_over(
-    segments: Segments,
+    handover: Handover,
     ends: PyTree,
     costates: PyTree,
     pulled: PyTree,
     last: jax.Array | int,
     correction: Correction,
-) -> tuple[Segments, jax.Array]:
+) -> tuple[Handover, jax.Array]:
     """The next starts and costates, and the squared gaps `[]` between ends and starts."""
     num_segments = jax.tree.leaves(ends)[0].shape[0]
     index = jnp.arange(num_segments)
-    slopes = _diagonal(segments, correction)
+    slopes = _diagonal(handover, correction)
 
     def forward(start: jax.Array, end: jax.Array, slope: Any) -> tuple[jax.Array, jax.Array]:
         gaps = jnp.where(_per_segment(index > 0, end), jnp.roll(end, 1, 0) - start, 0)
@@ -201,41 +201,41 @@ def _hand_over(
         return costate + _recurrence(slope, gaps, reverse=True)
 
     none = jax.tree.map(lambda _: None, ends) if slopes is None else slopes
-    leaves, treedef = jax.tree.flatten(segments.starts)
+    leaves, treedef = jax.tree.flatten(handover.starts)
     per_leaf = [treedef.flatten_up_to(t) for t in (ends, costates, pulled, none)]
     moved = [forward(x, e, d) for x, e, d in zip(leaves, per_leaf[0], per_leaf[3], strict=True)]
     adjoint = [backward(c, p, d) for c, p, d in zip(*per_leaf[1:], strict=True)]
     gap = sum(jnp.sum(jnp.square(g.astype(_tree.cost_dtype(g.dtype)))) for _, g in moved)
-    following = segments._replace(
+    following = handover._replace(
         starts=treedef.unflatten([x for x, _ in moved]), costates=treedef.unflatten(adjoint)
     )
     return following, jnp.asarray(gap)
 
 
 def _fitted(
-    segments: Segments, costates: PyTree, pulled: PyTree, correction: Correction
-) -> Segments:
+    handover: Handover, costates: PyTree, pulled: PyTree, correction: Correction
+) -> Handover:
     """With what this sweep says about the diagonal of the segments' Jacobians."""
     if correction is not Correction.DIAGONAL:
-        return segments
+        return handover
 
     def mean(old: jax.Array, new: jax.Array) -> jax.Array:
         return _MEMORY * old + (1 - _MEMORY) * new
 
     products = jax.tree.map(lambda c, p: c * p, costates, pulled)
     squares = jax.tree.map(jnp.square, costates)
-    return segments._replace(
-        products=jax.tree.map(mean, segments.products, products),
-        squares=jax.tree.map(mean, segments.squares, squares),
+    return handover._replace(
+        products=jax.tree.map(mean, handover.products, products),
+        squares=jax.tree.map(mean, handover.squares, squares),
     )
 
 
-def _diagonal(segments: Segments, correction: Correction) -> PyTree | None:
+def _diagonal(handover: Handover, correction: Correction) -> PyTree | None:
     """Leaves `[K, ...]` in `[-1, 1]`, so that a prefix sum cannot grow; None for no correction."""
     if correction is Correction.NONE:
         return None
     if correction is Correction.IDENTITY:
-        return jax.tree.map(jnp.ones_like, segments.starts)
+        return jax.tree.map(jnp.ones_like, handover.starts)
 
     def fitted(products: jax.Array, squares: jax.Array) -> jax.Array:
         axes = tuple(range(1, squares.ndim))
@@ -243,7 +243,7 @@ def _diagonal(segments: Segments, correction: Correction) -> PyTree | None:
         known = squares + prior
         return jnp.where(known > 0, jnp.clip((products + prior) / known, -1, 1), 1)
 
-    return jax.tree.map(fitted, segments.products, segments.squares)
+    return jax.tree.map(fitted, handover.products, handover.squares)
 
 
 def _recurrence(slopes: jax.Array, offsets: jax.Array, reverse: bool = False) -> jax.Array:

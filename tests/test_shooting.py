@@ -9,7 +9,7 @@ import pytest
 import grasp_jax
 from grasp_jax import Correction, Problem
 from grasp_jax.rollout import rollout_gradient
-from grasp_jax.segments import Swept, no_segments, serial, sweep
+from grasp_jax.shooting import Swept, no_handover, serial, sweep
 from tests.matrix import assert_close, assert_same
 
 OBJECTIVE = grasp_jax.Objective(
@@ -40,11 +40,11 @@ def swept(
     problem: Problem, actions: jax.Array, num_segments: int, correction: Correction, sweeps: int
 ) -> Swept:
     found = None
-    segments = no_segments(problem, num_segments, correction)
+    handover = no_handover(problem, num_segments, correction)
     one = jax.jit(lambda s: sweep(problem, actions, s, correction))
     for _ in range(sweeps):
-        found = one(segments)
-        segments = found.segments
+        found = one(handover)
+        handover = found.handover
     assert found is not None
     return found
 
@@ -84,8 +84,8 @@ def test_a_serial_pass_is_the_rollout_and_makes_the_next_sweep_exact(case: str):
     steps, num_segments, changes = CASES[case]
     problem, actions = make(steps, **dict(changes))
     expected = rollout_gradient(problem, actions)
-    true = serial(problem, actions, no_segments(problem, num_segments, Correction.NONE))
-    after = sweep(problem, actions, true.segments, Correction.NONE)
+    true = serial(problem, actions, no_handover(problem, num_segments, Correction.NONE))
+    after = sweep(problem, actions, true.handover, Correction.NONE)
     for found in (true.found, after.found):
         assert_close(found.cost, expected.cost)
         assert_close(found.gradient, expected.gradient, 1e-5)
@@ -119,11 +119,11 @@ def test_the_diagonal_learns_slopes_that_differ_from_entry_to_entry():
     expected = rollout_gradient(problem, actions + 0.5).gradient
     errors = {}
     for correction in Correction:
-        true = serial(problem, actions, no_segments(problem, 6, correction))
-        segments, found = true.segments, true
+        true = serial(problem, actions, no_handover(problem, 6, correction))
+        handover, found = true.handover, true
         for i in range(4):  # the first sweep fits the diagonal, three more see other actions
-            found = sweep(problem, actions + 0.5 * (i > 0), segments, correction)
-            segments = found.segments
+            found = sweep(problem, actions + 0.5 * (i > 0), handover, correction)
+            handover = found.handover
         errors[correction] = float(jnp.max(jnp.abs(found.found.gradient - expected)))
     assert errors[Correction.DIAGONAL] < 0.3 * errors[Correction.NONE]
     assert errors[Correction.DIAGONAL] < 0.3 * errors[Correction.IDENTITY]
@@ -135,8 +135,8 @@ def test_a_broken_segment_is_not_handed_on():
 
     actions = jnp.zeros((6, 1))
     problem = grasp_jax.make_problem(fragile, jnp.zeros(1), jnp.ones(1), actions)
-    before = serial(problem, actions, no_segments(problem, 3, Correction.NONE)).segments
+    before = serial(problem, actions, no_handover(problem, 3, Correction.NONE)).handover
     after = sweep(problem, actions.at[2].set(2.0), before, Correction.NONE)
     assert not after.found.finite
-    assert_same(after.segments.starts, before.starts)
-    assert_same(after.segments.costates, before.costates)
+    assert_same(after.handover.starts, before.starts)
+    assert_same(after.handover.costates, before.costates)
