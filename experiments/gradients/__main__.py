@@ -27,11 +27,15 @@ from experiments.harness.log import Record, ResultLog
 from experiments.harness.settings import check_settings, fingerprint
 from experiments.harness.tables import wilson_interval
 from experiments.models.checkpoint import locate
+from experiments.models.latent.model import LatentModel
 from experiments.models.lewm.model import SmallLeWM
 from experiments.models.load import load_model
 from experiments.models.sources import SOURCES
 from experiments.planning import runner, tasks
 from experiments.planning.tasks import Task
+
+Latents = SmallLeWM | LatentModel
+"""The models whose state gradients are measured."""
 
 _WAYS = (STOPPED, FULL)
 _SETTINGS = ("environment", "horizon", "goal_weight", "goal", "code")
@@ -50,7 +54,7 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder; experiments/results/<checkpoint>.")
 
 
-def make_cases(model: SmallLeWM, task: Task, goals: Any) -> Case:
+def make_cases(model: Latents, task: Task, goals: Any) -> Case:
     """The benchmark's goals [n, ...], all their frames encoded."""
     count, every = len(goals.start), model.frameskip
     states = task.execute(goals.start, goals.actions)[:, ::every]
@@ -70,7 +74,7 @@ def make_cases(model: SmallLeWM, task: Task, goals: Any) -> Case:
     return Case(*(jnp.asarray(x, jnp.float32) for x in fields))
 
 
-def data_latents(model: SmallLeWM, task: Task, count: int) -> np.ndarray:
+def data_latents(model: Latents, task: Task, count: int) -> np.ndarray:
     """Latents [count, D] of random training frames."""
     states, _ = SOURCES[task.name].trajectories(1000, 0)
     flat = states.reshape(-1, states.shape[-1])
@@ -83,7 +87,7 @@ def _rounded(value: Any) -> Any:
 
 
 def measure(
-    model: SmallLeWM, task: Task, goals: Any, library: np.ndarray, descent: Descent
+    model: Latents, task: Task, goals: Any, library: np.ndarray, descent: Descent
 ) -> list[Record]:
     """One record per goal."""
     cases = make_cases(model, task, goals)
@@ -134,7 +138,7 @@ def measure(
     return rows
 
 
-def impostors(model: SmallLeWM, cases: Case, library: np.ndarray) -> list[Record]:
+def impostors(model: Latents, cases: Case, library: np.ndarray) -> list[Record]:
     """States that the model maps onto the goal; distances in shares of the true predecessor's."""
     found = brittleness.impostors(model, cases)
     state, start, true = (np.asarray(x) for x in (found.state, cases.start, cases.states[:, -2]))
@@ -236,9 +240,9 @@ def main(argv: list[str]) -> None:
     begin(argv)
     values = flags.FLAGS
     task, model = tasks.TASKS[values.environment], load_model(values.checkpoint)
-    if not isinstance(model, SmallLeWM) or model.history == 1:
+    if not isinstance(model, Latents) or model.history == 1:
         raise app.UsageError(
-            f"--checkpoint={values.checkpoint} is no small LeWM with a window of two frames."
+            f"--checkpoint={values.checkpoint} is no learned latent with a window of two frames."
         )
     if values.iterations % Descent.looks:
         raise app.UsageError(f"--iterations must be a multiple of {Descent.looks}.")

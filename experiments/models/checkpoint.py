@@ -23,15 +23,21 @@ def checkpoint_path(name: str) -> pathlib.Path:
     return CHECKPOINTS / f"{name}.safetensors"
 
 
+def split(name: str | pathlib.Path) -> tuple[str, str]:
+    """A checkpoint's name or path, and the goal cost after its `@`: empty if there is none."""
+    plain, _, metric = str(name).partition("@")
+    return plain, metric
+
+
 def locate(name: str | pathlib.Path) -> pathlib.Path:
-    """The file of a checkpoint: the name of a shipped one, or a path.
+    """The file of a checkpoint: the name of a shipped one, or a path; whatever its goal cost.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
-    path = pathlib.Path(name)
+    path = pathlib.Path(split(name)[0])
     if path.suffix != ".safetensors":
-        path = checkpoint_path(str(name))
+        path = checkpoint_path(str(path))
     if not path.is_file():
         raise FileNotFoundError(f"no model at {path}")
     return path

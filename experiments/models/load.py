@@ -1,29 +1,43 @@
 """Reads a checkpoint of a visual model, whichever kind it holds."""
 
+import functools
 import pathlib
 
 import jax
 
-from experiments.models.checkpoint import fill, read
+from experiments.models.checkpoint import fill, read, split
+from experiments.models.latent.model import Config as LatentConfig
+from experiments.models.latent.model import LatentModel
 from experiments.models.lewm.model import Config as LeWMConfig
 from experiments.models.lewm.model import SmallLeWM
 from experiments.models.sprites.model import Config, VisualModel, blank
 from experiments.models.sprites.scene import Kind
 
-Model = VisualModel | SmallLeWM
+Model = VisualModel | SmallLeWM | LatentModel
 """What a checkpoint may hold, and the planning binaries take."""
 
 
 def load_model(name: str | pathlib.Path) -> Model:
-    """Reads a model of either kind: the name of a shipped checkpoint, or a path.
+    """Reads a model of any kind: the name of a shipped checkpoint, or a path.
+
+    A `LatentModel` takes another goal cost by `@` and its name: `pusht_tokens@temporal`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not a checkpoint of such a model; the message names the tensor.
+        ValueError: the file is not a checkpoint of such a model, the message names the tensor; or
+            the model has no such goal cost.
     """
     path, tensors, config = read(name)
+    metric = split(name)[1]
     if config is None:
         raise ValueError(f"{path} has no config among its metadata: not a visual model")
+    if "grid" in config:
+        config |= {"widths": tuple(config["widths"]), "blocks": tuple(config["blocks"])}
+        sizes = LatentConfig(**config)
+        model = fill(functools.partial(LatentModel.random, jax.random.key(0), sizes), path, tensors)
+        return model.with_metric(metric) if metric else model
+    if metric:
+        raise ValueError(f"{path} has one goal cost: leave out @{metric}")
     if "latent" in config:  # sprites have no choice of their latents' size
         sizes = LeWMConfig(**config)
         return fill(lambda: SmallLeWM.random(jax.random.key(0), sizes), path, tensors)

@@ -11,7 +11,8 @@ import experiments
 
 ROOT = pathlib.Path(experiments.__file__).parent
 STUDIES = (
-    "ball", "classics", "diagnostics", "gradients", "mazes", "ogbench", "pusht", "speed", "swm"
+    "ball", "classics", "diagnostics", "gradients", "latent", "mazes",
+    "ogbench", "pusht", "speed", "swm",
 )  # fmt: skip
 
 

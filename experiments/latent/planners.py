@@ -1,0 +1,63 @@
+"""The planners of the study; actions in units of the data's standard deviation, states of about 1.
+
+All are first guesses from the Push-T tables of other models unless a name says more.
+"""
+
+import dataclasses
+from typing import Any
+
+from experiments.planning.planners import SMOOTH, STACKED, alter, grasp
+from experiments.pusht.planners import sync_only
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart
+
+
+def table() -> dict[str, Any]:
+    """Name to planner, in the order of the tables."""
+    author = GRASP()
+    return {
+        "CEM": CEM(std=1.0),
+        "iCEM": ICEM(std=1.0, noise=Colored(exponent=1.0, action_block=STACKED)),
+        "MPPI": MPPI(std=0.5, temperature=0.03, noise=SMOOTH),
+        "GD-Adam": GD(learning_rate=0.1, iterations=500),
+        "GD-Adam-x8": MultiStart(
+            GD(learning_rate=0.1, iterations=300), num_starts=8, start_std=1.0, noise=SMOOTH
+        ),
+        "LatCo": LatCo(learning_rate=0.05, iterations=1000, multiplier=10.0),
+        "GRASP-author": author,
+        "GRASP-plain": dataclasses.replace(author, sync=GD(learning_rate=0.1, iterations=30)),
+        "GRASP-CEM-sync": dataclasses.replace(
+            author, sync=CEM(num_samples=100, num_elites=10, iterations=6, std=0.5)
+        ),
+        "GRASP": grasp(noise=0.3, exchange=1),
+        "GRASP-sync-only": sync_only(exchange=1),
+        "GRASP-iCEM-sync": sampled(),
+    }
+
+
+def sampled() -> MultiStart:
+    """GRASP with restarts and a small iCEM as its sync."""
+    sync = ICEM(
+        num_samples=64,
+        num_elites=8,
+        num_kept=5,
+        iterations=5,
+        std=0.4,
+        noise=Colored(exponent=1.0, action_block=STACKED),
+    )
+    return alter(grasp(starts=8, cycles=6, noise=0.3, exchange=1), sync=sync)
+
+
+def ablations() -> dict[str, Any]:
+    """The author's GRASP and ours, each without one part or with another."""
+    author, full = GRASP(), table()["GRASP"]
+    frozen = {"state_rate": 0.0, "action_rate": 0.0}
+    return {
+        "author-state-gradient": dataclasses.replace(author, stop_state_gradient=False),
+        "author-no-goal-term": dataclasses.replace(author, goal_weight=0.0),
+        "author-sync-only": dataclasses.replace(author, **frozen),
+        "author-no-sync": dataclasses.replace(author, sync=None, action_rate=0.05),
+        "author-no-sync-state-gradient": dataclasses.replace(
+            author, sync=None, action_rate=0.05, stop_state_gradient=False
+        ),
+        "GRASP-state-gradient": alter(full, stop_state_gradient=False),
+    }

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Two learned latents of Push-T: trained and planned on a GPU in ten minutes, the rest on a CPU.
+# Every command resumes after a kill and leaves alone what is recorded already.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# Collects, trains both, compiles beside the training, plans. Without a GPU the same, in days.
+python -m experiments.latent.pipeline --work=runs/latent --train_seconds=320 --plan_seconds=220
+
+# What is left of the tables, with pictures.
+python -m experiments.latent --checkpoint=runs/latent/models/pusht_vector.safetensors \
+    --planners=all --goals=100 --checks=5 --output=runs/latent/results/pusht_vector
+python -m experiments.latent --checkpoint=runs/latent/models/pusht_tokens.safetensors \
+    --planners=all --goals=100 --checks=5 --output=runs/latent/results/pusht_tokens
+
+# State gradients of the vector; not recorded yet.
+python -m experiments.gradients --environment=pusht \
+    --checkpoint=runs/latent/models/pusht_vector.safetensors \
+    --output=runs/latent/results/gradients
+
+# What a goal cost on patches is worth with good dynamics; recorded, half an hour of a CPU.
+python -m experiments.latent.metric_limit --goals=40 --costs=state,patches \
+    --output=experiments/results/pusht_latent/metric_limit

@@ -1,0 +1,178 @@
+"""Visual latents: both shapes of them, their losses, training that resumes, files, the study."""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import grasp_jax
+from experiments.latent import ahead, study
+from experiments.latent.planners import ablations, table
+from experiments.models import checkpoint, load
+from experiments.models.latent import losses, report, run, training
+from experiments.models.latent.losses import Motion, Recipe
+from experiments.models.latent.model import Config, LatentModel, rollout
+from experiments.models.latent.training import Coded, Videos
+
+VECTOR = Config(grid=1, channels=6, widths=(8, 8), blocks=(0, 0), width=8, depth=1, action_std=0.2)
+TOKENS = dataclasses.replace(VECTOR, grid=8, channels=4, blocks=(1, 1), width=32)
+CONFIGS = pytest.mark.parametrize("config", [VECTOR, TOKENS], ids=["vector", "tokens"])
+
+
+@functools.cache
+def model_of(config: Config) -> LatentModel:
+    """Random, with steering that is not zero."""
+    model = jax.jit(LatentModel.random, static_argnums=1)(jax.random.key(0), config)
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape, np.float32), model)
+
+
+@functools.cache
+def videos() -> Videos:
+    """Three short trajectories in which the agent moves by its actions and the block lies still."""
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-0.2, 0.2, (3, 70, 2)).astype(np.float32)
+    states = np.zeros((3, 71, 10), np.float32)
+    states[..., :2] = 256 + 20 * np.pad(np.cumsum(actions, axis=1), ((0, 0), (1, 0), (0, 0)))
+    states[..., 4:6] = [150, 350]
+    return Videos(jnp.asarray(states), jnp.asarray(actions), jnp.full((64, 64, 3), 1.0))
+
+
+@CONFIGS
+def test_the_interface_that_planners_take(config: Config) -> None:
+    model = model_of(config)
+    frames = losses.frames_of(videos().states[0, :3])
+    latents = model.encode(frames)
+    assert latents.shape == (3, config.latent)
+    assert model.decode(latents).shape == frames.shape
+    assert model.measure(latents).shape == (3, 6)
+    found = model(latents[:2], jnp.ones((2, 10)))
+    assert found.shape == (config.latent,)
+    planned = grasp_jax.plan(
+        model,
+        latents[0],
+        latents[1],
+        jnp.zeros((2, 10)),
+        jax.random.key(0),
+        planner=grasp_jax.GD(learning_rate=0.1, iterations=2),
+        bounds=model.bounds,
+        objective=model.with_metric("temporal").objective,
+        context=grasp_jax.Context(latents[2:], jnp.zeros((1, 10))),
+    )
+    assert np.isfinite(planned.cost)
+
+
+def test_tokens_have_a_mean_square_of_one_also_after_a_step() -> None:
+    model = model_of(TOKENS)
+    latents = model.encode(losses.frames_of(videos().states[0, :2]))
+    after = model(latents, jnp.ones((2, 10)))
+    for tokens in (latents[0], after):
+        squares = np.mean(np.asarray(tokens).reshape(64, 4) ** 2, axis=-1)
+        np.testing.assert_allclose(squares, 1, atol=0.02)
+
+
+@CONFIGS
+def test_a_rollout_is_one_step_after_another(config: Config) -> None:
+    model = model_of(config)
+    latents = model.encode(losses.frames_of(videos().states[0, :4])).reshape(2, 2, -1)
+    actions = jax.random.normal(jax.random.key(1), (2, 3, 10))
+    found = rollout(model.predictor, latents, actions)
+    first = model(latents[0], actions[0, :2])
+    second = model(jnp.stack([latents[0, 1], first]), actions[0, 1:])
+    np.testing.assert_allclose(found[0], jnp.stack([first, second]), atol=1e-5)
+
+
+def test_errors_count_where_a_frame_is_not_the_background() -> None:
+    median = jnp.ones((64, 64, 3))
+    frames = np.full((1, 64, 64, 3), 255, np.uint8)
+    frames[0, 20:24, 20:24] = 0
+    spot, elsewhere = np.ones((2, 1, 64, 64, 3), np.float32)
+    spot[0, 20:24, 20:24], elsewhere[0, 20:24, 20:24] = 0.5, 0.0
+    elsewhere[0, 40:44, 40:44] = 0.5
+    missed, extra = (losses.pixel_error(x, frames, median, 0.02) for x in (spot, elsewhere))
+    assert missed > 20 * extra > 0
+
+
+def test_the_distance_in_time_prefers_neighbours() -> None:
+    head = model_of(VECTOR).time
+    one = jax.random.normal(jax.random.key(0), (32, 6))
+    near, _ = losses.time_loss(head, one, one)
+    far, _ = losses.time_loss(head, one, one[::-1])
+    assert near < far
+
+
+@CONFIGS
+def test_updates_lower_the_loss_and_a_stage_resumes(config: Config, tmp_path: pathlib.Path) -> None:
+    recipe = Recipe(
+        batch=4, steps=2 if config.grid == 1 else 0, rate=3e-3, projections=8, bfloat16=False
+    )
+
+    def update(state: training.Trained, key: jax.Array, progress: jax.Array) -> Any:
+        return training.latent_updates(state, videos(), key, progress, config, recipe, 10)
+
+    fresh = training.start(training.fresh(jax.random.key(0), config))
+    _, first = update(fresh, jax.random.key(5), jnp.float32(0))
+    fresh = training.start(training.fresh(jax.random.key(0), config))
+    state = run.run_stage(tmp_path, "latent", fresh, update, 2.0, jax.random.key(1))
+    _, last = update(state, jax.random.key(5), jnp.float32(0.5))
+    assert last["reconstruction"] < first["reconstruction"]
+    again = training.start(training.fresh(jax.random.key(0), config))
+    same = run.run_stage(tmp_path, "latent", again, update, 2.0, jax.random.key(1))
+    assert int(same.count) > 0
+
+
+@CONFIGS
+def test_motion_learns_on_frozen_latents(config: Config) -> None:
+    model, motion = model_of(config), Motion(2, 8, 3e-3, bfloat16=False)
+    latents = training.encode_videos(model, videos().states, False)
+    coded = Coded(latents, videos().actions, jnp.median(latents, axis=(0, 1)))
+    state = training.start(jax.tree.map(jnp.array, model.predictor))
+    rows = []
+    for i in range(4):
+        key = jax.random.key(i)
+        state, parts = training.motion_updates(
+            state, coded, key, jnp.float32(0), config, motion, 10
+        )
+        rows.append(float(parts["motion"]))
+    assert rows[-1] < rows[0]
+
+
+def test_errors_of_a_perfect_probe_are_zero_and_angles_wrap() -> None:
+    states = np.zeros((2, 10))
+    states[:, :2], states[:, 4:6], states[:, 6] = 100, 200, [3.1, -3.1 + 4 * np.pi]
+    np.testing.assert_allclose(report.errors_of(report.targets_of(states), states), 0, atol=1e-3)
+    turned = states.copy()
+    turned[:, 6] += np.radians(350)
+    found = report.errors_of(report.targets_of(states), turned)
+    np.testing.assert_allclose(found[:, 2], 10, atol=1e-3)
+
+
+def test_a_checkpoint_comes_back_with_the_goal_cost_asked_for(tmp_path: pathlib.Path) -> None:
+    model = checkpoint.rounded(model_of(TOKENS))
+    path = tmp_path / "tokens.safetensors"
+    checkpoint.write(path, model, dataclasses.asdict(model.config), half=("",))
+    plain, other = load.load_model(path), load.load_model(f"{path}@temporal")
+    assert isinstance(plain, LatentModel) and isinstance(other, LatentModel)
+    assert (plain.config.metric, other.config.metric) == ("latent", "temporal")
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_missing_data_are_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"lacks 2 of 2 shards.*pusht\.collect"):
+        run.wait_for(tmp_path, 600, 0.0)
+
+
+def test_processes_share_all_jobs_of_the_study_once() -> None:
+    jobs = study.jobs()
+    assert len(set(jobs)) == len(jobs)
+    known = {*table(), *ablations(), "zero_action", "ground_truth"}
+    assert {planner for _, planner, _ in jobs} <= known
+    cells = [c for i in range(5) for c in ahead.cells_of(i, 5, 2, [], pathlib.Path("x"))]
+    assert len(cells) == len(jobs)
+    assert ahead.in_folder(pathlib.Path("x"), "a@temporal") == "x/a.safetensors@temporal"
