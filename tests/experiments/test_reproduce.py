@@ -11,7 +11,7 @@ import experiments
 
 ROOT = pathlib.Path(experiments.__file__).parent
 STUDIES = (
-    "ball", "classics", "diagnostics", "gradients", "latent", "mazes",
+    "ball", "classics", "diagnostics", "gallery", "gradients", "latent", "live", "mazes",
     "ogbench", "pusht", "speed", "swm",
 )  # fmt: skip
 
