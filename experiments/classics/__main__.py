@@ -37,12 +37,12 @@ def define_flags() -> None:
     """Defines the flags; not on import, where they would clash with those of other binaries."""
     flags.DEFINE_integer("goals", 100, "Goals per task.", lower_bound=1)
     flags.DEFINE_multi_enum(
-        "task", list(all_tasks()), names(), "Tasks; those of the table by default."
+        "task", names(), list(all_tasks()), "Tasks; those of the table by default."
     )
     flags.DEFINE_bool("scaled", False, "The other planners in their place, in scaled units.")
     flags.DEFINE_bool("held_out", False, "All held-out tasks in their place.")
     flags.DEFINE_multi_enum(
-        "planner", list(planners()), list(planners())[:SHOWN], "Those of the table."
+        "planner", list(planners())[:SHOWN], list(planners()), "Those of the table."
     )
     flags.DEFINE_integer("seed", 0, "Seed of starts, goals and keys.")
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
