@@ -1,39 +1,41 @@
-"""Every Python snippet of the README runs, in order, in one namespace of its own section."""
+"""Every Python snippet of README and guide runs, in order, in one namespace of its section."""
 
 import pathlib
 import re
 
 import pytest
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).parents[1]
+README, GUIDE = ROOT / "README.md", ROOT / "grasp_jax" / "GUIDE.md"
+PAGES = (README, *sorted((ROOT / "experiments").glob("**/README.md")))
 
 
 def sections() -> list[tuple[str, str]]:
     """Title and joined Python snippets of each second-level section that has any."""
     found = []
-    for part in re.split(r"^## ", README.read_text(), flags=re.M)[1:]:
-        blocks = re.findall(r"^```python\n(.*?)^```", part, flags=re.M | re.S)
-        if blocks:
-            found.append((part.splitlines()[0], "\n".join(blocks)))
+    for file in (README, GUIDE):
+        for part in re.split(r"^## ", file.read_text(), flags=re.M)[1:]:
+            blocks = re.findall(r"^```python\n(.*?)^```", part, flags=re.M | re.S)
+            if blocks:
+                found.append((f"{file.stem}: {part.splitlines()[0]}", "\n".join(blocks)))
     return found
 
 
-def test_the_readme_has_snippets() -> None:
-    assert len(sections()) >= 3
+def test_readme_and_guide_have_snippets() -> None:
+    assert len(sections()) >= 9
 
 
 @pytest.mark.parametrize(("title", "code"), sections(), ids=lambda x: x if "\n" not in x else "")
 def test_snippet_runs(title: str, code: str) -> None:
     if re.search(r"^import .*\btorch\b", code, re.M):
         pytest.importorskip("torch")
-    exec(compile(code, f"README: {title}", "exec"), {"__name__": "readme"})
+    exec(compile(code, title, "exec"), {"__name__": "readme"})
 
 
 def tables_shown() -> list[tuple[str, str, str]]:
     """File, name and text of every table that a command prints."""
     marked = re.compile(r"<!-- table (\w+) -->\n(.*?)\n<!-- end -->", re.S)
-    files = (README, README.parent / "experiments" / "README.md")
-    return [(f.parent.name, *found) for f in files for found in marked.findall(f.read_text())]
+    return [(f.parent.name, *found) for f in PAGES for found in marked.findall(f.read_text())]
 
 
 def test_the_command_prints_every_table_shown(capsys: pytest.CaptureFixture[str]) -> None:
