@@ -44,9 +44,11 @@ class Plain:
 
     model: LeWM
 
-    def __call__(self, states: jax.Array, actions: jax.Array) -> jax.Array:
-        """`[h, D]` and `[h, A]` to `[D]`."""
-        return self.model(states, actions)
+    def __call__(
+        self, states: jax.Array, actions: jax.Array, present: jax.Array | None = None
+    ) -> jax.Array:
+        """`[h, D]`, `[h, A]` and which frames are there, `[h]` bool, to `[D]`."""
+        return self.model(states, actions, present)
 
 
 @dataclasses.dataclass(frozen=True)
