@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -116,11 +117,15 @@ def test_both_ways_to_a_gradient_are_timed_and_agree() -> None:
 
 
 @pytest.fixture
-def _parsed_flags() -> None:
-    if "repeats" not in flags.FLAGS:
-        speed.define_flags()
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["benchmark"])
+def _parsed_flags() -> Iterator[None]:
+    """The binary's flags for one test: those of other binaries have the same names."""
+    before = set(flags.FLAGS)
+    speed.define_flags()
+    flags.FLAGS(["benchmark"])
+    yield
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+    flags.FLAGS.unparse_flags()
 
 
 @pytest.mark.usefixtures("_parsed_flags")
