@@ -20,22 +20,17 @@ import pandas as pd
 from absl import app, flags
 
 from experiments.gradients import brittleness
-from experiments.gradients.brittleness import FULL, STOPPED, Case, Descent
+from experiments.gradients.brittleness import FULL, STOPPED, Case, Descent, Latents
 from experiments.harness import plots
 from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.settings import check_settings, fingerprint
 from experiments.harness.tables import wilson_interval
 from experiments.models.checkpoint import locate
-from experiments.models.latent.model import LatentModel
-from experiments.models.lewm.model import SmallLeWM
 from experiments.models.load import load_model
 from experiments.models.sources import SOURCES
 from experiments.planning import runner, tasks
 from experiments.planning.tasks import Task
-
-Latents = SmallLeWM | LatentModel
-"""The models whose state gradients are measured."""
 
 _WAYS = (STOPPED, FULL)
 _SETTINGS = ("environment", "horizon", "goal_weight", "goal", "code")

@@ -18,10 +18,14 @@ from jax import Array
 from numpy.typing import NDArray
 
 import grasp_jax
+from experiments.models.latent.model import LatentModel
 from experiments.models.lewm.model import SmallLeWM
 from grasp_jax import make_problem
 from grasp_jax.lifted import lifted_gradient, predict
 from grasp_jax.rollout import rollout_cost, trajectory
+
+Latents = SmallLeWM | LatentModel
+"""The models whose state gradients are measured."""
 
 STOPPED, FULL = "stopped", "full"
 
@@ -85,12 +89,12 @@ class Found(NamedTuple):
     cost: Array
 
 
-def context_of(model: SmallLeWM, cases: Case) -> grasp_jax.Context | None:
+def context_of(model: Latents, cases: Case) -> grasp_jax.Context | None:
     """What came before, for models that read it."""
     return grasp_jax.Context(cases.past, cases.past_actions) if model.history > 1 else None
 
 
-def problem_of(model: SmallLeWM, case: Case) -> Any:
+def problem_of(model: Latents, case: Case) -> Any:
     """The planning problem, from zero actions."""
     return make_problem(
         model,
@@ -103,7 +107,7 @@ def problem_of(model: SmallLeWM, case: Case) -> Any:
     )
 
 
-def descend(model: SmallLeWM, cases: Case, keys: Array, how: str, descent: Descent) -> Found:
+def descend(model: Latents, cases: Case, keys: Array, how: str, descent: Descent) -> Found:
     """Descends the lifted objective of cases [n, ...] with stopped or with full state gradients.
 
     It is GRASP without a sync, looked at on its way.
@@ -143,7 +147,7 @@ def descend(model: SmallLeWM, cases: Case, keys: Array, how: str, descent: Desce
 
 
 @jax.jit
-def _look(model: SmallLeWM, cases: Case, at: Any) -> tuple[Array, Array, Array]:
+def _look(model: Latents, cases: Case, at: Any) -> tuple[Array, Array, Array]:
     """Rollouts [n, T + 1, D], lifted residuals [n] and rollouts' costs [n] at a planner's state."""
 
     def one(case: Case, at: Any) -> tuple[Array, Array, Array]:
@@ -168,7 +172,7 @@ def action_windows(cases: Case, actions: Array, history: int) -> Array:
 
 
 @jax.jit
-def jacobians(model: SmallLeWM, states: Array, actions: Array) -> dict[str, Array]:
+def jacobians(model: Latents, states: Array, actions: Array) -> dict[str, Array]:
     """Norms [n] of the derivatives of a prediction, from windows [n, h, D] and [n, h, P].
 
     `state` and `action` are spectral norms in the present state and the action to take;
@@ -202,7 +206,7 @@ class Impostor(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("iterations", "rate"))
-def impostors(model: SmallLeWM, cases: Case, iterations: int = 500, rate: float = 0.02) -> Impostor:
+def impostors(model: Latents, cases: Case, iterations: int = 500, rate: float = 0.02) -> Impostor:
     """Descends ||F(s, a) - g||² over the present state alone, from the start, actions as recorded.
 
     The action is the last that was recorded, whose true predecessor state is `states[-2]`.
@@ -229,7 +233,7 @@ def impostors(model: SmallLeWM, cases: Case, iterations: int = 500, rate: float 
 
 
 @jax.jit
-def residual_of(model: SmallLeWM, cases: Case) -> Array:
+def residual_of(model: Latents, cases: Case) -> Array:
     """The lifted objective [n] at the true latents and actions: what the model's own error is."""
 
     def one(case: Case) -> Array:
