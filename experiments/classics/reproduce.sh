@@ -13,5 +13,5 @@ python -m experiments.classics --scaled --output=experiments/results/classics_sc
 # Other masses, bounds, units and networks.
 python -m experiments.classics --held_out --output=experiments/results/classics_held_out
 
-# Direct collocation (needs casadi).
+# Direct collocation (needs the extra: pip install -e '.[classics]').
 python -m experiments.classics.textbook --output=experiments/results/classics
