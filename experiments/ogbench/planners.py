@@ -88,12 +88,18 @@ def rounds(width: int, iterations: int = 30, rate: float = 0.02) -> FromPath:
 def candidates() -> dict[str, list[Any]]:
     """Shooting planners that were tried, by name."""
     size: dict[str, Any] = {"num_samples": 300, "iterations": 30}
-    smooth = Colored(exponent=2.0)
+    smooth, smoother = Colored(exponent=2.0), Colored(exponent=3.0)
+    kinds = [(0.2, smooth), (0.5, smooth), (0.2, smoother), (0.5, smoother)]
     return {
-        "GD": [GD(learning_rate=rate, iterations=300) for rate in (0.003, 0.01, 0.03)],
-        "CEM": [CEM(num_elites=30, std=std, **size) for std in (0.2, 0.5)],
-        "iCEM": [ICEM(num_elites=30, std=std, noise=smooth, **size) for std in (0.2, 0.5)],
-        "MPPI": [MPPI(std=std, noise=smooth, **size) for std in (0.1, 0.3)],
+        "GD": [GD(learning_rate=rate, iterations=300) for rate in (0.003, 0.01, 0.03, 0.1)],
+        "CEM": [CEM(num_elites=30, std=0.2, **size), CEM(num_elites=30, std=0.5, **size)]
+        + [CEM(num_elites=30, std=std, noise=smoother, **size) for std in (0.2, 0.5)],
+        "iCEM": [ICEM(num_elites=30, std=std, noise=noise, **size) for std, noise in kinds],
+        "MPPI": [
+            MPPI(std=std, temperature=temperature, noise=smoother, **size)
+            for std in (0.1, 0.3)
+            for temperature in (0.1, 0.01)
+        ],
     }
 
 

@@ -106,7 +106,8 @@ def _proposal(world: World, row: Row, episode: Episode, latent: np.ndarray, know
         found = world.index.segment(latent, known, far_rows.SEGMENT).states[1:]
     except ValueError:  # nothing recorded near
         return None
-    return _padded(found, found[-1], row.num_states)
+    # One row alone: no recorded way from here comes nearer to the goal.
+    return _padded(found, found[-1], row.num_states) if len(found) else None
 
 
 def _padded(rows: np.ndarray, last: np.ndarray, count: int) -> jax.Array:
