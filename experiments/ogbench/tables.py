@@ -148,7 +148,7 @@ def _fastest(rows: list[Record]) -> str:
 
 
 def far() -> str:
-    """Push-T's far goals: success when the episode ends, per offset, and seconds per control step."""
+    """Push-T: success at the end of an episode per offset, seconds per control step."""
     cells: dict[tuple[str, int], list[Record]] = {}
     for record in read_results(RESULTS / "pusht_far"):
         cells.setdefault((record["planner"], record["horizon"]), []).append(record)
