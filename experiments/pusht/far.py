@@ -23,6 +23,7 @@ from absl import app, flags
 
 import grasp_jax
 from experiments.environments.pusht import simulator as pusht
+from experiments.harness import plots
 from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog, read_results
 from experiments.harness.progress import progress
@@ -260,6 +261,8 @@ def main(argv: Sequence[str]) -> None:
     found = summarise(sorted(records, key=lambda r: r["horizon"]))
     if given.split == "report":
         write_summary(folder / "summary.csv", found)
+        title = "Push-T from pixels, closed loop: goals that far in the recording"
+        plots.success_against_horizon(found, folder / "success_against_offset.png", title)
     print_table(found, "Push-T, far goals from pixels, closed loop")
 
 
