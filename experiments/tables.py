@@ -17,6 +17,7 @@ from experiments.harness.tables import (
     read_summary,
     success_table,
 )
+from experiments.ogbench import tables as ogbench
 from experiments.speed.tables import (
     parallel_gpu,
     pusht_pixels_alone,
@@ -210,6 +211,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed_gpu": speed_gpu,
     "parallel_gpu": parallel_gpu,
     "swm_timings": swm_timings,
+    "ogbench_open": ogbench.open_loop,
+    "ogbench_open_rows": partial(ogbench.baselines, "open_loop"),
+    "ogbench_closed": ogbench.closed_loop,
+    "ogbench_closed_rows": partial(ogbench.baselines, "closed_loop"),
+    "ogbench_depth": ogbench.depth,
+    "ogbench_widths": ogbench.widths,
+    "ogbench_ball": ogbench.ball,
+    "pusht_far": ogbench.far,
 }
 """Every table, by the name of its marks in the pages."""
 
