@@ -94,17 +94,13 @@ def episodes(setting: runner.Setting, count: int, offset: int, split: str) -> li
     ]
 
 
-def _proposal(world: World, row: Row, episode: Episode, latent: np.ndarray, known: Any) -> Any:
-    """What the row's path comes from now: a tree, or a list of states; None where it has none."""
-    if row.path == "truth":
-        return known
-    if row.path is None or known is None:
-        return None
-    if row.path == "graph":
+def _proposal(world: World, row: Row, latent: np.ndarray, known: Any) -> Any:
+    """What the row's path comes from now: a tree, a list of states; None where nothing is known."""
+    if row.path != "segments" or known is None:
         return known
     assert world.index is not None
     try:
-        found = world.index.segment(latent, known, far_rows.SEGMENT).states[1:]
+        found = world.index.segment(latent, known, far_rows.SEGMENT, far_rows.NEIGHBORS).states[1:]
     except ValueError:  # nothing recorded near
         return None
     # One row alone: no recorded way from here comes nearer to the goal.
@@ -182,7 +178,7 @@ def drive(world: World, row: Row, controller: Controller, episode: Episode) -> R
         latent = controller.see(frames)
         if arrived := bool(pusht.success(tasks.pusht_seen(model.measure(latent)), goal_seen)):
             break
-        path = _proposal(world, row, episode, np.asarray(latent), known)
+        path = _proposal(world, row, np.asarray(latent), known)
         if memory is None:
             key = jax.random.fold_in(jax.random.key(0), episode.number)
             memory = controller.start(latent, episode.goal, path, episode.context, key)
