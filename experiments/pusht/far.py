@@ -11,6 +11,7 @@ the agent rests for a model step and the episode ends. One JSON line per episode
 """
 
 import dataclasses
+import itertools
 import pathlib
 import time
 from collections.abc import Iterator, Sequence
@@ -77,9 +78,8 @@ def define_flags() -> None:
     flags.DEFINE_list("offsets", ["50", "75", "100", "150", "200"], "Environment steps.")
     flags.DEFINE_list("rows", list(far_rows.rows()), "Rows of `far_rows`.")
     flags.DEFINE_integer("goals", 50, "Goals per offset, the same for every row.", 1)
-    flags.DEFINE_integer("first", 0, "First of them, to share the work.", 0)
-    flags.DEFINE_integer("pieces", 1500, "Recorded pieces of 120 steps.", 1)
-    flags.DEFINE_integer("nodes", 6000, "Nodes of their graph.", 1)
+    flags.DEFINE_integer("pieces", 600, "Recorded pieces of 120 steps.", 1)
+    flags.DEFINE_integer("nodes", 4000, "Nodes of their graph.", 1)
     flags.DEFINE_enum("split", "report", ["report", "tune"], "Which goals.")
 
 
@@ -214,14 +214,14 @@ def _identity(row: str, episode: Episode, split: str) -> Record:
 
 
 def todo(world: World, log: ResultLog, names: list[str]) -> Iterator[tuple[str, Episode]]:
-    """Rows and episodes that are not recorded yet: goal after goal, every row of a goal."""
+    """Rows and episodes that are not recorded yet, goal by goal: a run that ends early is paired."""
     given = flags.FLAGS
-    for name in names:
-        for offset in map(int, given.offsets):
-            for episode in episodes(world.setting, given.goals, offset, given.split)[given.first :]:
-                key = _identity(name, episode, given.split)
-                if not log.done(**{k: key[k] for k in KEY_FIELDS}):
-                    yield name, episode
+    offsets = [int(offset) for offset in given.offsets]
+    every = {o: episodes(world.setting, given.goals, o, given.split) for o in offsets}
+    for number, offset, name in itertools.product(range(given.goals), offsets, names):
+        key = _identity(name, every[offset][number], given.split)
+        if not log.done(**{k: key[k] for k in KEY_FIELDS}):
+            yield name, every[offset][number]
 
 
 def run(world: World, log: ResultLog, names: list[str]) -> None:
