@@ -214,7 +214,7 @@ def _identity(row: str, episode: Episode, split: str) -> Record:
 
 
 def todo(world: World, log: ResultLog, names: list[str]) -> Iterator[tuple[str, Episode]]:
-    """Rows and episodes that are not recorded yet, goal by goal: a run that ends early is paired."""
+    """Rows and episodes not recorded yet, goal by goal: a run that ends early is paired."""
     given = flags.FLAGS
     offsets = [int(offset) for offset in given.offsets]
     every = {o: episodes(world.setting, given.goals, o, given.split) for o in offsets}
