@@ -2,7 +2,7 @@
 
 A row is a source of paths and a planner. Where a planner has no virtual states it sees the same
 path as a time-indexed reference in its cost (open loop), or as the same subgoals (closed loop).
-Candidates were scored on episodes that the tables do not use: `experiments.ogbench.tune`.
+Candidates were scored on episodes that the tables do not use: `experiments.ogbench --tune`.
 """
 
 import dataclasses
@@ -103,14 +103,14 @@ def candidates() -> dict[str, list[Any]]:
     }
 
 
-CHOSEN = {"open": {"GD": 0, "CEM": 0, "iCEM": 0, "MPPI": 0}, "closed": {}}
-"""The candidate that solved most tuning episodes, the first of equals."""
+CHOSEN = {"GD": 0, "CEM": 2, "iCEM": 0, "MPPI": 2}
+"""Open loop: none solved a tuning episode of giant-stitch; these ended nearest to their goals."""
 
 
 def shooting(mode: str) -> dict[str, Planner]:
     """Name to the chosen planner, open or closed loop."""
     if mode == "open":
-        return {name: tried[CHOSEN["open"][name]] for name, tried in candidates().items()}
+        return {name: tried[CHOSEN[name]] for name, tried in candidates().items()}
     return {
         "GD": GD(learning_rate=0.1, iterations=30),
         "CEM": CEM(num_samples=64, num_elites=8, iterations=5, std=0.5),
