@@ -236,10 +236,10 @@ def time_all(timers: list[Timer], seconds: float, keep: Callable[[Record], None]
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_list("horizons", ["10", "15", "60"], "T, model steps.")
-    flags.DEFINE_integer("batch", 64, "Goals of the batched cells.", lower_bound=2)
+    flags.DEFINE_integer("batch", 16, "Goals of the batched cells.", lower_bound=2)
     flags.DEFINE_integer("threads", 16, "Programs compiled side by side.", lower_bound=1)
-    flags.DEFINE_float("compile_seconds", 110.0, "What is not compiled by then is left out.")
-    flags.DEFINE_float("time_seconds", 60.0, "No plan is started after so many seconds of timing.")
+    flags.DEFINE_float("compile_seconds", 95.0, "What is not compiled by then is left out.")
+    flags.DEFINE_float("time_seconds", 85.0, "No plan is started after so many seconds of timing.")
     flags.DEFINE_integer("problems", 3, "Goals of each cell, or batches of goals.", lower_bound=1)
     flags.DEFINE_list("rows", [], "Only these; all by default.")
     flags.DEFINE_bool(
