@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._compile import frozen, thawed
+from grasp_jax._random import THREEFRY
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.noise import split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo
@@ -203,18 +204,18 @@ def initialize(
 
 
 def _threefry(key: jax.Array) -> jax.Array:
-    """The same key where it is threefry's; else one of that kind.
+    """The same key where it is threefry's, in the form that compiles sooner; else one of that kind.
 
     Under `vmap` a draw with rbg keys reads the first key alone: goals would share it.
     """
-    return jax.random.wrap_key_data(jax.random.key_data(key)[:2], impl="threefry2x32")
+    return jax.random.wrap_key_data(jax.random.key_data(key)[:2], impl=THREEFRY)
 
 
 def one_step(
     problem: Problem, planner: Planner, search: SearchState, iteration: jax.Array
 ) -> tuple[SearchState, StepInfo]:
     """One iteration. `iteration` is passed beside the state so that it stays unbatched."""
-    run_key = jax.random.wrap_key_data(search.key, impl="threefry2x32")
+    run_key = jax.random.wrap_key_data(search.key, impl=THREEFRY)
     key = jax.random.fold_in(run_key, iteration)
     context = StepContext(key, iteration, search.best_actions, search.best_cost)
     inner, found = planner.step(problem, search.inner, context)
