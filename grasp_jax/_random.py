@@ -3,8 +3,8 @@
 On a CPU JAX compiles every draw, and every key derived from another, as a loop of its own of about
 ten kernels: a third of what a search compiles beside its model. The same twenty rounds written out
 are fused into whatever uses them. The generator is Threefry-2x32 with 20 rounds (Salmon et al.,
-2011, "Parallel random numbers: as easy as 1, 2, 3"); numbers depend on the key and their place alone, as
-with `jax_threefry_partitionable`, JAX's default.
+2011, "Parallel random numbers: as easy as 1, 2, 3"); numbers depend on the key and their place
+alone, as with `jax_threefry_partitionable`, JAX's default.
 """
 
 import math
