@@ -47,6 +47,15 @@ class LiftedPlanner(Planner):
         return evals(self.init_states, problem), 0
 
 
+def make_optimizer(factory: Optimizer, rate: Any) -> optax.GradientTransformation:
+    """What the factory makes; Adam so that a plan has a gradient where a slope is exactly zero.
+
+    The root of Adam's second moment has no slope at zero. 1e-30 under it is far below its `eps`
+    outside of it, so that the updates are the same.
+    """
+    return optax.adam(rate, eps_root=1e-30) if factory is optax.adam else factory(rate)
+
+
 def optimizer_at(
     factory: Optimizer, rate: Scale | Schedule, iteration: jax.Array | int
 ) -> optax.GradientTransformation:
@@ -56,9 +65,9 @@ def optimizer_at(
     """
     rates, structure = jax.tree.flatten(value_at(rate, iteration))
     if jax.tree_util.treedef_is_leaf(structure):
-        return factory(rates[0])
+        return make_optimizer(factory, rates[0])
     of_leaves: dict[Hashable, optax.GradientTransformation]
-    of_leaves = {i: factory(rate) for i, rate in enumerate(rates)}
+    of_leaves = {i: make_optimizer(factory, rate) for i, rate in enumerate(rates)}
     # A function, because a state that can be called would be taken for one.
     return optax.multi_transform(of_leaves, lambda _: structure.unflatten(of_leaves))
 
