@@ -62,5 +62,12 @@ python -m experiments.speed.swm
 python -m experiments.speed.depth --output=experiments/results/benchmark
 python -m experiments.speed.deadline --output=experiments/results/benchmark
 
-# Whole plans at LeWM's size on a GPU, every kind of sync.
+# Compiling, beside one gradient of the same model.
+python -m experiments.speed.compiling --output=experiments/results/benchmark
+
+# Whole plans at LeWM's size on a GPU, every kind of sync; and its picture.
 python -m experiments.speed.gpu --output=experiments/results/benchmark_gpu
+python -m experiments.speed.gpu_picture
+
+# The first picture, from records of experiments/pusht.
+python -m experiments.speed.overview
