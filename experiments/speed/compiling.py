@@ -88,7 +88,7 @@ def measure(problem: Problem, row: Callable[[Problem, jax.Array], Any]) -> Recor
     traced = time.process_time()
     program = lowered.compile()
     done = time.process_time()
-    kinds = collections.Counter(re.findall(r"= \S+ ([a-z\-]+)\(", program.as_text()))
+    kinds = collections.Counter(re.findall(r"= \S+ ([a-z\-]+)\(", program.as_text() or ""))
     return {
         "trace_seconds": round(traced - began, 3),
         "compile_seconds": round(done - traced, 3),

@@ -12,7 +12,8 @@ python -m experiments.speed --models=dinowm --planners=GRASP --horizons=16 --goa
 python -m experiments.speed --models=dinowm --planners=GRASP --horizons=16 --goals=1 \
     --time_chunk=1 --loops=1 --repeats=1 --output=experiments/results/benchmark
 python -m experiments.speed.sync --seeds=1,2,3 --output=experiments/results/benchmark \
-    --rows="GD alone at rate 0.2,rate 0.2 60 steps every 40,rate 0.2 60 steps every 40 in bfloat16"
+    --rows="GD alone at rate 0.2,20 segments at rate 1,rate 0.2 60 steps every 40,\
+rate 0.2 60 steps every 40 in bfloat16"
 python -m experiments.speed.sync --seeds=1,2 --output=experiments/results/benchmark \
     --rows="rate 0.2 every 10"
 python -m experiments.speed
