@@ -217,6 +217,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "swm_timings": swm_timings,
     "ogbench_open": ogbench.open_loop,
     "ogbench_open_rows": partial(ogbench.baselines, "open_loop"),
+    "ogbench_tuning": ogbench.tuning,
     "ogbench_closed": ogbench.closed_loop,
     "ogbench_closed_rows": partial(ogbench.baselines, "closed_loop"),
     "ogbench_depth": ogbench.depth,

@@ -65,6 +65,27 @@ def baselines(mode: str) -> str:
     return markdown(["planner", *mazes, f"s per {unit}"], lines)
 
 
+def tuning() -> str:
+    """Settings of the planners that see the way in their cost, on tuning episodes of one maze."""
+    records = [json.loads(line) for line in (FOLDER / "tuning.jsonl").read_text().splitlines()]
+    lines = []
+    for family in dict.fromkeys(r["planner"].rsplit("-", 1)[0] for r in records):
+        own = [r for r in records if r["planner"].rsplit("-", 1)[0] == family]
+        settings = {name: [r for r in own if r["planner"] == name] for name in _names(own)}
+        best = max(sum(r["success"] for r in rows) for rows in settings.values())
+        ends = min(float(np.median([r["distance"] for r in rows])) for rows in settings.values())
+        seconds = min(r["seconds"] for r in own)
+        episodes = len(own) // len(settings)
+        cells = [str(len(settings)), f"{best} of {episodes}", f"{ends:.1f}", f"{seconds:.2f}"]
+        lines.append([family, *cells])
+    header = ["planner", "settings", "best of them solved", "ends from the goal", "s per plan"]
+    return markdown(header, lines)
+
+
+def _names(records: list[Record]) -> list[str]:
+    return list(dict.fromkeys(r["planner"] for r in records))
+
+
 def _paired(records: list[Record]) -> list[Record]:
     """The ten episodes of a task and the seed that every row of `baselines` was run on."""
     return [r for r in records if r["seed"] == 0 and r["goal"] % 1000 < 10]
