@@ -176,7 +176,7 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
     for axes in panels.flat:
         axes.grid(alpha=0.25)
     figure.legend(
-        labels.values(), labels.keys(), loc="outside lower center", ncols=5, frameon=False,
+        labels.values(), labels.keys(), loc="outside lower center", ncols=min(2 * len(tasks), 5), frameon=False,
         fontsize=8,
     )  # fmt: skip
     save_figure(figure, path)
