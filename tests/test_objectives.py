@@ -38,4 +38,4 @@ def test_a_control_cost_weighs_every_action_dimension():
 
 def test_weights_of_an_objective_are_its_leaves():
     objective = Objective(control_cost=QuadraticControlCost(0.5))
-    assert [x for x in jax.tree.leaves(objective) if not callable(x)] == [0.5]
+    assert [x for x in jax.tree.leaves(objective) if not callable(x)] == [0.5, 100.0]
