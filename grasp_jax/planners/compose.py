@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree, search
-from grasp_jax._fields import Scalar, count, number, process, require, static
+from grasp_jax._fields import Scalar, count, number, process, require
 from grasp_jax._tree import PyTree
 from grasp_jax.noise import AR1, Noise, add_noise, spanning, split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
@@ -218,19 +218,15 @@ class Chain(Planner):
 
     Attributes:
       planners: One or more; each runs for its own number of iterations.
-      fresh: Every planner starts from the starting guess instead; the best plan of all wins. For
-        searches that the others would only lead astray.
     """
 
     planners: tuple[Planner, ...]
-    fresh: bool = static(False)
 
-    def __init__(self, *args: Planner, planners: tuple[Planner, ...] = (), fresh: bool = False):
+    def __init__(self, *args: Planner, planners: tuple[Planner, ...] = ()):
         require(
             not (args and planners), "Chain: pass planners one by one or as planners=, not both."
         )
         object.__setattr__(self, "planners", tuple(args) or tuple(planners))
-        object.__setattr__(self, "fresh", fresh)
 
     @property
     def iterations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -314,13 +310,10 @@ class Chain(Planner):
                     best_actions=jnp.where(better, left, context.best_actions),
                     best_cost=jnp.where(better, cost, context.best_cost),
                 )
-                guess = local.best_actions
-                if self.fresh:
-                    guess = problem.clip(_tree.finite_or_zero(problem.init_actions))
                 own = jax.lax.cond(
                     begins,
                     lambda: planner.init(
-                        problem.starting_from(guess),
+                        problem.starting_from(local.best_actions),
                         jax.random.fold_in(context.key, 1),
                     ),
                     lambda: own,
