@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._compile import frozen, thawed
+from grasp_jax._fields import all_in_range
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.noise import split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo
@@ -29,6 +30,7 @@ class Status(enum.IntEnum):
     FAILED = 2
     STUCK = 3
     CONTROL_COST = 4
+    SETTINGS = 5
 
     @property
     def message(self) -> str:
@@ -49,6 +51,10 @@ _MESSAGES = {
     Status.CONTROL_COST: (
         "The control cost has no finite slope at some of the actions met (a norm at zero?); the "
         "slopes of the rest moved the plan. Smooth it, as jnp.sqrt(x + 1e-6)."
+    ),
+    Status.SETTINGS: (
+        "A number of the planner is NaN or outside the range that its field documents (a negative "
+        "rate or deviation?). It was traced or on a device, where it cannot be refused at the door."
     ),
 }
 
@@ -364,6 +370,7 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
     status = jnp.where(search.moved | (costs[choice] == 0), Status.OK, Status.STUCK)
     status = jnp.where(search.control_finite, status, Status.CONTROL_COST)
     status = jnp.where(search.finite & finite[1], status, Status.NON_FINITE)
+    status = jnp.where(all_in_range(planner), status, Status.SETTINGS)
     chosen = _tree.take(states, choice)
     return Plan(
         actions=candidates[choice],

@@ -24,7 +24,7 @@ from grasp_jax.init_states import InitStates, StraightLine, with_end
 from grasp_jax.lifted import predict
 from grasp_jax.newton import check_forward_mode
 from grasp_jax.planner import StepContext, StepInfo, is_stuck
-from grasp_jax.planners.base import LiftedPlanner, Optimizer
+from grasp_jax.planners.base import LiftedPlanner, Optimizer, make_optimizer
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
 
@@ -96,7 +96,7 @@ class LatCo(LiftedPlanner):
         states = with_end(self.init_states, problem, key)
         variables = (states, problem.init_actions)
         multipliers = jnp.full(problem.max_horizon, self.multiplier, problem.init_actions.dtype)
-        optimizer = self.optimizer(self.learning_rate).init(variables)
+        optimizer = make_optimizer(self.optimizer, self.learning_rate).init(variables)
         return LatCoState(states, problem.init_actions, multipliers, optimizer)
 
     def step(
@@ -119,7 +119,7 @@ class LatCo(LiftedPlanner):
         finite = jnp.isfinite(value) & _tree.all_finite(gradient)
         of_states, of_actions = _tree.finite_or_zero(gradient)
         gradient = (of_states, of_actions + slope)
-        updates, optimizer = self.optimizer(self.learning_rate).update(
+        updates, optimizer = make_optimizer(self.optimizer, self.learning_rate).update(
             gradient, state.optimizer, variables
         )
         states, actions = add(variables, updates)

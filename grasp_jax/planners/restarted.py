@@ -53,7 +53,8 @@ def restarted_grasp(
 
     Raises:
       TypeError, ValueError: A count cannot work, or a number is negative. What does not fit the
-        problem is told by `plan`, where `state_std` is `GRASP.init_states.std`.
+        problem is told by `plan`, where `state_std` is `GRASP.init_states.std` and `action_std`
+        is `GRASP.sync_std`.
 
     >>> import grasp_jax
     >>> grasp_jax.restarted_grasp(num_starts=16, num_cycles=4, num_lifted=3).iterations
