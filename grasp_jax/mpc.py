@@ -102,7 +102,7 @@ class MPC:
       problem: Model, bounds, objective, first starting guess `[T, A]` and first context of one
         episode, see `grasp_jax.make_problem`; its state and goal are replaced at every step.
       planner: How to search, each time; few iterations are enough after a warm start.
-        `restarted_grasp()` by default.
+        `restarted_grasp()` by default, a fifth of what `plan` takes.
       replan_every: Control steps from plan to plan; between them the plan is followed blindly.
       shrinking_horizon: Reach the goal `T` steps after the first plan, so that later plans are
         shorter (they share its program), and never shorter than `min_horizon` and `replan_every`;

@@ -22,7 +22,7 @@ from grasp_jax.arguments import (
 )
 from grasp_jax.objectives import Objective
 from grasp_jax.planner import Planner, require_planner
-from grasp_jax.planners.restarted import restarted_grasp
+from grasp_jax.planners.portfolio import portfolio
 from grasp_jax.problem import Context, Problem
 from grasp_jax.search import Metrics, Plan, Search
 
@@ -61,7 +61,8 @@ def plan(
       init_actions: `[T, A]` floating, the starting guess: zeros when cold, the shifted last plan
         when warm. It fixes the horizon, the action size and the dtype of the plan.
       key: One random key, `jax.random.key(0)`. The same key gives the same plan.
-      planner: How to search; `restarted_grasp()` by default.
+      planner: How to search; `portfolio()` by default, which needs no tuning and costs about
+        12,600 `T` model evaluations. `restarted_grasp()` costs a fifth of it.
       bounds: `(low, high)`, numbers or `[A]`; the plan stays inside.
       objective: The cost to minimize; the squared distance of `s_T` to the goal by default.
       context: The frames and actions before now, for models that read a window.
@@ -446,7 +447,7 @@ def _how(problem: Any, planner: Planner | None, key: Any) -> tuple[Planner, jax.
             "problem must be a grasp_jax.Problem, made by grasp_jax.make_problem, got "
             f"{type(problem).__name__}. To plan in one call use grasp_jax.plan."
         )
-    planner = restarted_grasp() if planner is None else planner
+    planner = portfolio() if planner is None else planner
     key = check_key(key, problem.batched)
     require_planner(planner, "planner")
     require_hashable(planner, "planner", is_number)
