@@ -42,5 +42,5 @@ def test_weights_of_an_objective_are_its_leaves():
 
 
 def test_a_constraint_has_no_negative_price():
-    with pytest.raises(ValueError, match="Objective.constraint_weight must be at least 0"):
+    with pytest.raises(ValueError, match=r"Objective\.constraint_weight must be at least 0"):
         Objective(constraint_weight=-1.0)
