@@ -13,3 +13,7 @@ python -m experiments.classics --held_out --goals=32 --planner=portfolio \
 
 # Direct collocation (needs the extra: pip install -e '.[classics]').
 python -m experiments.classics.textbook --output=experiments/results/classics
+
+# What nobody tuned, on Push-T's states.
+python -m experiments.pusht --observation=state --planners=untuned-GRASP,untuned-portfolio \
+    --horizons=40 --goals=100 --nopictures --compile_fast --output=experiments/results/pusht_untuned
