@@ -231,6 +231,11 @@ def test_the_nearest_of_several_goals(planner: Any) -> None:
     np.testing.assert_allclose(found.states[-1], [-0.6, 0.4], atol=0.05)
 
 
+def test_between_two_goals_it_goes_to_one() -> None:
+    slope = jax.grad(AnyGoal())(jnp.zeros(1), jnp.array([[1.0], [-1.0]]))
+    np.testing.assert_array_equal(slope, [-2.0])
+
+
 def test_a_predicate_stops_the_search() -> None:
     reached = Reached(lambda s, g: jnp.all(s > g), lambda s, g: jnp.sum((s - g - 0.1) ** 2))
     found = grasp_jax.plan(

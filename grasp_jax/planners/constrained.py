@@ -41,7 +41,8 @@ class Constrained(Planner):
     For problems whose objective has a `constraint`; see `Plan.violation` for how well it holds.
     Every round starts from what the last one found. The best plan is chosen by the objective, in
     which an excess costs `Objective.constraint_weight`. Where nothing keeps the constraint, what
-    breaks it least for its cost comes back.
+    breaks it least for its cost comes back. How small a violation is left depends on how exactly
+    the planner inside ends its rounds: large steps leave more than small ones.
 
     Attributes:
       planner: Runs whole in every round.
