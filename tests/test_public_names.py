@@ -46,6 +46,7 @@ NAMES = [
     "RealTimeMPC",
     "RealTimeState",
     "Rollout",
+    "RolloutModel",
     "Scaled",
     "Search",
     "SearchState",
