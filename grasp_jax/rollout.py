@@ -96,7 +96,7 @@ def _state_costs(problem: Problem, actions: jax.Array, remat: bool) -> tuple[jax
     """`d(s_T, g)` and `Σ_t r(s_t)` of a rollout, `[]` each."""
     if _at_once(problem) and not remat:
         states = problem.dynamics.rollout(problem.state, actions)
-        return problem.terminal_cost(_tree.take(states, -1)), problem.running_costs(states)
+        return problem.terminal_cost(_tree.take(states, -1)), problem.running_costs(states, actions)
     step, carry, inputs = stepper(problem, actions)
 
     def to_next(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
