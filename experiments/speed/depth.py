@@ -176,8 +176,8 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
     for axes in panels.flat:
         axes.grid(alpha=0.25)
     figure.legend(
-        labels.values(), labels.keys(), loc="outside lower center", ncols=min(2 * len(tasks), 5), frameon=False,
-        fontsize=8,
+        labels.values(), labels.keys(), loc="outside lower center", frameon=False, fontsize=8,
+        ncols=min(2 * len(tasks), 5),
     )  # fmt: skip
     save_figure(figure, path)
 
