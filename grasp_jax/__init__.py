@@ -41,7 +41,7 @@ from grasp_jax.planning import (
     start,
     trajectory,
 )
-from grasp_jax.prepared import PreparedModel
+from grasp_jax.prepared import PreparedModel, RolloutModel
 from grasp_jax.problem import Context, Problem
 from grasp_jax.realtime import RealTimeMPC, RealTimeState, ThinkInfo
 from grasp_jax.schedules import sawtooth_schedule
@@ -81,6 +81,7 @@ __all__ = [
     "RealTimeMPC",
     "RealTimeState",
     "Rollout",
+    "RolloutModel",
     "Scaled",
     "Search",
     "SearchState",

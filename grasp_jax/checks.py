@@ -13,7 +13,7 @@ from grasp_jax import _tree
 from grasp_jax._tree import PyTree, describe, signature
 from grasp_jax.arguments import compares_leaves
 from grasp_jax.planner import Planner
-from grasp_jax.prepared import PreparedModel
+from grasp_jax.prepared import PreparedModel, RolloutModel
 from grasp_jax.problem import Problem
 
 
@@ -133,6 +133,21 @@ def _check_dynamics(problem: Problem) -> None:
             f"dynamics must return a state like the one it was given: {call} returned "
             f"{describe(following)}, expected {describe(state)} (same structure, shapes, dtypes)."
         )
+    if isinstance(problem.dynamics, RolloutModel):
+        _check_rollout(problem)
+
+
+def _check_rollout(problem: Problem) -> None:
+    """Raises ValueError unless the states in one call look like those of steps."""
+    steps = problem.max_horizon
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((steps, *x.shape), x.dtype), problem.state)
+    rule = "dynamics is a RolloutModel: rollout(state, actions [T, A]) must return s_1..s_T,"
+    try:
+        states = jax.eval_shape(problem.dynamics.rollout, problem.state, problem.init_actions)
+    except Exception as error:
+        raise ValueError(f"{rule} but failed: {type(error).__name__}: {error}") from error
+    if signature(states) != signature(like):
+        raise ValueError(f"{rule} {describe(like)}, got {describe(states)}.")
 
 
 def _list_hint(state: PyTree) -> str:

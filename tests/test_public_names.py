@@ -42,6 +42,7 @@ NAMES = [
     "RealTimeMPC",
     "RealTimeState",
     "Rollout",
+    "RolloutModel",
     "Scaled",
     "Search",
     "SearchState",
