@@ -253,7 +253,7 @@ def test_cutting_undoes_padding(steps: int, devices: int, batched: bool, given: 
     expected = steps if horizon is None else given
     assert np.all(np.asarray(padded.horizon) == expected)
     states = np.zeros((*rows, padded.max_horizon + 1, 4))
-    plan = grasp_jax.Plan(padded.init_actions, states, 0, states[..., 2:, :], 0, None)  # pyright: ignore
+    plan = grasp_jax.Plan(padded.init_actions, states, 0, states[..., 2:, :], 0, None, 0)  # pyright: ignore
     cut: Any = sharding.cut_time(plan, steps, int(batched))
     np.testing.assert_array_equal(cut.actions, actions)
     assert cut.states.shape == (*rows, steps + 1, 4)
