@@ -120,8 +120,9 @@ PLANNERS: dict[str, Any] = {
 NAMES = list(PLANNERS)
 _WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain", "Scaled")
 LIFTED = [n for n in NAMES if n.startswith(_WITH_STATES)]
-VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
-"""Other numbers for programs that are in the table already."""
+VARIANTS = ["GD sgd", "GD dino_wm", "GRASP paper", "GRASP sync=CEM", "GRASP sync=None"]
+VARIANTS += ["MultiStart GD", "MultiStart Hops", "Scaled LatCo"]
+"""Other numbers for, and parts of, programs that are in the table already."""
 KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "ICEM"]
 KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
 """One of each kind of step, and of each way to compose them."""

@@ -86,7 +86,10 @@ def test_a_mesh_changes_no_plan(name: str, shape: tuple[int, int, int]):
     matrix.assert_close(results(batch(name, sharding.make_mesh(*shape))), alone(name), 2e-4)
 
 
-@pytest.mark.parametrize("goals, chunk", [(7, None), (8, 4), (7, 3), (5, 16)])
+@pytest.mark.parametrize(
+    "goals, chunk",
+    [(7, 3), (5, 16), *(pytest.param(*x, marks=pytest.mark.slow) for x in [(7, None), (8, 4)])],
+)
 def test_goals_that_do_not_divide_and_chunks(goals: int, chunk: int | None):
     mesh = sharding.make_mesh(goals=4)
     found = batch("GRASP", mesh, goals=goals, goal_batch_size=chunk)
