@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 import grasp_jax
 from experiments.latent import ahead, study
@@ -18,6 +20,8 @@ from experiments.models.latent import losses, report, run, training
 from experiments.models.latent.losses import Motion, Recipe
 from experiments.models.latent.model import Config, LatentModel, rollout
 from experiments.models.latent.training import Coded, Videos
+from experiments.planning import runner
+from experiments.planning.cells import Cell
 
 VECTOR = Config(grid=1, channels=6, widths=(8, 8), blocks=(0, 0), width=8, depth=1, action_std=0.2)
 TOKENS = dataclasses.replace(VECTOR, grid=8, channels=4, blocks=(1, 1), width=32)
@@ -166,6 +170,48 @@ def test_a_checkpoint_comes_back_with_the_goal_cost_asked_for(tmp_path: pathlib.
 def test_missing_data_are_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"lacks 2 of 2 shards.*pusht\.collect"):
         run.wait_for(tmp_path, 600, 0.0)
+
+
+def test_planning_finds_the_programs_compiled_ahead(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rehearsal of the accelerator's run: random weights, then others, through one cache."""
+    paths = {name: tmp_path / name / "a.safetensors" for name in ("shapes", "models")}
+    for factor, path in enumerate(paths.values(), 1):
+        path.parent.mkdir()
+        model = jax.tree.map(lambda x, k=factor: k * x, model_of(VECTOR))
+        checkpoint.write(path, model, dataclasses.asdict(VECTOR))
+    planner = grasp_jax.GRASP(iterations=4, sync_every=2, sync=grasp_jax.GD(iterations=2))
+    shapes, cell = (
+        Cell(
+            "a", planner, 10, 2, (0, 1), 0, "tune", 2, 2, setting=runner.Setting(study.TASK, str(p))
+        )
+        for p in paths.values()
+    )
+    cache = tmp_path / "cache"
+    settings = {
+        "jax_compilation_cache_dir": str(cache),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    monkeypatch.setattr(ahead, "_CHECKS", 2)
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        ahead.compile_cell(shapes)
+        search = ("jit_advance*", "jit_read*")
+        compiled = [path for kind in search for path in cache.glob(kind)]
+        assert len(compiled) >= 2
+        ahead.plan_cell(cell, tmp_path / "results", 0)
+        assert {path for kind in search for path in cache.glob(kind)} == set(compiled)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+    rows = (tmp_path / "results" / "a" / "results.0.jsonl").read_text().splitlines()
+    assert [json.loads(row)["goal"] for row in rows] == [0, 1]
 
 
 def test_processes_share_all_jobs_of_the_study_once() -> None:
