@@ -269,7 +269,9 @@ def main(argv: list[str]) -> None:
     code = learn_code(scaled, axes, config, values, until)
     fresh = LatentModel.random(jax.random.key(values.seed), config)
     model = dataclasses.replace(fresh, encoder=start.encoder, decoder=start.decoder, code=code)
-    codes = jnp.concatenate([code.down(jnp.asarray(rows[i : i + 200])) for i in range(0, len(rows), 200)])
+    codes = jnp.concatenate(
+        [code.down(jnp.asarray(rows[i : i + 200])) for i in range(0, len(rows), 200)]
+    )
     held, kept = slice(HELD_OUT), slice(HELD_OUT, None)
     model = learn_probe(model, codes[kept], states[kept, :: start.frameskip], values, until)
     taken = jnp.asarray(model.from_environment(actions))

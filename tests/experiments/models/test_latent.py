@@ -10,16 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 from jax.experimental.compilation_cache import compilation_cache
 
 import grasp_jax
 from experiments.latent import ahead, study
 from experiments.latent.planners import ablations, table
 from experiments.models import checkpoint, load
-from experiments.models.latent import losses, report, run, training
+from experiments.models.latent import code, compress, losses, report, run, training
 from experiments.models.latent.losses import Motion, Recipe
 from experiments.models.latent.model import Config, LatentModel, rollout
 from experiments.models.latent.training import Coded, Videos
+from experiments.models.lewm.networks import Dense, Perceptron
 from experiments.planning import runner
 from experiments.planning.cells import Cell
 
@@ -165,6 +168,80 @@ def test_a_checkpoint_comes_back_with_the_goal_cost_asked_for(tmp_path: pathlib.
     assert (plain.config.metric, other.config.metric) == ("latent", "temporal")
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(model), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_code_of_scaled_axes_is_the_same_code_of_vectors() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.array([4.0, 2.0, 0.5, 0.1, 1e-3, 1e-3], np.float32)
+    vectors = rng.standard_normal((400, 6)).astype(np.float32) * spread + 3
+    axes = code.axes_of(vectors, 4, 0.01)
+    scaled = jnp.asarray((vectors - axes.mean) @ axes.down)
+    np.testing.assert_allclose(np.std(scaled, 0), spread[:4] / np.sqrt(spread[:4] ** 2 + 0.01), 0.1)
+    np.testing.assert_allclose(scaled @ axes.up + axes.mean, vectors, atol=0.01)
+    plain = code.Code.random(jax.random.key(0), 4, 3, 8)
+    codes = plain.down(scaled)
+    found = code.folded(plain, axes, codes)
+    std = jnp.std(codes, 0)
+    want = (codes - jnp.mean(codes, 0)) / std
+    np.testing.assert_allclose(found.down(jnp.asarray(vectors)), want, atol=1e-4)
+    back = plain.up(codes) @ axes.up + axes.mean
+    np.testing.assert_allclose(found.up(want), back, atol=1e-4)
+
+
+def test_of_codes_that_keep_as_much_the_one_that_changes_less_is_better() -> None:
+    def layers(weight: np.ndarray) -> Perceptron:
+        return Perceptron([Dense(jnp.asarray(weight, jnp.float32), jnp.zeros(2))])
+
+    turn = np.array([[0.8, 0.6], [-0.6, 0.8]])
+    straight = code.Code(layers(np.eye(2)), layers(np.eye(2)))
+    turned = code.Code(layers(turn), layers(turn.T))
+    first = np.random.default_rng(0).standard_normal((64, 2))
+    pairs = jnp.asarray(np.stack([first, first + np.array([0.3, 0.0])], 1), jnp.float32)
+    key = jax.random.key(0)
+    losses_found = [code.code_loss(c, pairs, key, 1.0) for c in (straight, turned)]
+    assert losses_found[0][0] < losses_found[1][0] - 0.03
+    assert losses_found[0][1][1] < losses_found[1][1][1]
+
+
+def test_a_code_is_learned_in_parts_that_resume(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the command at a size of seconds: it stops, goes on, writes a model that plans."""
+    data, start = tmp_path / "data", tmp_path / "start.safetensors"
+    data.mkdir()
+    states = np.concatenate([np.asarray(videos().states)] * 2)
+    actions = np.concatenate([np.asarray(videos().actions)] * 2)
+    np.savez(data / "shard_00000.npz", states=states, actions=actions, seed=0)
+    checkpoint.write(start, model_of(VECTOR), dataclasses.asdict(VECTOR))
+    monkeypatch.setattr(compress, "HELD_OUT", 2)
+    monkeypatch.setattr(compress, "CHUNK", 2)
+    output = tmp_path / "code.safetensors"
+    words = {
+        "start": start, "data": data, "trajectories": 6, "code": 3, "axes": 5, "width": 8,
+        "depth": 1, "code_stages": "1:4:4:1e-2", "stages": "1:4:2:1e-2,3:4:2:1e-2",
+        "probe_stage": "1:8:2:1e-2", "goals": 2, "work": tmp_path / "work", "output": output,
+    }  # fmt: skip
+    with flagsaver.flagsaver():
+        if "code_stages" not in flags.FLAGS:
+            compress.define_flags()
+        given = [f"--{name}={value}" for name, value in words.items()]
+        flags.FLAGS(["compress", *given, "--seconds=0.001"])
+        with pytest.raises(SystemExit, match="run the same command"):
+            compress.main([])
+        assert not output.exists()
+        flags.FLAGS(["compress", *given])
+        flags.FLAGS["seconds"].value = None
+        compress.main([])
+    model = load.load_model(output)
+    assert isinstance(model, LatentModel) and model.config.latent == 3
+    found = json.loads(output.with_suffix(".json").read_text())
+    assert [row["goals"] for row in found["goals"]] == [2, 2, 2]
+    assert found["curves"]["motion"][-1]["update"] == 4
+    latents = model.encode(losses.frames_of(videos().states[0, :2]))
+    assert latents.shape == (2, 3)
+    assert model.decode(latents).shape == (2, 64, 64, 3)
+    with pytest.raises(ValueError, match="metric must be latent, got temporal"):
+        load.load_model(f"{output}@temporal")
 
 
 def test_missing_data_are_named(tmp_path: pathlib.Path) -> None:

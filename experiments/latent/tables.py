@@ -1,0 +1,104 @@
+"""The tables of the study's page, from reports and recorded results."""
+
+import json
+import pathlib
+from typing import Any
+
+import pandas as pd
+
+from experiments.harness.log import read_results
+from experiments.harness.tables import RESULTS, goals_solved, markdown, only_one
+from experiments.latent import planners
+from experiments.models.checkpoint import CHECKPOINTS
+
+FOLDER = "pusht_latent"
+PAIRS = (
+    ("GRASP", "CEM"),
+    ("GRASP", "iCEM"),
+    ("GRASP", "MPPI"),
+    ("GRASP", "GD-Adam-x8"),
+    ("GRASP", "LatCo"),
+    ("GRASP", "GRASP-sync-only"),
+    ("GRASP-plain", "GD-Adam"),
+    ("GRASP-plain", "GRASP-author"),
+)
+_GATE = (
+    ("agent, present frame, px", "present", "agent", 4),
+    ("block", "present", "block", 8),
+    ("angle, degrees", "present", "angle", 8),
+    ("block after 10 model steps, px", "50", "block", 25),
+)
+_REPORTS = {
+    "code": CHECKPOINTS / "pusht_code.json",
+    "vector": CHECKPOINTS / "pusht_vector.json",
+    "tokens": RESULTS / FOLDER / "pusht_tokens_report.json",
+}
+
+
+def gate() -> str:
+    """What every model knows of held-out videos, beside what was wanted."""
+    reports = {name: _read(path) for name, path in _REPORTS.items()}
+    lines = []
+    for title, at, part, wanted in _GATE:
+        found = [
+            (r["present"] if at == "present" else r["open_loop"][at])[part]["median"]
+            for r in reports.values()
+        ]
+        lines.append([title, str(wanted), *(f"{x:.1f}" for x in found)])
+    for horizon in (25, 50):
+        shares = [
+            next(g for g in r["goals"] if g["horizon"] == horizon)["agrees_with_true_actions"]
+            for r in reports.values()
+        ]
+        wanted = "60%" if horizon == 50 else ""
+        title = f"agrees with the true actions, H = {horizon}"
+        lines.append([title, wanted, *(f"{100 * x:.0f}%" for x in shares)])
+    return markdown(["", "wanted", *reports], lines)
+
+
+def untuned() -> str:
+    """Goals reached, of 100, through the two latents of the GPU run."""
+    columns = (
+        ("vector, H = 25", "pusht_vector", 25),
+        ("vector, H = 50", "pusht_vector", 50),
+        ("vector, distance in time, H = 50", "pusht_vector_temporal", 50),
+        ("tokens, H = 50", "pusht_tokens", 50),
+    )
+    names = ["zero action", *planners.table(), *planners.ablations()]
+    wins = {}
+    for title, folder, horizon in columns:
+        table = pd.DataFrame(read_results(RESULTS / FOLDER / folder))
+        table = table[table["horizon"] == horizon]
+        wins[title] = table.groupby("planner")["success"].agg(["sum", "size"])
+    lines = []
+    for name in names:
+        cells = [_wins(wins[title], name) for title, _, _ in columns]
+        if any(cells):
+            lines.append([name, *cells])
+    return markdown(["planner", *wins], lines)
+
+
+def parts(first: str = "GRASP") -> str:
+    """GRASP against itself with another part, in pairs: goals that only one of them reaches."""
+    solved = goals_solved(f"{FOLDER}/pusht_code")
+    lines = []
+    for name, what in planners.PARTS.items():
+        base = "GRASP-author" if name.startswith("author") else first
+        cells = [
+            only_one(solved.get((base, h), {}), solved.get((name, h), {})) for h in (25, 50, 80)
+        ]
+        if any(cells):
+            lines.append([f"{base} : {name}", what, *cells])
+    return markdown(["", "what is different", *(f"H = {h}" for h in (25, 50, 80))], lines)
+
+
+def _wins(table: pd.DataFrame, name: str) -> str:
+    if name.replace(" ", "_") in table.index:
+        name = name.replace(" ", "_")
+    if name not in table.index or table.loc[name, "size"] < 100:
+        return ""
+    return str(int(table.loc[name, "sum"]))  # pyright: ignore[reportArgumentType]
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
