@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from experiments.models.lewm.networks import Dense, Perceptron
 
+WAVES = (2.0, 4.0)  # radians per deviation of a code: edges need them
+
 
 class Axes(NamedTuple):
     """Principal axes of latents, each divided by the root of its variance plus a floor.
@@ -104,7 +106,7 @@ class Mover(eqx.Module):
     """The next code from a window of two and its actions: what a perceptron adds to the present.
 
     Attributes:
-        body: of the codes' difference, the present code and the actions.
+        body: of the codes' difference, the present code and its waves, and the actions.
     """
 
     body: Perceptron
@@ -112,14 +114,15 @@ class Mover(eqx.Module):
     @staticmethod
     def random(key: Array, code: int, action: int, width: int, depth: int) -> "Mover":
         """Fresh; it changes little."""
-        sizes = (2 * (code + action), *[width] * depth, code)
+        sizes = (2 * (code + action + len(WAVES) * code), *[width] * depth, code)
         return Mover(Perceptron.random(key, sizes, 0.05))
 
     def __call__(self, states: Array, actions: Array) -> Array:
         """The next code [..., C], from windows [..., 2, C] and [..., 2, A]."""
         past, present = states[..., 0, :], states[..., 1, :]
         taken = actions.reshape(*actions.shape[:-2], -1)
-        seen = jnp.concatenate([past - present, present, taken], axis=-1)
+        waves = [f(w * present) for w in WAVES for f in (jnp.sin, jnp.cos)]
+        seen = jnp.concatenate([past - present, present, *waves, taken], axis=-1)
         return present + self.body(seen)
 
 

@@ -59,15 +59,15 @@ def define_flags() -> None:
     flags.DEFINE_integer("axes", 64, "Principal axes of the vector.", lower_bound=1)
     flags.DEFINE_float("floor", 0.02, "Variance below which an axis matters less.")
     flags.DEFINE_float("still", 0.05, "Weight of the mean absolute change of the code.")
-    flags.DEFINE_integer("width", 192, "Of the motion's layers.", lower_bound=1)
+    flags.DEFINE_integer("width", 160, "Of the motion's layers.", lower_bound=1)
     flags.DEFINE_integer("depth", 3, "Of the motion's layers.", lower_bound=1)
-    flags.DEFINE_list("code_stages", ["1:256:8000:1e-2"], "Of the code, as those of the motion.")
+    flags.DEFINE_list("code_stages", ["1:512:6000:1e-2"], "Of the code, as those of the motion.")
     flags.DEFINE_list(
         "stages",
-        ["2:512:6000:1e-2", "5:256:6000:5e-3", "12:256:6000:3e-3"],
+        ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:4000:3e-3"],
         "Of the motion, as model steps:batch size:updates:peak learning rate.",
     )
-    flags.DEFINE_string("probe_stage", "1:1024:3000:1e-2", "Of the probe, in the same words.")
+    flags.DEFINE_string("probe_stage", "1:1024:2000:1e-2", "Of the probe, in the same words.")
     flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
     flags.DEFINE_integer("goals", 300, "Goals of the report, per horizon.", lower_bound=1)
     flags.DEFINE_float("seconds", None, "Stop after so long, with a snapshot; by default never.")

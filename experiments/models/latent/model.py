@@ -55,7 +55,7 @@ class Config:
     measured: int = 6
     metric: str = LATENT
     code: int = 0
-    code_width: int = 256
+    code_width: int = 128
 
     @property
     def encoded(self) -> int:
