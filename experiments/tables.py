@@ -204,6 +204,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "wall_lewm_pairs": partial(pair_table, "wall_lewm", LEWM_PAIRS),
     "state_gradients": state_gradients,
     "latent_gate": latent.gate,
+    "latent_limits": latent.limits,
+    "latent_axes": latent.axes,
     "latent_untuned": latent.untuned,
     "latent_code": partial(success_table, f"{latent.FOLDER}/pusht_code", timed=50),
     "latent_code_pairs": partial(pair_table, f"{latent.FOLDER}/pusht_code", latent.PAIRS),

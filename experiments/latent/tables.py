@@ -56,6 +56,33 @@ def gate() -> str:
     return markdown(["", "wanted", *reports], lines)
 
 
+def limits() -> str:
+    """True actions from what the vector's probe reads: through true physics, through the model."""
+    found = _read(RESULTS / FOLDER / "limits.json")["horizons"]
+    lines = []
+    for horizon, row in found.items():
+        agreed = row["model"]["agrees_with_true_actions"]
+        kinds = (("true physics", row["encoder"]["reached"], row["encoder"]["errors"]),)
+        kinds += (("the model", agreed, row["model"]["errors"]),)
+        for name, share, errors in kinds:
+            middle = [f"{errors[k]['median']:.1f}" for k in ("agent", "block", "angle")]
+            lines.append([horizon, name, f"{100 * share:.0f}%", *middle])
+    header = ["H", "what runs the true actions", "reaches the goal", "agent, px", "block, px"]
+    return markdown([*header, "angle, degrees"], lines)
+
+
+def axes() -> str:
+    """What the probe reads where only some principal axes of the vector are kept."""
+    rows = _read(RESULTS / FOLDER / "limits.json")["axes"]
+    lines = []
+    for row in rows:
+        middle = [f"{row['errors'][k]['median']:.1f}" for k in ("agent", "block", "angle")]
+        share = f"{100 * row['variance']:.2f}%"
+        lines.append([str(row["axes"]), share, f"{row['last_variance']:.4f}", *middle])
+    header = ["axes kept", "of the variance", "variance of the last"]
+    return markdown([*header, "agent, px", "block, px", "angle, degrees"], lines)
+
+
 def untuned() -> str:
     """Goals reached, of 100, through the two latents of the GPU run."""
     columns = (

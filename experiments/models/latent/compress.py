@@ -1,12 +1,12 @@
 r"""Trains a code of a trained vector, and how it moves, on a CPU; encoder and decoder stay.
 
-    python -m experiments.environments.pusht.collect --output=data/pusht --trajectories=8000
+    python -m experiments.environments.pusht.collect --output=data/pusht --trajectories=7000
     python -m experiments.models.latent.compress --data=data/pusht --seconds=600
 
 Encodes every frame that a model step sees once, then learns the code from pairs of frames and the
-motion from growing open-loop rollouts, both from vectors and actions alone; the probe, which only
-measures, is fitted last. Every part resumes from its snapshot in --work; with --seconds the command
-stops by itself, to be run again.
+motion from growing open-loop rollouts, both from vectors and actions alone. The vector's probe,
+which only measures, reads what is left of it. Every part resumes from its snapshot in --work; with
+--seconds the command stops by itself, to be run again.
 """
 
 import dataclasses
@@ -47,27 +47,26 @@ HELD_OUT = 400  # trajectories, the first ones
 SOFT = 1e-3  # squared error below which errors count quadratically
 _AVERAGE = 0.003  # share of the newest weights
 _TOLD = ("start", "trajectories", "code", "axes", "floor", "still", "width", "depth")
-_TOLD += ("code_stages", "probe_stage", "stages", "seed")
+_TOLD += ("code_stages", "stages", "seed")
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_string("start", "pusht_vector", "The checkpoint of the vector.")
     flags.DEFINE_string("data", "data/pusht", "Folder of `experiments.environments.pusht.collect`.")
-    flags.DEFINE_integer("trajectories", 8000, "How many of them.", lower_bound=4)
+    flags.DEFINE_integer("trajectories", 7000, "How many of them.", lower_bound=4)
     flags.DEFINE_integer("code", 12, "Numbers in the code.", lower_bound=1)
     flags.DEFINE_integer("axes", 64, "Principal axes of the vector.", lower_bound=1)
     flags.DEFINE_float("floor", 0.02, "Variance below which an axis matters less.")
     flags.DEFINE_float("still", 0.05, "Weight of the mean absolute change of the code.")
     flags.DEFINE_integer("width", 160, "Of the motion's layers.", lower_bound=1)
     flags.DEFINE_integer("depth", 3, "Of the motion's layers.", lower_bound=1)
-    flags.DEFINE_list("code_stages", ["1:512:6000:1e-2"], "Of the code, as those of the motion.")
+    flags.DEFINE_list("code_stages", ["1:512:16000:1e-2"], "Of the code, as those of the motion.")
     flags.DEFINE_list(
         "stages",
         ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:4000:3e-3"],
         "Of the motion, as model steps:batch size:updates:peak learning rate.",
     )
-    flags.DEFINE_string("probe_stage", "1:1024:2000:1e-2", "Of the probe, in the same words.")
     flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
     flags.DEFINE_integer("goals", 300, "Goals of the report, per horizon.", lower_bound=1)
     flags.DEFINE_float("seconds", None, "Stop after so long, with a snapshot; by default never.")
@@ -219,30 +218,6 @@ def learn_motion(
     return put(found)
 
 
-def learn_probe(
-    model: LatentModel, codes: Array, states: np.ndarray, values: Any, until: float
-) -> LatentModel:
-    """The model with a probe, of codes [n, F, C] and simulator states [n, F, 10]."""
-    known = report.targets_of(states)
-    units = np.stack([known.mean((0, 1)), known.std((0, 1))])
-    targets = jnp.asarray((known - units[0]) / units[1], jnp.float32)
-
-    def loss_of(stage: Stage) -> Callable[..., tuple[Array, Array]]:
-        def loss(probe: Any, data: Any, key: Array) -> tuple[Array, Array]:
-            codes, targets = data
-            row, at = jax.random.randint(key, (2, stage.batch), 0, jnp.array([codes.shape[:2]]).T)
-            error = jnp.mean((probe(codes[row, at]) - targets[row, at]) ** 2)
-            return error, error[None]
-
-        return loss
-
-    stages = (parse_stage(values.probe_stage, CHUNK),)
-    run = TrainingRun(pathlib.Path(values.work) / "probe", "snapshot")
-    key, data = jax.random.key(values.seed + 2), (codes, targets)
-    probe = train(model.probe, data, stages, loss_of, run, key, until, lambda _: "")
-    return dataclasses.replace(model, probe=probe, units=jnp.asarray(units, jnp.float32))
-
-
 def main(argv: list[str]) -> None:
     """Encodes, trains, writes the checkpoint and its report."""
     begin(argv)
@@ -268,12 +243,18 @@ def main(argv: list[str]) -> None:
     )
     code = learn_code(scaled, axes, config, values, until)
     fresh = LatentModel.random(jax.random.key(values.seed), config)
-    model = dataclasses.replace(fresh, encoder=start.encoder, decoder=start.decoder, code=code)
+    model = dataclasses.replace(
+        fresh,
+        encoder=start.encoder,
+        decoder=start.decoder,
+        probe=start.probe,
+        units=start.units,
+        code=code,
+    )
     codes = jnp.concatenate(
         [code.down(jnp.asarray(rows[i : i + 200])) for i in range(0, len(rows), 200)]
     )
     held, kept = slice(HELD_OUT), slice(HELD_OUT, None)
-    model = learn_probe(model, codes[kept], states[kept, :: start.frameskip], values, until)
     taken = jnp.asarray(model.from_environment(actions))
     seen = (codes[held], taken[held], states[held, :: start.frameskip])
     model = learn_motion(
@@ -296,7 +277,7 @@ def main(argv: list[str]) -> None:
     found = report.measure(model, states[held], actions[held], values.goals)
     curves = {
         part: [json.loads(line) for line in (work / part / "curve.jsonl").read_text().splitlines()]
-        for part in ("code", "probe", "motion")
+        for part in ("code", "motion")
     }
     text = json.dumps({**about, **found, "curves": curves}, indent=1)
     output.with_suffix(".json").write_text(text + "\n")

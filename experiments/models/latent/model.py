@@ -93,8 +93,8 @@ class LatentModel(EmbeddingModel):
     Attributes:
         encoder: frames to latents.
         predictor: the next latent.
-        decoder: latents to frames; trains the encoder, else only to look.
-        probe: latents to simulator units, divided by `units`; only to measure.
+        decoder: the encoder's vectors to frames; trains the encoder, else only to look.
+        probe: the encoder's vectors to simulator units, divided by `units`; only to measure.
         time: latents to a space where frames close in time are near each other; codes have none.
         units: [2, M], mean and standard deviation of what the probe measures.
         code: of the encoder's vectors, or None where they are the latents.
@@ -127,7 +127,7 @@ class LatentModel(EmbeddingModel):
             encoder=Encoder.random(one, c.grid, c.channels, c.widths, c.blocks),
             predictor=predictor,
             decoder=Decoder.random(three, c.grid, c.channels, c.widths, c.blocks),
-            probe=Perceptron.random(four, (c.latent, 256, 128, c.measured)),
+            probe=Perceptron.random(four, (c.encoded, 256, 128, c.measured)),
             time=None if c.code else Perceptron.random(five, (c.latent, 256, 32)),
             units=jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),
             code=code,
@@ -161,9 +161,17 @@ class LatentModel(EmbeddingModel):
         """The next latent [D], from windows of latents [h, D] and planning actions [h, P]."""
         return self.predictor(states, actions)
 
+    def vectors(self, latents: Array) -> Array:
+        """What the encoder gave [..., E], as far as latents [..., D] keep it."""
+        return latents if self.code is None else self.code.up(latents)
+
+    def measure(self, latents: Array) -> Array:
+        """Simulator quantities [..., M] of latents [..., D], as the probe reads them."""
+        return super().measure(self.vectors(latents))
+
     def decode(self, latents: Array) -> Array:
         """Frames [n, 64, 64, 3] uint8 of latents [n, D], to look at."""
-        return to_pixels(self.decoder(latents if self.code is None else self.code.up(latents)))
+        return to_pixels(self.decoder(self.vectors(latents)))
 
 
 def rollout(predictor: Predictor | Mover, window: Array, actions: Array) -> Array:

@@ -219,7 +219,7 @@ def test_a_code_is_learned_in_parts_that_resume(
     words = {
         "start": start, "data": data, "trajectories": 6, "code": 3, "axes": 5, "width": 8,
         "depth": 1, "code_stages": "1:4:4:1e-2", "stages": "1:4:2:1e-2,3:4:2:1e-2",
-        "probe_stage": "1:8:2:1e-2", "goals": 2, "work": tmp_path / "work", "output": output,
+        "goals": 2, "work": tmp_path / "work", "output": output,
     }  # fmt: skip
     with flagsaver.flagsaver():
         if "code_stages" not in flags.FLAGS:
