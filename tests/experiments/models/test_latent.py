@@ -15,7 +15,8 @@ from absl.testing import flagsaver
 from jax.experimental.compilation_cache import compilation_cache
 
 import grasp_jax
-from experiments.latent import ahead, study
+from experiments.environments.pusht.goals import sample_goals
+from experiments.latent import ahead, imagined, limits, study
 from experiments.latent.planners import ablations, table
 from experiments.models import checkpoint, load
 from experiments.models.latent import code, compress, losses, report, run, training
@@ -242,6 +243,28 @@ def test_a_code_is_learned_in_parts_that_resume(
     assert model.decode(latents).shape == (2, 64, 64, 3)
     with pytest.raises(ValueError, match="metric must be latent, got temporal"):
         load.load_model(f"{output}@temporal")
+
+
+def test_a_picture_shows_what_happens_and_what_the_model_expects() -> None:
+    model = model_of(VECTOR)
+    record = {"goal": 0, "horizon": 10, "seed": 0, "split": "tune", "actions": np.zeros((2, 10))}
+    true, expected = imagined.frames(model, record)
+    assert true.shape == expected.shape == (4, 64, 64, 3)
+    goals = sample_goals(1, 10, split="tune")
+    ends = losses.frames_of(jnp.asarray(np.stack([goals.start[0], goals.goal[0]]), jnp.float32))
+    np.testing.assert_array_equal(true[[0, -1]], ends)
+    np.testing.assert_array_equal(expected[[0, -1]], model.decode(model.encode(ends)))
+
+
+@pytest.mark.slow
+def test_the_vector_sees_enough_to_act_on_and_its_first_axes_do_not() -> None:
+    model = load.load_model("pusht_vector")
+    assert isinstance(model, LatentModel)
+    found = limits.encoder_limit(model, sample_goals(20, 25, split="tune"))
+    assert found["reached"] >= 0.8
+    rows = limits.axes_limit(model, 4)
+    few, full = (rows[i]["errors"]["block"]["median"] for i in (0, -1))
+    assert few > 20 > 8 > full
 
 
 def test_missing_data_are_named(tmp_path: pathlib.Path) -> None:
