@@ -16,6 +16,9 @@ from experiments.models.sprites.scene import Kind
 Model = VisualModel | SmallLeWM | LatentModel
 """What a checkpoint may hold, and the planning binaries take."""
 
+_OF_VECTOR = ("encoder", "decoder", "probe", "units")
+"""What the checkpoint of a code leaves to that of its vector."""
+
 
 def load_model(name: str | pathlib.Path) -> Model:
     """Reads a model of any kind: the name of a shipped checkpoint, or a path.
@@ -34,6 +37,9 @@ def load_model(name: str | pathlib.Path) -> Model:
     if "grid" in config:
         config |= {"widths": tuple(config["widths"]), "blocks": tuple(config["blocks"])}
         sizes = LatentConfig(**config)
+        if sizes.start:
+            shared = read(sizes.start)[1].items()
+            tensors |= {k: v for k, v in shared if k.partition(".")[0] in _OF_VECTOR}
         model = fill(functools.partial(LatentModel.random, jax.random.key(0), sizes), path, tensors)
         return model.with_metric(metric) if metric else model
     if metric:

@@ -239,7 +239,11 @@ def main(argv: list[str]) -> None:
     axes = axes_of(rows[HELD_OUT:][:4000].reshape(-1, rows.shape[-1]), values.axes, values.floor)
     scaled = jnp.asarray((rows[HELD_OUT:] - axes.mean) @ axes.down)
     config = dataclasses.replace(
-        start.config, code=values.code, width=values.width, depth=values.depth
+        start.config,
+        code=values.code,
+        width=values.width,
+        depth=values.depth,
+        start=values.start,
     )
     code = learn_code(scaled, axes, config, values, until)
     fresh = LatentModel.random(jax.random.key(values.seed), config)
@@ -261,7 +265,8 @@ def main(argv: list[str]) -> None:
         model, codes[kept], taken[kept], values, until, lambda m: report.in_short(m, *seen)
     )
     model = checkpoint.rounded(model)
-    checkpoint.write(output, model, dataclasses.asdict(config), half=("",))
+    own = {"code": model.code, "predictor": model.predictor}
+    checkpoint.write(output, own, dataclasses.asdict(config), half=("",))
     say(f"wrote {output}")
     about = {
         "command": "python -m experiments.models.latent.compress "

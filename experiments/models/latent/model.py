@@ -41,6 +41,8 @@ class Config:
         code: `C`, numbers that an autoencoder keeps of the vector, which then are the latent; 0
             for all of it.
         code_width: of that autoencoder.
+        start: the checkpoint of the vector, which holds all but code and predictor; empty without
+            a code.
     """
 
     grid: int = 8
@@ -56,6 +58,7 @@ class Config:
     metric: str = LATENT
     code: int = 0
     code_width: int = 128
+    start: str = ""
 
     @property
     def encoded(self) -> int:
