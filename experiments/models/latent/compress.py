@@ -64,7 +64,7 @@ def define_flags() -> None:
     flags.DEFINE_list("code_stages", ["1:512:16000:1e-2"], "Of the code, as those of the motion.")
     flags.DEFINE_list(
         "stages",
-        ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:4000:3e-3"],
+        ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:5000:3e-3"],
         "Of the motion, as model steps:batch size:updates:peak learning rate.",
     )
     flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
