@@ -21,6 +21,8 @@ from experiments.environments.pusht.collect import collect_shard
 from experiments.environments.pusht.goals import sample_goals
 from experiments.environments.pusht.simulator import success
 from experiments.harness.flags import begin
+from experiments.models import checkpoint
+from experiments.models.checkpoint import checkpoint_path
 from experiments.models.latent import report
 from experiments.models.latent.code import axes_of
 from experiments.models.latent.model import LatentModel
@@ -36,6 +38,8 @@ def define_flags() -> None:
     flags.DEFINE_string("checkpoint", "pusht_vector", "The model.")
     flags.DEFINE_integer("goals", 300, "Goals per horizon.", lower_bound=1)
     flags.DEFINE_integer("videos", 100, "Videos for the axes, as many again to measure.", 1)
+    flags.DEFINE_float("floor", 0.1, "Variance below which an axis matters less to `@scaled`.")
+    flags.DEFINE_string("axes", str(checkpoint_path("pusht_axes")), "File of the scaled axes.")
     flags.DEFINE_string("output", "experiments/results/pusht_latent/limits.json", "File.")
 
 
@@ -53,13 +57,17 @@ def encoder_limit(model: LatentModel, goals: Goals) -> dict[str, Any]:
     return {"reached": reached, "errors": report.quantiles(errors)}
 
 
-def axes_limit(model: LatentModel, videos: int) -> list[dict[str, Any]]:
-    """The probe's errors where only some axes are kept."""
+def axes_limit(
+    model: LatentModel, videos: int, floor: float, path: pathlib.Path
+) -> list[dict[str, Any]]:
+    """The probe's errors where only some axes are kept; writes those that `@scaled` takes."""
     states, _ = collect_shard(0, 2 * videos, 120, 1)
     seen = states[:, :: model.frameskip]
     latents = report.encode_many(model, seen)
     size = latents.shape[-1]
     full = axes_of(latents[:videos].reshape(-1, size), size, 0.0)
+    scaled = axes_of(latents[:videos].reshape(-1, size), KEPT[-1], floor)
+    checkpoint.write(path, {"down": jnp.asarray(scaled.down)}, {"floor": floor}, half=("",))
     rows = []
     for count in (*(k for k in KEPT if k < size), size):
         down, up = full.down[:, :count], full.up[:count]
@@ -94,7 +102,7 @@ def main(argv: list[str]) -> None:
         "command": f"python -m experiments.latent.limits --checkpoint={values.checkpoint} "
         f"--goals={values.goals} --videos={values.videos}",
         "horizons": horizons,
-        "axes": axes_limit(model, values.videos),
+        "axes": axes_limit(model, values.videos, values.floor, pathlib.Path(values.axes)),
     }
     text = json.dumps(found, indent=1)
     pathlib.Path(values.output).write_text(text + "\n")

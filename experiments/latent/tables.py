@@ -105,18 +105,17 @@ def untuned() -> str:
     return markdown(["planner", *wins], lines)
 
 
-def parts(first: str = "GRASP") -> str:
+def parts(horizon: int = 50) -> str:
     """GRASP against itself with another part, in pairs: goals that only one of them reaches."""
-    solved = goals_solved(f"{FOLDER}/pusht_code")
+    models = ("pusht_code", "pusht_vector")
+    solved = [goals_solved(f"{FOLDER}/{name}") for name in models]
     lines = []
     for name, what in planners.PARTS.items():
-        base = "GRASP-author" if name.startswith("author") else first
-        cells = [
-            only_one(solved.get((base, h), {}), solved.get((name, h), {})) for h in (25, 50, 80)
-        ]
+        base = "GRASP-author" if name.startswith("author") else "GRASP"
+        cells = [only_one(*(s.get((n, horizon), {}) for n in (base, name))) for s in solved]
         if any(cells):
             lines.append([f"{base} : {name}", what, *cells])
-    return markdown(["", "what is different", *(f"H = {h}" for h in (25, 50, 80))], lines)
+    return markdown(["", "what is different", "through the code", "through the vector"], lines)
 
 
 def _wins(table: pd.DataFrame, name: str) -> str:

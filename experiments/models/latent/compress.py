@@ -32,6 +32,7 @@ from experiments.models.latent import report
 from experiments.models.latent.code import (
     Axes,
     Code,
+    Mover,
     axes_of,
     code_loss,
     folded,
@@ -64,7 +65,7 @@ def define_flags() -> None:
     flags.DEFINE_list("code_stages", ["1:512:16000:1e-2"], "Of the code, as those of the motion.")
     flags.DEFINE_list(
         "stages",
-        ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:5000:3e-3"],
+        ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:3000:3e-3"],
         "Of the motion, as model steps:batch size:updates:peak learning rate.",
     )
     flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
@@ -280,6 +281,11 @@ def main(argv: list[str]) -> None:
         "axes": [round(float(x), 5) for x in axes.variance],
     }
     found = report.measure(model, states[held], actions[held], values.goals)
+    again = slice(HELD_OUT, 2 * HELD_OUT)
+    found["code_errors"] = {
+        "held_out": _by_step(model, codes[held], taken[held]),
+        "trained_on": _by_step(model, codes[again], taken[again]),
+    }
     curves = {
         part: [json.loads(line) for line in (work / part / "curve.jsonl").read_text().splitlines()]
         for part in ("code", "motion")
@@ -287,6 +293,13 @@ def main(argv: list[str]) -> None:
     text = json.dumps({**about, **found, "curves": curves}, indent=1)
     output.with_suffix(".json").write_text(text + "\n")
     print(json.dumps(found, indent=None))
+
+
+def _by_step(model: LatentModel, codes: Array, actions: Array) -> dict[str, float]:
+    """Mean squared open-loop error of codes, in units of their variance, by model steps."""
+    assert isinstance(model.predictor, Mover)
+    errors = np.asarray(motion_errors(model.predictor, codes, actions)).mean(0)
+    return {str(k): round(float(errors[k - 1]), 4) for k in (1, 2, 5, 10) if k <= len(errors)}
 
 
 def _text(value: Any) -> str:

@@ -18,7 +18,8 @@ from experiments.models.latent.code import Code, Mover
 from experiments.models.latent.networks import Decoder, Encoder, Predictor
 from experiments.models.lewm.networks import Perceptron
 
-LATENT, TEMPORAL = "latent", "temporal"
+LATENT, TEMPORAL, SCALED, CODE = "latent", "temporal", "scaled", "code"
+METRICS = (LATENT, TEMPORAL, SCALED, CODE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Config:
         frameskip: environment steps in a model step.
         action_std: standard deviation of environment actions, the unit of planning actions.
         measured: numbers that the probe measures.
-        metric: the goal cost: `latent`, the squared distance, or `temporal`, that of the head that
-            was trained to tell frames close in time from others.
+        metric: the goal cost: `latent`, the squared distance, or that of what a head makes of
+            latents: `temporal`, trained to tell frames close in time from others, `scaled`,
+            principal axes of about equal variance, or `code`, the code's autoencoder.
         code: `C`, numbers that an autoencoder keeps of the vector, which then are the latent; 0
             for all of it.
         code_width: of that autoencoder.
@@ -76,11 +78,11 @@ class Config:
         return 2 * self.frameskip
 
 
-class TemporalDistance(eqx.Module):
+class HeadDistance(eqx.Module):
     """A goal cost between latents: the squared distance of what a head makes of them.
 
     Attributes:
-        head: [..., D] to [..., 32].
+        head: [..., D] to [..., n].
     """
 
     head: Perceptron
@@ -101,6 +103,7 @@ class LatentModel(EmbeddingModel):
         time: latents to a space where frames close in time are near each other; codes have none.
         units: [2, M], mean and standard deviation of what the probe measures.
         code: of the encoder's vectors, or None where they are the latents.
+        head: what the goal cost sees of latents; None for all of them.
         config: sizes.
     """
 
@@ -111,6 +114,7 @@ class LatentModel(EmbeddingModel):
     time: Perceptron | None
     units: Array
     code: Code | None
+    head: Perceptron | None
     config: Config = eqx.field(static=True)
 
     @staticmethod
@@ -134,26 +138,29 @@ class LatentModel(EmbeddingModel):
             time=None if c.code else Perceptron.random(five, (c.latent, 256, 32)),
             units=jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),
             code=code,
+            head=None,
             config=config,
         )
 
     @property
     def objective(self) -> grasp_jax.Objective:
         """The goal cost that the config names."""
-        if self.config.metric == TEMPORAL and self.time is not None:
-            return grasp_jax.Objective(TemporalDistance(self.time))
-        return grasp_jax.Objective()
+        if self.head is None:
+            return grasp_jax.Objective()
+        return grasp_jax.Objective(HeadDistance(self.head))
 
-    def with_metric(self, metric: str) -> "LatentModel":
-        """The same model with another goal cost.
+    def with_metric(self, metric: str, head: Perceptron | None = None) -> "LatentModel":
+        """The same model with another goal cost; `scaled` and `code` need their head.
 
         Raises:
             ValueError: the model has no such goal cost.
         """
-        known = (LATENT,) if self.time is None else (LATENT, TEMPORAL)
-        if metric not in known:
+        head = self.time if metric == TEMPORAL else head
+        if metric not in METRICS or (metric != LATENT and head is None):
+            known = [LATENT] + [TEMPORAL] * (self.time is not None)
             raise ValueError(f"metric must be {' or '.join(known)}, got {metric}")
-        return dataclasses.replace(self, config=dataclasses.replace(self.config, metric=metric))
+        config = dataclasses.replace(self.config, metric=metric)
+        return dataclasses.replace(self, head=head, config=config)
 
     def encode(self, frames: Array) -> Array:
         """Latents [n, D] of frames [n, 64, 64, 3] uint8."""

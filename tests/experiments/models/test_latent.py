@@ -16,7 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import grasp_jax
 from experiments.environments.pusht.goals import sample_goals
-from experiments.latent import ahead, imagined, limits, study
+from experiments.latent import ahead, imagined, limits, study, tune
 from experiments.latent.planners import ablations, table
 from experiments.models import checkpoint, load
 from experiments.models.latent import code, compress, losses, report, run, training
@@ -257,12 +257,14 @@ def test_a_picture_shows_what_happens_and_what_the_model_expects() -> None:
 
 
 @pytest.mark.slow
-def test_the_vector_sees_enough_to_act_on_and_its_first_axes_do_not() -> None:
+def test_the_vector_sees_enough_to_act_on_and_its_first_axes_do_not(
+    tmp_path: pathlib.Path,
+) -> None:
     model = load.load_model("pusht_vector")
     assert isinstance(model, LatentModel)
     found = limits.encoder_limit(model, sample_goals(20, 25, split="tune"))
     assert found["reached"] >= 0.8
-    rows = limits.axes_limit(model, 4)
+    rows = limits.axes_limit(model, 4, 0.1, tmp_path / "axes.safetensors")
     few, full = (rows[i]["errors"]["block"]["median"] for i in (0, -1))
     assert few > 20 > 8 > full
 
@@ -312,6 +314,29 @@ def test_planning_finds_the_programs_compiled_ahead(
         compilation_cache.reset_cache()
     rows = (tmp_path / "results" / "a" / "results.0.jsonl").read_text().splitlines()
     assert [json.loads(row)["goal"] for row in rows] == [0, 1]
+
+
+def test_every_family_is_tuned_alike() -> None:
+    families = tune.candidates()
+    assert families.keys() <= table().keys()
+    assert {len(settings) for settings in families.values()} == {3}
+    described = [repr(p) for settings in families.values() for p in settings.values()]
+    assert len(set(described)) == len(described)
+
+
+@pytest.mark.parametrize("metric", ["scaled", "code"])
+def test_the_shipped_vector_takes_goal_costs_found_later(metric: str) -> None:
+    model = load.load_model(f"pusht_vector@{metric}")
+    assert isinstance(model, LatentModel)
+    states = np.zeros((3, 10), np.float32)
+    states[:, :2], states[:, 4:6] = 100, 300
+    states[1, 4], states[2, 0] = 320, 120  # the block, the agent, 20 px away
+    latents = report.encode_many(model, states)
+    here, block, agent = (model.objective.terminal_cost(x, latents[0]) for x in latents)
+    assert here == 0
+    plain = load.load_model("pusht_vector").objective
+    costs = [plain.terminal_cost(x, latents[0]) for x in latents[1:]]
+    assert block / agent > 2 * costs[0] / costs[1]
 
 
 def test_processes_share_all_jobs_of_the_study_once() -> None:
