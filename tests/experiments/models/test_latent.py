@@ -241,7 +241,7 @@ def test_a_code_is_learned_in_parts_that_resume(
     latents = model.encode(losses.frames_of(videos().states[0, :2]))
     assert latents.shape == (2, 3)
     assert model.decode(latents).shape == (2, 64, 64, 3)
-    with pytest.raises(ValueError, match="metric must be latent, got temporal"):
+    with pytest.raises(ValueError, match="metric must be latent or kept, got temporal"):
         load.load_model(f"{output}@temporal")
 
 
@@ -314,6 +314,20 @@ def test_planning_finds_the_programs_compiled_ahead(
         compilation_cache.reset_cache()
     rows = (tmp_path / "results" / "a" / "results.0.jsonl").read_text().splitlines()
     assert [json.loads(row)["goal"] for row in rows] == [0, 1]
+
+
+def test_codes_of_no_frame_cost_where_a_plan_is_to_be_kept_near_frames() -> None:
+    model = load.load_model("pusht_code@kept")
+    assert isinstance(model, LatentModel)
+    cost = model.objective.running_cost
+    assert cost is not None
+    rng, states = np.random.default_rng(0), np.zeros((32, 10), np.float32)
+    states[:, :2], states[:, 4:6] = rng.uniform(100, 400, (2, 32, 2))
+    states[:, 6] = rng.uniform(-3, 3, 32)
+    latents = jnp.asarray(report.encode_many(model, states))
+    middles = (latents[:16] + latents[16:]) / 2
+    frames, between = (np.mean(jax.vmap(cost)(x, x)) for x in (latents, middles))
+    assert 3 * frames < between
 
 
 def test_every_family_is_tuned_alike() -> None:
