@@ -19,7 +19,9 @@ from experiments.harness.tables import (
 )
 from experiments.latent import tables as latent
 from experiments.speed.tables import (
+    compiling,
     parallel_gpu,
+    plans_gpu,
     pusht_pixels_alone,
     speed_gpu,
     speed_torch,
@@ -215,7 +217,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed_torch": speed_torch,
     "speed_torch_gpu": partial(speed_torch, "benchmark_gpu"),
     "speed_gpu": speed_gpu,
+    "compiling": compiling,
     "parallel_gpu": parallel_gpu,
+    "plans_gpu": plans_gpu,
     "swm_timings": swm_timings,
 }
 """Every table, by the name of its marks in the pages."""

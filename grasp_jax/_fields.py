@@ -157,6 +157,23 @@ def check_range(value: Any, rule: Number, name: str) -> None:
         raise ValueError(f"{name} must be at least {rule.low}{upper}, got {value!r:.60}.")
 
 
+def all_in_range(record: Any) -> jax.Array:
+    """`[]` bool: whether all numbers of a record, and of the records in it, are in their ranges.
+
+    For numbers that are traced or on a device, which no check at the door can read. Schedules are
+    not called.
+    """
+    found = [jnp.asarray(True)]
+    for field in dataclasses.fields(record):
+        rule, value = field.metadata.get("rule"), getattr(record, field.name)
+        if isinstance(value, _tree.Record):
+            found.append(all_in_range(value))
+        elif isinstance(rule, Number) and not callable(value):
+            numbers = [jnp.asarray(x) for x in jax.tree.leaves(value)]
+            found += [jnp.all((x >= rule.low) & (x < rule.high)) for x in numbers]
+    return jnp.all(jnp.stack(found))
+
+
 def check_fields(record: Any, actions: Any, states: PyTree, name: str | None = None) -> None:
     """Raises TypeError or ValueError for settings that do not fit a problem.
 

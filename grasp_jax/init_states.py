@@ -137,6 +137,14 @@ class Rollout(_Checked):
     std: Scale | None = number(None, low=0, like="leaves")
     noise: Noise = process(White(), like="state")
 
+    def check(self, problem: Problem, name: str) -> None:
+        """Raises for settings that do not fit the problem."""
+        try:
+            super().check(problem, name)
+        except (TypeError, ValueError) as error:
+            error.add_note("In grasp_jax.restarted_grasp this is `state_std`.")
+            raise
+
     def __call__(self, problem: Problem, key: jax.Array) -> PyTree:
         """`s_1..s_{T-1}`, leaves `[T-1, ...]`."""
         rollout = _tree.take(trajectory(problem, problem.init_actions), slice(1, -1))

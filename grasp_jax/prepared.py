@@ -1,4 +1,4 @@
-"""Models in two halves: what depends on actions alone, and the step itself."""
+"""Models that offer more than a step: their action encoder apart, or all states in one call."""
 
 import abc
 from typing import Any
@@ -63,6 +63,36 @@ class PreparedModel(abc.ABC):
         if actions.ndim > 1:
             return step(self, states, self.prepare_actions(actions), present)
         return step(self, states, _tree.take(self.prepare_actions(actions[None]), 0), present)
+
+
+class RolloutModel(abc.ABC):
+    """A dynamics that knows all states of a rollout without one step after the other.
+
+    A linear recurrence by a prefix sum, for example. Where a plan has no context and no `horizon`
+    below `T`, planners and their gradients call `rollout` in place of `T` steps; the lifted terms
+    and segments call the step. The two must agree: nothing else checks that the plan's cost is the
+    model's own. Derive from it, or `RolloutModel.register` a class that has both methods.
+
+    >>> import dataclasses, jax, jax.numpy as jnp
+    >>> @jax.tree_util.register_dataclass
+    ... @dataclasses.dataclass(frozen=True)
+    ... class Pushed(RolloutModel):
+    ...     gain: jax.Array
+    ...     def __call__(self, state, action):
+    ...         return state + self.gain * action
+    ...     def rollout(self, state, actions):
+    ...         return state + self.gain * jnp.cumsum(actions, axis=0)
+    >>> Pushed(jnp.array(2.0)).rollout(jnp.zeros(1), jnp.ones((3, 1))).ravel().tolist()
+    [2.0, 4.0, 6.0]
+    """
+
+    @abc.abstractmethod
+    def __call__(self, state: PyTree, action: jax.Array) -> PyTree:
+        """The next state, leaves `[...]`, from a state and an action `[A]`."""
+
+    @abc.abstractmethod
+    def rollout(self, state: PyTree, actions: jax.Array) -> PyTree:
+        """`s_1..s_T`, leaves `[T, ...]`, from `s_0` and actions `[T, A]`."""
 
 
 def prepare(model: Any, actions: jax.Array) -> PyTree:

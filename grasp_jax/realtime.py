@@ -18,6 +18,7 @@ It runs on the host beside a clock, so it is no part of a program: not for `jit`
 """
 
 import dataclasses
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ from grasp_jax.problem import Context, Problem
 from grasp_jax.search import Plan, Search, Status
 
 _FORGET = 0.95  # per piece: a slow one is remembered for some seconds at 10 Hz
+_DOUBT = 0.8  # per step without time to think
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,7 +142,9 @@ class RealTimeMPC:
             rest += self.clock() - began
         assert plan is not None
         mpc = self._adopted(memory.mpc, plan) or memory.mpc
-        return RealTimeState(mpc, max(spent[pieces:]), 2 * rest)
+        ready = RealTimeState(mpc, statistics.median(spent[pieces:]), 2 * rest)
+        jax.block_until_ready(self.act(ready, observation)[0])  # compiles; the action is not taken
+        return ready
 
     def act(self, memory: RealTimeState, observation: PyTree) -> tuple[jax.Array, RealTimeState]:
         """The action to take now `[A]`, and the memory of having taken it.
@@ -182,7 +186,11 @@ class RealTimeMPC:
         began, done = self.clock(), 0
         expected = (1 + self.margin) * memory.piece
         if began + memory.rest + expected > deadline:
-            return memory, ThinkInfo(0, 0.0, began - deadline, False, None)
+            # One slow piece must not end thinking for good.
+            doubtful = dataclasses.replace(
+                memory, piece=_DOUBT * memory.piece, rest=_DOUBT * memory.rest
+            )
+            return doubtful, ThinkInfo(0, 0.0, began - deadline, False, None)
         here = replace_arrays(self.mpc.problem, state=observation, goal=goal)
         search = self._start(memory.mpc, _predicted(here, memory.past, action))
         before, slowest = self.clock() - began, memory.piece

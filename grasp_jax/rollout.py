@@ -1,4 +1,7 @@
-"""Serial rollouts: `s_{t+1} = F(s_t, a_t)`, one model call after the other, `lax.scan` over `T`."""
+"""Serial rollouts: `s_{t+1} = F(s_t, a_t)`, one model call after the other, `lax.scan` over `T`.
+
+A `RolloutModel` gives all states in one call instead, where that means the same.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,6 +11,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree
+from grasp_jax.prepared import RolloutModel
 from grasp_jax.problem import Problem
 
 Carry = Any
@@ -24,6 +28,8 @@ def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
       Leaves `[T+1, ...]`: `s_0`, then the model's prediction after each action.
 
     """
+    if _at_once(problem):
+        return _tree.prepend(problem.state, problem.dynamics.rollout(problem.state, actions))
     step, carry, inputs = stepper(problem, actions)
     _, states = jax.lax.scan(step, carry, inputs)
     return _tree.prepend(problem.state, states)
@@ -88,16 +94,28 @@ def join_gradient(
 
 def _state_costs(problem: Problem, actions: jax.Array, remat: bool) -> tuple[jax.Array, jax.Array]:
     """`d(s_T, g)` and `Σ_t r(s_t)` of a rollout, `[]` each."""
+    if _at_once(problem) and not remat:
+        states = problem.dynamics.rollout(problem.state, actions)
+        return problem.terminal_cost(_tree.take(states, -1)), problem.running_costs(states, actions)
     step, carry, inputs = stepper(problem, actions)
 
     def to_next(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
+        inputs, action, number = inputs
         carry, state = step(carry, inputs)
-        return carry, problem.running_cost(state) if problem.has_running_cost else None
+        return carry, (
+            problem.running_cost(state, action, number) if problem.has_running_cost else None
+        )
 
     to_next = jax.checkpoint(to_next, prevent_cse=False) if remat else to_next
-    carry, running = jax.lax.scan(to_next, carry, inputs)
+    carry, running = jax.lax.scan(to_next, carry, (inputs, actions, problem.steps))
     final = carry if problem.context is None else _tree.take(carry, -1)
     return problem.terminal_cost(final), problem.sum_until_end(running)
+
+
+def _at_once(problem: Problem) -> bool:
+    """Whether the model gives the states itself."""
+    alone = problem.context is None and problem.given_horizon is None
+    return alone and isinstance(problem.dynamics, RolloutModel)
 
 
 def stepper(

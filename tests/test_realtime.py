@@ -78,6 +78,19 @@ def test_without_time_the_old_plan_goes_on():
         assert info.late > 0
 
 
+def test_a_slow_piece_does_not_end_thinking_for_good():
+    controller, memory = make()
+    memory = controller.warm_up(memory, jnp.zeros(2), GOAL, pieces=2)
+    memory, iterations = dataclasses.replace(memory, piece=5.0), []
+    for _ in range(12):
+        action, memory = controller.act(memory, jnp.zeros(2))
+        deadline = controller.clock() + 2.0
+        memory, info = controller.think(memory, jnp.zeros(2), GOAL, action, deadline)
+        iterations.append(info.iterations)
+    assert iterations[0] == 0
+    assert iterations[-1] > 0
+
+
 def test_a_failed_plan_is_not_adopted():
     broken = grasp_jax.make_problem(
         lambda s, a: s + jnp.where(jnp.abs(a) < 9, jnp.nan, a), jnp.zeros(2), GOAL, jnp.ones((T, 2))

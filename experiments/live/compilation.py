@@ -34,7 +34,7 @@ def seconds() -> float:
 
 
 def _structure(world: str, settings: Settings) -> tuple[str, str, str]:
-    sync = settings.sync if settings.planner.startswith("GRASP") else ""
+    sync = settings.sync if settings.planner in ("GRASP", "GRASP-author") else ""
     return world, settings.planner, sync
 
 

@@ -10,6 +10,7 @@ from typing import Any
 PLANNERS = {
     "GRASP": "several searches restarted from noise after every sync",
     "GRASP-author": "the paper author's settings: one search from the straight line",
+    "GRASP-graph": "actions fitted to the shortest recorded way, then gradients",
     "GD": "Adam through the serial rollout",
     "CEM": "cross-entropy method",
     "iCEM": "CEM with coloured noise and kept elites",

@@ -1,7 +1,7 @@
 """Fragments of SVG. `currentColor` is the colour of the layer that a fragment is drawn in."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Points = Sequence[tuple[float, float]]
 
@@ -35,6 +35,12 @@ def wall_box(left: float, top: float, right: float, bottom: float) -> str:
         f'<rect class="wall" x="{left:.4g}" y="{top:.4g}" width="{right - left:.4g}" '
         f'height="{bottom - top:.4g}"/>'
     )
+
+
+def lines(ends: Iterable[Sequence[float]]) -> str:
+    """Thin lines, each from (x0, y0) to (x1, y1), as one path."""
+    marks = "".join(f"M{x0:.3g} {y0:.3g}L{x1:.3g} {y1:.3g}" for x0, y0, x1, y1 in ends)
+    return f'<path d="{marks}"/>'
 
 
 def wall_line(ends: tuple[float, float, float, float], width: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import grasp_jax
 from experiments.live.controls import Settings
@@ -26,14 +27,22 @@ class Choice(NamedTuple):
     chunk: int
 
 
-def choose(settings: Settings, world: World) -> Choice:
-    """The planner that the settings name."""
+def choose(settings: Settings, world: World, way: Any = None) -> Choice:
+    """The planner that the settings name.
+
+    Args:
+      settings: The controls.
+      world: Whose shapes and noise it gets.
+      way: For GRASP-graph, the recorded way, leaves `[T-1, ...]`, traced.
+    """
     match settings.planner:
         case "GRASP":
             return Choice(_grasp(settings, world), 1)
         case "GRASP-author":
             sync = _sync(settings, world)
             return Choice(grasp_jax.GRASP(state_std=settings.state_std, sync=sync), 10)
+        case "GRASP-graph":
+            return Choice(_along(way, settings), 10)
         case "GD":
             descent = grasp_jax.GD(learning_rate=settings.rate, iterations=100)
             return Choice(_from_several_starts(descent, settings, world), 5)
@@ -51,6 +60,21 @@ def _sampler(name: str, std: float, noise: Any) -> Any:
         case "MPPI":
             return grasp_jax.MPPI(num_samples=100, temperature=0.03, std=std, noise=noise)
     raise ValueError(f"there is no planner {name!r}.")
+
+
+def _along(way: Any, settings: Settings) -> Any:
+    """All actions fitted to the way side by side, then gradients of the rollout."""
+    fit = grasp_jax.GRASP(
+        iterations=40,
+        state_rate=0.0,
+        action_rate=100.0,
+        goal_weight=0.0,
+        state_std=None,
+        init_states=grasp_jax.GivenPath(way),
+        optimizer=optax.sgd,
+        sync=None,
+    )
+    return grasp_jax.Chain(fit, grasp_jax.GD(learning_rate=settings.rate, iterations=40))
 
 
 def _from_several_starts(planner: Any, settings: Settings, world: World) -> Any:
@@ -99,7 +123,7 @@ def _sync(settings: Settings, world: World) -> Any:
 
 def begin(
     world: World,
-    settings: Settings,
+    planner: Any,
     window: Window,
     goal: State,
     guess: np.ndarray,
@@ -110,7 +134,7 @@ def begin(
 
     Args:
       world: The world.
-      settings: Which planner.
+      planner: Of `choose`.
       window: What the simulator showed.
       goal: The simulator's state to reach.
       guess: `[T, A]`, the starting guess.
@@ -127,7 +151,7 @@ def begin(
         context=world.context(window),
         horizon=steps,
     )
-    return grasp_jax.start(problem, key, planner=choose(settings, world).planner)
+    return grasp_jax.start(problem, key, planner=planner)
 
 
 def _single(x: Any) -> jax.Array:

@@ -44,6 +44,12 @@ def plan_parts(world: World, plan: grasp_jax.Plan, steps: int) -> dict[str, Any]
     }
 
 
+def way(world: World, states: Any) -> list[list[float]]:
+    """A recorded way, leaves `[n, ...]`."""
+    count = len(jax.tree.leaves(states)[0])
+    return _points(world, _states(world, states, count))
+
+
 def no_plan() -> dict[str, Any]:
     """Takes a plan off the page."""
     return {"virtual": [], "virtualLine": [], "rollout": [], "rolloutLine": []}

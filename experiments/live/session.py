@@ -201,11 +201,11 @@ class Session:
         world, settings = self.world, wish.settings
         steps = self._steps_ahead(settings)
         key = jax.random.fold_in(jax.random.key(self._seed), next(self._counter))
-        chunk = choose(settings, world).chunk
+        planner, chunk = choose(settings, world, self._recorded_way(wish))
         phase = "planning" if compilation.known(world.name, settings) else "compiling"
         self._outbox.show(phase=phase, reached=False)
         began, compiled = time.perf_counter(), compilation.seconds()
-        search = begin(world, settings, self._window(), wish.goal, self._guess, key, steps)
+        search = begin(world, planner, self._window(), wish.goal, self._guess, key, steps)
         if self._interrupted(wish):
             return None
         plan = None
@@ -223,6 +223,16 @@ class Session:
         assert plan is not None
         spent = time.perf_counter() - began - (compilation.seconds() - compiled)
         return Found(plan, steps, max(spent, 0.0))
+
+    def _recorded_way(self, wish: Wish) -> Any:
+        """The recorded way to the goal where the planner goes along one; shown with its graph."""
+        if wish.settings.planner != "GRASP-graph" or self.world.recorded is None:
+            self._outbox.show(graph="", wayLine=[])
+            return None
+        recorded = self.world.recorded()
+        way = recorded.way(self._passed[-1], wish.goal)
+        self._outbox.show(graph=recorded.graph, wayLine=scene.way(self.world, way))
+        return way
 
     def _interrupted(self, wish: Wish) -> bool:
         with self._changed:

@@ -50,6 +50,19 @@ class Window(NamedTuple):
     actions: Sequence[np.ndarray] = ()
 
 
+class Recorded(NamedTuple):
+    """What a recording of a world says of where one can go.
+
+    Attributes:
+      graph: Its steps as SVG.
+      way: The simulator's state and a goal to the model's states `s_1..s_(T-1)` on the shortest
+        recorded way, leaves `[T-1, ...]`.
+    """
+
+    graph: str
+    way: Callable[[State, State], Any]
+
+
 def no_context(window: Window) -> grasp_jax.Context | None:
     """For models that read the present frame alone."""
     del window
@@ -90,6 +103,7 @@ class World:
       past: Model steps that `context` looks back.
       objective: See `grasp_jax.Objective`.
       smooth: The shape of noise on actions over time.
+      recorded: Makes what GRASP-graph plans along, at its first use; None without a recording.
       backdrop: SVG behind everything: walls, frames.
       pause: Seconds that a simulator's state stays on the screen.
     """
@@ -116,6 +130,7 @@ class World:
     past: int = 0
     objective: grasp_jax.Objective = grasp_jax.Objective()
     smooth: Any = grasp_jax.AR1(rho=0.9)
+    recorded: Callable[[], Recorded] | None = None
     backdrop: str = ""
     pause: float = 0.03
 

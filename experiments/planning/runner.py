@@ -100,10 +100,10 @@ def _encoded(setting: Setting, count: int, horizon: int, seed: int, split: str) 
     task, model = setting.task, setting.model
     goals = goals_of(task, count, horizon, seed, split)
     start, goal = (encode_states(model, task, s) for s in (goals.start, goals.goal))
-    return Encoded(start, goal, _context(model, task, goals))
+    return Encoded(start, goal, context_of(model, task, goals))
 
 
-def _context(model: Any, task: Task, goals: Goals) -> grasp_jax.Context | None:
+def context_of(model: Any, task: Task, goals: Goals) -> grasp_jax.Context | None:
     """Frames at the model steps before the start, and the actions from each to the next."""
     past, every = model.history - 1, model.frameskip
     if not past:

@@ -4,10 +4,11 @@ r"""Success and cost against depth: gradients in segments side by side, and `GD`
 
 Depth is what a plan waits for on an accelerator: model steps and their derivatives in series. Work
 is all of them. Every cell plans the same goals from zero actions with one search each: Push-T
-through its learned state model (H = 60, T = 12; success by the simulator), and four classical
-tasks with exact dynamics. The plan is read every 25 of 300 iterations; segments pay where they beat
-`GD` at the same depth. Every row is tried at three rates; the best at the end is shown. Results are
-written as they finish; the same command resumes.
+through its learned state model (H = 60, T = 12) and from frames, two mazes through a LeWM of their
+frames (H = 50, T = 10), success by the simulator; and four classical tasks with exact dynamics. The
+plan is read every 25 of 300 iterations; segments pay where they beat `GD` at the same depth. Every
+row is tried at three rates; the best at the end is shown. Results are written as they finish; the
+same command resumes.
 """
 
 import dataclasses
@@ -23,90 +24,18 @@ import numpy as np
 from absl import app, flags
 
 import grasp_jax
-from experiments.environments.pusht import simulator
-from experiments.environments.pusht.fast import FastPushT
-from experiments.environments.pusht.goals import sample_goals
 from experiments.harness.flags import begin
 from experiments.harness.log import Record, ResultLog
 from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
-from experiments.models.pusht_state import coordinates
-from experiments.models.pusht_state.model import load_model
+from experiments.speed.depth_worlds import TASKS, World, make_world
 from experiments.speed.series import depth
 from grasp_jax import GD, Correction, ParallelShooting
 
 KEY_FIELDS = ("task", "goals", "planner", "rate")
-CLASSICS = ("pendulum", "cart_pole", "mountain_car", "unicycle")
-_HORIZON = 60
 ITERATIONS, EVERY = 300, 25
 """Gradient steps, and after how many the plan is read."""
-
-
-@dataclasses.dataclass(frozen=True)
-class World:
-    """A task as this study asks for it.
-
-    Attributes:
-      dynamics: The planner's model.
-      state: Starts, leaves `[B, ...]`.
-      goal: Goals, leaves `[B, ...]`.
-      init_actions: `[T, A]`.
-      bounds: `(low, high)`.
-      objective: The cost.
-      succeeded: A plan of all goals to `[B]` bool.
-      rates: Of Adam; every row is tried at each, and the best at the end is shown.
-    """
-
-    dynamics: Any
-    state: Any
-    goal: Any
-    init_actions: jax.Array
-    bounds: Any
-    objective: grasp_jax.Objective | None
-    succeeded: Callable[[grasp_jax.Plan], np.ndarray]
-    rates: tuple[float, ...]
-
-
-def pusht(num_goals: int) -> World:
-    """Push-T from states, goals that are 60 environment steps away."""
-    goals = sample_goals(num_goals, _HORIZON, 0, "report")
-
-    def succeeded(plan: grasp_jax.Plan) -> np.ndarray:
-        commands = np.clip(coordinates.split_actions(np.asarray(plan.actions)), -1, 1)
-        world = FastPushT()
-        ends = [world.execute(s, a)[-1] for s, a in zip(goals.start, commands, strict=True)]
-        return np.asarray(simulator.success(np.stack(ends), goals.goal))
-
-    bound = 1 / coordinates.ACTION_STD
-    return World(
-        load_model(),
-        jnp.asarray(coordinates.encode(goals.start), jnp.float32),
-        jnp.asarray(coordinates.encode(goals.goal), jnp.float32),
-        jnp.zeros((_HORIZON // coordinates.FRAMESKIP, coordinates.ACTION_SIZE)),
-        (-bound, bound),
-        grasp_jax.Objective(terminal_cost=coordinates.goal_distance),
-        succeeded,
-        (0.03, 0.1, 0.3),
-    )
-
-
-def classic(name: str, num_goals: int) -> World:
-    """One of the classical tasks."""
-    from experiments.classics.tasks import all_tasks
-
-    task = all_tasks()[name]
-    state, goal = task.sample_batch(num_goals, 0)
-    return World(
-        task.dynamics,
-        state,
-        goal,
-        task.init_actions,
-        task.bounds,
-        task.objective,
-        lambda plan: np.asarray(jax.vmap(task.success)(plan.states, goal)),
-        (0.03, 0.1, 0.3),
-    )
 
 
 def ways(horizon: int) -> dict[str, Callable[[float], Any]]:
@@ -136,6 +65,11 @@ def _segments(rate: float, num_segments: int, correction: Correction) -> Any:
     )
 
 
+def rates(row: str) -> tuple[float, ...]:
+    """Of Adam; those of segments fall as `K^-0.5`, so that they begin higher."""
+    return (0.03, 0.1, 0.3) if row == "GD" else (0.1, 0.3, 1.0)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Annealed:
@@ -158,6 +92,7 @@ def measure(world: World, planner: Any) -> Record:
         world.init_actions,
         bounds=world.bounds,
         objective=world.objective,
+        context=world.context,
         batched=True,
     )
     search = grasp_jax.start(problem, jax.random.key(0), planner=planner)
@@ -241,16 +176,16 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
     for axes in panels.flat:
         axes.grid(alpha=0.25)
     figure.legend(
-        labels.values(), labels.keys(), loc="outside lower center", ncols=5, frameon=False,
-        fontsize=8,
+        labels.values(), labels.keys(), loc="outside lower center", frameon=False, fontsize=8,
+        ncols=min(2 * len(tasks), 5),
     )  # fmt: skip
     save_figure(figure, path)
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_list("tasks", ["pusht", *CLASSICS], "Of pusht and the classical tasks.")
-    flags.DEFINE_list("rows", [], "Ways to plan, such as GD and K=4; all by default.")
+    flags.DEFINE_list("tasks", list(TASKS), f"Of {', '.join(TASKS)}.")
+    flags.DEFINE_list("rows", [], "Ways to plan, such as GD; all by default.")
     flags.DEFINE_integer("goals", 32, "Goals per task.", lower_bound=1)
     flags.DEFINE_integer("cores", 1, "CPU cores to use; 0 for all.", lower_bound=0)
     flags.DEFINE_string("output", "runs/benchmark", "Folder for results and the picture.")
@@ -264,12 +199,14 @@ def main(argv: list[str]) -> None:
     log = ResultLog(folder / "depth.jsonl", KEY_FIELDS)
     with progress(len(flags.FLAGS.tasks), "tasks") as bar:
         for task in flags.FLAGS.tasks:
-            world = pusht(goals) if task == "pusht" else classic(task, goals)
+            if task not in TASKS:
+                raise app.UsageError(f"--tasks: no {task!r}; there are {', '.join(TASKS)}.")
+            world = make_world(task, goals)
             rows = ways(world.init_actions.shape[0])
             for name in flags.FLAGS.rows or rows:
                 if name not in rows:
                     raise app.UsageError(f"--rows: no {name!r}; there are {', '.join(rows)}.")
-                for rate in world.rates:
+                for rate in rates(name):
                     cell = {"task": task, "goals": goals, "planner": name, "rate": rate}
                     if not log.done(**cell):
                         log.append({**cell, **measure(world, rows[name](rate)), **machine()})

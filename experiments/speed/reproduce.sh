@@ -12,7 +12,8 @@ python -m experiments.speed --models=dinowm --planners=GRASP --horizons=16 --goa
 python -m experiments.speed --models=dinowm --planners=GRASP --horizons=16 --goals=1 \
     --time_chunk=1 --loops=1 --repeats=1 --output=experiments/results/benchmark
 python -m experiments.speed.sync --seeds=1,2,3 --output=experiments/results/benchmark \
-    --rows="GD alone at rate 0.2,rate 0.2 60 steps every 40,rate 0.2 60 steps every 40 in bfloat16"
+    --rows="GD alone at rate 0.2,20 segments at rate 1,rate 0.2 60 steps every 40,\
+rate 0.2 60 steps every 40 in bfloat16"
 python -m experiments.speed.sync --seeds=1,2 --output=experiments/results/benchmark \
     --rows="rate 0.2 every 10"
 python -m experiments.speed
@@ -62,5 +63,12 @@ python -m experiments.speed.swm
 python -m experiments.speed.depth --output=experiments/results/benchmark
 python -m experiments.speed.deadline --output=experiments/results/benchmark
 
-# Whole plans at LeWM's size on a GPU, every kind of sync.
+# Compiling, beside one gradient of the same model.
+python -m experiments.speed.compiling --output=experiments/results/benchmark
+
+# Whole plans at LeWM's size on a GPU, every kind of sync; and its picture.
 python -m experiments.speed.gpu --output=experiments/results/benchmark_gpu
+python -m experiments.speed.gpu_picture
+
+# The first picture, from records of experiments/pusht.
+python -m experiments.speed.overview

@@ -26,7 +26,7 @@ from experiments.harness.machine import machine, use_cores
 from experiments.harness.progress import progress
 from experiments.harness.tables import print_table, write_summary
 from experiments.speed import models
-from grasp_jax import GD, GRASP, programs
+from grasp_jax import GD, GRASP, ParallelShooting, programs
 from grasp_jax.rollout import rollout_cost
 from grasp_jax.world_models import LeWM, mixed_precision
 
@@ -70,6 +70,9 @@ def rows() -> dict[str, Row]:
     """The ways that are compared."""
     fast = GRASP(iterations=250, sync_every=10, sync=GD(learning_rate=0.2, iterations=10))
     long = GRASP(iterations=200, sync_every=40, sync=GD(learning_rate=0.2, iterations=60))
+    segments = ParallelShooting(
+        learning_rate=1.0, iterations=220, num_segments=20, serial_iterations=5
+    )
     return {
         "plain": Row(GRASP(), 50, Plain),
         "prepared actions": Row(GRASP(), 50),
@@ -81,6 +84,7 @@ def rows() -> dict[str, Row]:
         "rate 0.2 60 steps every 40": Row(long, 40),
         "rate 0.2 60 steps every 40 in bfloat16": Row(long, 40, mixed_precision),
         "GD alone at rate 0.2": Row(GD(learning_rate=0.2, iterations=150), 10),
+        "20 segments at rate 1": Row(segments, 220),  # a tenth of plain's model steps in series
     }
 
 

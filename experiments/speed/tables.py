@@ -63,6 +63,49 @@ def speed_gpu() -> str:
     return markdown([*header, "s per batch of plans", "plans per second"], lines)
 
 
+def plans_gpu() -> str:
+    """Whole plans at LeWM's size on a GPU: time, cost and depth, means over the goals planned."""
+    records = ResultLog(RESULTS / "benchmark_gpu" / "plans.jsonl").records
+    records.sort(key=lambda r: (-r["horizon"], r["goals"], r["plan_ms"]))
+    header = ["T", "planner", "model steps in series", "s per plan", "cost", "goals"]
+    lines = []
+    for r in records:
+        reached = [ms for ms in r["ms_to_author"] if ms is not None]
+        shown = ", ".join(f"{1e-3 * ms:.1f}" for ms in reached)
+        lines.append(
+            [
+                str(r["horizon"]),
+                r["row"],
+                str(r["depth"]),
+                f"{1e-3 * r['plan_ms']:.2f}",
+                f"{sum(r['costs']) / len(r['costs']):.1f}",
+                str(len(r["costs"])),
+                "" if r["row"] == "GRASP" else shown or ("-" if r["ms_to_author"] else ""),
+            ]
+        )
+    return markdown([*header, "s to the cost of GRASP()"], lines)
+
+
+def compiling() -> str:
+    """Seconds and kernels of compiled programs, and their ratio to one gradient's."""
+    records = ResultLog(RESULTS / "benchmark" / "compiling.jsonl").records
+    models = ("pusht", "lewm", "mlp")
+    cells = {(r["label"], r["model"], r["row"]): r for r in records}
+    names = list(dict.fromkeys(r["row"] for r in records))
+    lines = []
+    for name in names:
+        line = [f"`{name}`" if name.endswith("()") else name]
+        for model in models:
+            r, one = cells.get(("now", model, name)), cells["now", model, "gradient"]
+            if r is None:
+                line.append("")
+                continue
+            total, unit = (x["trace_seconds"] + x["compile_seconds"] for x in (r, one))
+            line.append(f"{total:.1f} ({total / unit:.1f}x), {r['fusions']}")
+        lines.append(line)
+    return markdown(["", *(f"{m}: CPU s, kernels" for m in models)], lines)
+
+
 def parallel_gpu() -> str:
     """A gradient of the rollout cost on a GPU, serial and parallel in time."""
     records = ResultLog(RESULTS / "benchmark_gpu" / "parallel.jsonl").records

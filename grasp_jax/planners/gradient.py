@@ -20,7 +20,7 @@ from grasp_jax._tree import PyTree, add
 from grasp_jax.newton import check_forward_mode, parallel_gradient
 from grasp_jax.noise import Noise, White, add_noise, spanning
 from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck
-from grasp_jax.planners.base import Optimizer
+from grasp_jax.planners.base import Optimizer, make_optimizer
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import CostGradient, rollout_gradient, trajectory
 
@@ -111,7 +111,9 @@ class GD(Planner):
         states = None
         if self.parallel_in_time:
             states = _tree.take(trajectory(problem, actions), slice(1, None))
-        return GDState(actions, self.optimizer(self.learning_rate).init(actions), states)
+        return GDState(
+            actions, make_optimizer(self.optimizer, self.learning_rate).init(actions), states
+        )
 
     def extra_evals(self, problem: Problem) -> tuple[int, int]:
         """The rollout that the first one parallel in time starts from."""
@@ -122,7 +124,7 @@ class GD(Planner):
     ) -> tuple[GDState, StepInfo]:
         """Evaluates the present actions, then moves them down the gradient of their cost."""
         found, states, evals, vjps = self._evaluate(problem, state)
-        updates, optimizer = self.optimizer(self.learning_rate).update(
+        updates, optimizer = make_optimizer(self.optimizer, self.learning_rate).update(
             found.gradient, state.optimizer, state.actions
         )
         moved = add(state.actions, updates)

@@ -17,7 +17,6 @@ terms. What comes back is the best plan by rollout cost (the search keeps it).
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,23 +35,15 @@ from grasp_jax._fields import (
     static,
     value_at,
 )
-from grasp_jax._tree import PyTree, add
+from grasp_jax._tree import PyTree
 from grasp_jax.init_states import InitStates, StraightLine, check_init_states, evals, with_end
 from grasp_jax.lifted import LiftedGradient, lifted_gradient
 from grasp_jax.noise import AR1, Noise, White, add_noise, spanning, split_key
-from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck, require_planner
-from grasp_jax.planners.base import LiftedPlanner, Optimizer, optimizer_at, optimizer_of_leaves
+from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
+from grasp_jax.planners import base
+from grasp_jax.planners.base import LiftedPlanner, LiftedState, Optimizer
 from grasp_jax.planners.gradient import GD
 from grasp_jax.problem import Problem
-
-
-class GRASPState(NamedTuple):
-    """Virtual states `s_1..s_T` `[T, ...]`, actions `[T, A]`, and the two optimizers' states."""
-
-    states: PyTree
-    actions: jax.Array
-    state_optimizer: optax.OptState
-    action_optimizer: optax.OptState
 
 
 @jax.tree_util.register_dataclass
@@ -137,27 +128,17 @@ class GRASP(LiftedPlanner):
         )
         self.sync.check(problem)
 
-    def init(self, problem: Problem, key: jax.Array) -> GRASPState:
+    def init(self, problem: Problem, key: jax.Array) -> LiftedState:
         """Step 1: first virtual states, actions at the starting guess."""
         return self._restart(with_end(self.init_states, problem, key), problem.init_actions, 0)
 
     def step(
-        self, problem: Problem, state: GRASPState, context: StepContext
-    ) -> tuple[GRASPState, StepInfo]:
+        self, problem: Problem, state: LiftedState, context: StepContext
+    ) -> tuple[LiftedState, StepInfo]:
         """Step 2, and every `K` iterations step 3."""
         noise_key, sync_key = split_key(context.key, 2)
         state, gradient = self._descend(problem, state, noise_key, context.iteration)
-        lifted = StepInfo.of(
-            state.actions,
-            jnp.asarray(jnp.inf),  # no rollout was evaluated
-            gradient.finite,
-            model_evals=problem.max_horizon,
-            model_vjps=problem.max_horizon,
-            loss=gradient.loss,
-            dynamics_residual=gradient.dynamics_residual,
-            stuck=is_stuck(gradient.actions),
-            control_finite=gradient.control_finite,
-        )
+        lifted = base.lifted_info(problem, state.actions, gradient)
         if self.sync is None:
             return state, lifted
         return jax.lax.cond(
@@ -169,48 +150,38 @@ class GRASP(LiftedPlanner):
 
     def _restart(
         self, states: PyTree, actions: jax.Array, iteration: jax.Array | int
-    ) -> GRASPState:
+    ) -> LiftedState:
         """Both optimizers start anew; their rates follow the iteration, not the optimizers."""
-        of_states = optimizer_of_leaves(self.optimizer, self.state_rate, iteration)
-        of_actions = optimizer_at(self.optimizer, self.action_rate, iteration)
-        return GRASPState(states, actions, of_states.init(states), of_actions.init(actions))
+        of_states = base.optimizer_at(self.optimizer, self.state_rate, iteration)
+        of_actions = base.optimizer_at(self.optimizer, self.action_rate, iteration)
+        return LiftedState(states, actions, of_states.init(states), of_actions.init(actions))
 
     def _descend(
-        self, problem: Problem, state: GRASPState, key: jax.Array, iteration: jax.Array
-    ) -> tuple[GRASPState, LiftedGradient]:
+        self, problem: Problem, state: LiftedState, key: jax.Array, iteration: jax.Array
+    ) -> tuple[LiftedState, LiftedGradient]:
         """Step 2: one update of states and actions."""
-        gradient = lifted_gradient(
-            problem,
-            state.states,
-            state.actions,
-            value_at(self.goal_weight, iteration),
-            self.stop_state_gradient,
-            self.time_batch_size,
-        )
-        of_states = optimizer_of_leaves(self.optimizer, self.state_rate, iteration)
-        updates, state_optimizer = of_states.update(
-            gradient.states, state.state_optimizer, state.states
-        )
-        states = add(state.states, updates)
-        if self.state_std is not None:
+        states, actions, of_states, of_actions = state
+        weight, stop = value_at(self.goal_weight, iteration), self.stop_state_gradient
+        found = lifted_gradient(problem, states, actions, weight, stop, self.time_batch_size)
+
+        optimizer = base.optimizer_at(self.optimizer, self.state_rate, iteration)  # η_s
+        states, of_states = base.descend(optimizer, found.states, of_states, states)
+        if self.state_std is not None:  # σ ξ
             noise = spanning(self.noise, problem.given_horizon)
             states = add_noise(states, value_at(self.state_std, iteration), noise, key)
 
-        of_actions = optimizer_at(self.optimizer, self.action_rate, iteration)
-        updates, action_optimizer = of_actions.update(
-            gradient.actions, state.action_optimizer, state.actions
-        )
-        actions = problem.clip(add(state.actions, updates))
-        return GRASPState(states, actions, state_optimizer, action_optimizer), gradient
+        optimizer = base.optimizer_at(self.optimizer, self.action_rate, iteration)  # η_a
+        actions, of_actions = base.descend(optimizer, found.actions, of_actions, actions)
+        return LiftedState(states, problem.clip(actions), of_states, of_actions), found
 
     def _synchronize(
         self,
         problem: Problem,
-        state: GRASPState,
+        state: LiftedState,
         key: jax.Array,
         context: StepContext,
         lifted: StepInfo,
-    ) -> tuple[GRASPState, StepInfo]:
+    ) -> tuple[LiftedState, StepInfo]:
         """Step 3: the serial planner moves the actions; the virtual states stay, or restart."""
         assert self.sync is not None
         noise_key, search_key, restart_key = split_key(key, 3)

@@ -33,7 +33,7 @@ from grasp_jax import _tree
 from grasp_jax._fields import Scalar, Schedule, count, factory, number, require, static
 from grasp_jax._tree import add
 from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck
-from grasp_jax.planners.base import Optimizer
+from grasp_jax.planners.base import Optimizer, make_optimizer
 from grasp_jax.planners.gradient import GD, GDState
 from grasp_jax.problem import Problem
 from grasp_jax.shooting import Correction, Handover, Swept, no_handover, serial, sweep
@@ -108,7 +108,7 @@ class ParallelShooting(Planner):
         """Starts at the starting guess."""
         del key
         actions = problem.clip(problem.init_actions)
-        optimizer = self.optimizer(self.learning_rate).init(actions)
+        optimizer = make_optimizer(self.optimizer, self.learning_rate).init(actions)
         if self.num_segments == 1:
             return ParallelShootingState(actions, optimizer)
         handover = no_handover(problem, self.num_segments, self.correction)
@@ -124,7 +124,7 @@ class ParallelShooting(Planner):
         swept = self._evaluate(problem, state.actions, state.handover, true)
         misled = checked & ~(swept.found.cost <= context.best_cost)
         trust = jnp.where(misled, state.trust / 2, state.trust)
-        factory = self.optimizer(self.learning_rate)
+        factory = make_optimizer(self.optimizer, self.learning_rate)
         updates, optimizer = factory.update(swept.found.gradient, state.optimizer, state.actions)
         rate = trust * self._share(context.iteration)
         moved = add(state.actions, jax.tree.map(lambda u: u * rate.astype(u.dtype), updates))

@@ -28,7 +28,7 @@ def restarted_grasp(
 ) -> MultiStart:
     """Searches that restart from noise after every sync, and help each other.
 
-    Ours, not the paper's, and what `plan` does by default. In each cycle time-correlated noise
+    Ours, not the paper's, and what `MPC` does by default. In each cycle time-correlated noise
     moves the virtual states off the rollout of the search's best plan, the actions follow them in a
     few lifted iterations (no dense goal term, nearly frozen states), noise moves the actions, and
     the sync makes a true rollout of them. Searches that fall behind go on from copies of those
@@ -53,7 +53,8 @@ def restarted_grasp(
 
     Raises:
       TypeError, ValueError: A count cannot work, or a number is negative. What does not fit the
-        problem is told by `plan`, where `state_std` is `GRASP.init_states.std`.
+        problem is told by `plan`, where `state_std` is `GRASP.init_states.std` and `action_std`
+        is `GRASP.sync_std`.
 
     >>> import grasp_jax
     >>> grasp_jax.restarted_grasp(num_starts=16, num_cycles=4, num_lifted=3).iterations

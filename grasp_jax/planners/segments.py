@@ -13,7 +13,6 @@ Plitt 1984 is multiple shooting; here its Newton steps are Adam's, and constrain
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,33 +20,19 @@ import optax
 
 from grasp_jax import _tree
 from grasp_jax._fields import Scalar, Schedule, count, factory, number, require, static, value_at
-from grasp_jax._tree import PyTree, add
+from grasp_jax._tree import PyTree
 from grasp_jax.init_states import InitStates, StraightLine, with_end
-from grasp_jax.planner import StepContext, StepInfo, is_stuck
-from grasp_jax.planners.base import LiftedPlanner, Optimizer, optimizer_at
+from grasp_jax.lifted import LiftedGradient
+from grasp_jax.planner import StepContext, StepInfo
+from grasp_jax.planners.base import (
+    LiftedPlanner,
+    LiftedState,
+    Optimizer,
+    descend,
+    lifted_info,
+    optimizer_at,
+)
 from grasp_jax.problem import Problem
-
-
-class SegmentGradient(NamedTuple):
-    """The objective and its gradient at one point.
-
-    Attributes:
-      loss: `[]`, `L`.
-      dynamics_residual: `[]`, `Σ_k ||x_{kw} - s_{kw}||²`, the goal's term among them.
-      rollouts: Leaves `[T, ...]`, `x_1..x_T`.
-      states: Leaves `[T, ...]`, `∂L/∂s_1..s_T`; zero but at the joints.
-      actions: `[T, A]`, `∂L/∂a_t`.
-      finite: `[]` bool; broken entries of the gradients are zero, so that they move nothing.
-      control_finite: `[]` bool, whether the control cost had finite slopes.
-    """
-
-    loss: jax.Array
-    dynamics_residual: jax.Array
-    rollouts: PyTree
-    states: PyTree
-    actions: jax.Array
-    finite: jax.Array
-    control_finite: jax.Array
 
 
 def roll_out_segments(
@@ -93,7 +78,7 @@ def segment_gradient(
     segment_length: int,
     goal_weight: jax.Array | float = 0.0,
     stop_state_gradient: bool = True,
-) -> SegmentGradient:
+) -> tuple[LiftedGradient, PyTree]:
     """`L`, `∂L/∂s` and `∂L/∂a` from one forward and one backward pass of the `K` segments.
 
     Args:
@@ -103,6 +88,10 @@ def segment_gradient(
       segment_length: `w`.
       goal_weight: `γ >= 0`, `[]`.
       stop_state_gradient: False lets gradients through to the state a segment starts from.
+
+    Returns:
+      The gradient, zero at states inside a segment, its residual `Σ_k ||x_{kw} - s_{kw}||²` with
+      the goal's term among them; and the segments' states `x_1..x_T`, leaves `[T, ...]`.
     """
     after = jnp.arange(1, problem.max_horizon + 1)
     joints = (after % segment_length == 0) & (after < problem.horizon)
@@ -116,7 +105,7 @@ def segment_gradient(
         distances = jnp.where(valid, jax.vmap(problem.terminal_cost)(found), 0)
         arrival = jnp.sum(jnp.where(last, distances, 0))
         goals = jnp.sum(goal_weight * distances)
-        running = problem.running_costs(found)
+        running = problem.running_costs(found, actions)
         return defect + arrival + goals + running, (defect + arrival, found)
 
     (loss, (residual, found)), (of_states, of_actions) = jax.value_and_grad(
@@ -125,24 +114,15 @@ def segment_gradient(
     # Past the goal's step a model may have no derivative at the zeros that stand there.
     of_actions = problem.until_end(of_actions)
     control, control_slope, control_finite = problem.control_gradient(actions)
-    return SegmentGradient(
+    gradient = LiftedGradient(
         loss=loss + control,
         dynamics_residual=residual,
-        rollouts=found,
         states=_tree.finite_or_zero(of_states),
         actions=_tree.finite_or_zero(of_actions) + control_slope,
         finite=_tree.all_finite((loss, of_states, of_actions)),
         control_finite=control_finite,
     )
-
-
-class SegmentsState(NamedTuple):
-    """Virtual states `s_1..s_T` `[T, ...]`, actions `[T, A]`, and the two optimizers' states."""
-
-    states: PyTree
-    actions: jax.Array
-    state_optimizer: optax.OptState
-    action_optimizer: optax.OptState
+    return gradient, found
 
 
 @jax.tree_util.register_dataclass
@@ -188,52 +168,43 @@ class Segments(LiftedPlanner):
             f"{problem.max_horizon} steps: choose 1 (lifted) to T (serial).",
         )
 
-    def init(self, problem: Problem, key: jax.Array) -> SegmentsState:
+    def init(self, problem: Problem, key: jax.Array) -> LiftedState:
         """First virtual states, actions at the starting guess."""
         states, actions = with_end(self.init_states, problem, key), problem.init_actions
-        of_states = optimizer_at(self.optimizer, self.state_rate, 0)
-        of_actions = optimizer_at(self.optimizer, self.action_rate, 0)
-        return SegmentsState(states, actions, of_states.init(states), of_actions.init(actions))
+        of_states, of_actions = self._optimizers(0)
+        return LiftedState(states, actions, of_states.init(states), of_actions.init(actions))
 
     def step(
-        self, problem: Problem, state: SegmentsState, context: StepContext
-    ) -> tuple[SegmentsState, StepInfo]:
+        self, problem: Problem, state: LiftedState, context: StepContext
+    ) -> tuple[LiftedState, StepInfo]:
         """One update of joints and actions; inside a segment the states are its rollout."""
-        width, iteration = self.segment_length, context.iteration
-        gradient = segment_gradient(
+        states, actions, of_states, of_actions = state
+        gradient, rollouts = segment_gradient(
             problem,
-            state.states,
-            state.actions,
-            width,
-            value_at(self.goal_weight, iteration),
+            states,
+            actions,
+            self.segment_length,
+            value_at(self.goal_weight, context.iteration),
             self.stop_state_gradient,
         )
-        of_states = optimizer_at(self.optimizer, self.state_rate, iteration)
-        updates, state_optimizer = of_states.update(
-            gradient.states, state.state_optimizer, state.states
-        )
-        moved = add(state.states, updates)
-        inside = jnp.arange(1, problem.max_horizon + 1) % width != 0
-        inside = inside & jax.vmap(_tree.all_finite)(gradient.rollouts)
-        states = _tree.where(inside, gradient.rollouts, moved)
+        state_optimizer, action_optimizer = self._optimizers(context.iteration)
+        moved, of_states = descend(state_optimizer, gradient.states, of_states, states)
+        inside = jnp.arange(1, problem.max_horizon + 1) % self.segment_length != 0
+        inside = inside & jax.vmap(_tree.all_finite)(rollouts)
+        states = _tree.where(inside, rollouts, moved)
 
-        of_actions = optimizer_at(self.optimizer, self.action_rate, iteration)
-        updates, action_optimizer = of_actions.update(
-            gradient.actions, state.action_optimizer, state.actions
-        )
-        actions = problem.clip(add(state.actions, updates))
-        info = StepInfo.of(
-            actions,
-            jnp.asarray(jnp.inf),  # no rollout was evaluated
-            gradient.finite,
-            model_evals=problem.max_horizon,
-            model_vjps=problem.max_horizon,
-            loss=gradient.loss,
-            dynamics_residual=gradient.dynamics_residual,
-            stuck=is_stuck(gradient.actions),
-            control_finite=gradient.control_finite,
-        )
-        return SegmentsState(states, actions, state_optimizer, action_optimizer), info
+        actions, of_actions = descend(action_optimizer, gradient.actions, of_actions, actions)
+        actions = problem.clip(actions)
+        info = lifted_info(problem, actions, gradient)
+        return LiftedState(states, actions, of_states, of_actions), info
+
+    def _optimizers(
+        self, iteration: jax.Array | int
+    ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+        """Those of the states and of the actions."""
+        rates = (self.state_rate, self.action_rate)
+        of_states, of_actions = (optimizer_at(self.optimizer, rate, iteration) for rate in rates)
+        return of_states, of_actions
 
 
 def _sum_of_squares(x: jax.Array) -> jax.Array:

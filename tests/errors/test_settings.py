@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -130,6 +132,48 @@ RANGES: dict[str, Any] = {
 def test_numbers_out_of_range_are_told_when_they_are_written(message: str):
     with pytest.raises(ValueError, match=message):
         RANGES[message]()
+
+
+TRACED: dict[str, tuple[Any, float, float]] = {
+    "a rate": (lambda x: GD(learning_rate=x, iterations=2), 0.1, -0.1),
+    "a rate that is no number": (lambda x: GD(learning_rate=x, iterations=2), 0.1, np.nan),
+    "the sync's rate": (
+        lambda x: GRASP(iterations=2, sync_every=1, sync=GD(learning_rate=x)),
+        0,
+        -1,
+    ),
+    "a noise": (
+        lambda x: ICEM(num_samples=9, num_elites=5, iterations=1, noise=AR1(rho=x)),
+        0.9,
+        1.5,
+    ),
+    "first virtual states": (
+        lambda x: GRASP(iterations=2, sync=None, init_states=grasp_jax.StraightLine(std=x)),
+        0.1,
+        -0.1,
+    ),
+    "searches side by side": (
+        lambda x: grasp_jax.MultiStart(GD(iterations=2), num_starts=2, start_std=x),
+        0.1,
+        -0.1,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRACED)
+def test_traced_numbers_out_of_range_are_told_by_the_status(case: str):
+    make_planner, right, wrong = TRACED[case]
+    status = jax.jit(lambda x: call(planner=make_planner(x)).status)
+    assert status(jnp.float32(right)) == grasp_jax.Status.OK
+    assert status(jnp.float32(wrong)) == grasp_jax.Status.SETTINGS
+    # On a device, outside of jit.
+    assert call(planner=make_planner(jnp.float32(wrong))).status == grasp_jax.Status.SETTINGS
+
+
+def test_a_setting_of_restarted_grasp_is_told_by_its_own_name():
+    with pytest.raises(TypeError) as caught:
+        call(planner=grasp_jax.restarted_grasp(state_std={"x": 0.1}))
+    assert "restarted_grasp this is `state_std`" in caught.value.__notes__[0]
 
 
 def test_a_compiled_plan_tells_a_wrong_key_and_a_wrong_horizon():

@@ -138,6 +138,27 @@ def test_a_plan_has_a_gradient_in_the_model(planner: Any):
     np.testing.assert_allclose(jax.jit(jax.grad(cost))(gain), numeric, rtol=0.02, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "planner",
+    [
+        GD(learning_rate=0.1, iterations=3),
+        GRASP(iterations=3, sync_every=2, sync=GD(learning_rate=0.1, iterations=2)),
+        LatCo(iterations=3, evaluate_every=1),
+    ],
+    ids=lambda p: type(p).__name__,
+)
+def test_a_plan_has_a_gradient_where_slopes_are_exactly_zero(planner: Any):
+    """Bug: NaN, the root in Adam has no slope at zero. Here the goal is where the start is."""
+
+    def cost(gain: jax.Array) -> jax.Array:
+        model = jax.tree_util.Partial(lambda g, s, a: s + g * a, gain)
+        return grasp_jax.solve(
+            problem(dynamics=model, goal=START), key(), planner=planner
+        ).actions.sum()
+
+    assert jnp.isfinite(jax.jit(jax.grad(cost))(jnp.asarray(1.0)))
+
+
 def test_a_plan_parallel_in_time_has_none_and_says_so():
     planner = GD(iterations=2, parallel_in_time=True)
     with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):

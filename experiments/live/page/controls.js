@@ -19,7 +19,7 @@ export class Controls {
 
   set(settings) {
     for (const [name, value] of Object.entries(settings)) this.inputs[name]?.write(value);
-    const lifted = settings.planner.startsWith("GRASP");
+    const lifted = ["GRASP", "GRASP-author"].includes(settings.planner);
     this.inputs.sync.element.disabled = !lifted;
     this.inputs.state_std.element.disabled = !lifted;
   }

@@ -8,13 +8,15 @@ svg polyline { fill: none; vector-effect: non-scaling-stroke; stroke-linejoin: r
 svg .now { color: #273349; } svg .goal { color: #149a52; opacity: .55; }
 svg .virtual { color: #e5780b; } svg .rollout { color: #2b62e3; } svg .trail { color: #9aa5b8; }
 svg .trail polyline { stroke: currentColor; stroke-width: 2px; stroke-dasharray: 1 5; }
+svg .graph path { stroke: #c9b8e8; stroke-width: 0.7px; fill: none; vector-effect: non-scaling-stroke; }
+svg .way polyline { stroke: #7a3fc4; stroke-width: 5px; stroke-opacity: .35; }
 svg .virtual polyline { stroke: currentColor; stroke-width: 1.6px; stroke-opacity: .75; }
 svg .rollout polyline { stroke: currentColor; stroke-width: 2.6px; stroke-opacity: .9; }
 svg .knob { fill: #fff; stroke: #149a52; stroke-width: 2.5px; vector-effect: non-scaling-stroke; cursor: grab; }
 svg .arm { stroke: #149a52; stroke-width: 2px; stroke-dasharray: 3 3; vector-effect: non-scaling-stroke; }
 svg .grip { fill: none; stroke: #149a52; stroke-width: 2px; stroke-dasharray: 4 4; vector-effect: non-scaling-stroke; }
 `;
-const LAYERS = ["backdrop", "trail", "rollout", "virtual", "goal", "now", "hold"];
+const LAYERS = ["backdrop", "graph", "way", "trail", "rollout", "virtual", "goal", "now", "hold"];
 
 export class View {
   constructor(svg, onDrag) {
@@ -41,10 +43,13 @@ export class View {
     this.svg.setAttribute("viewBox", world.box.join(" "));
     this.svg.style.aspectRatio = `${world.box[2]} / ${world.box[3]}`;
     this.layers.backdrop.innerHTML = world.backdrop;
+    this.graph = "";
   }
 
   show(view) {
     if (view.now !== undefined) this.layers.now.innerHTML = view.now;
+    if (view.graph !== undefined && view.graph !== this.graph) this.layers.graph.innerHTML = this.graph = view.graph;
+    if (view.wayLine) this.layers.way.innerHTML = line(view.wayLine);
     if (view.trail) this.layers.trail.innerHTML = line(view.trail);
     if (view.goal !== undefined) this.layers.goal.innerHTML = view.goal;
     if (view.virtualLine) this.layers.virtual.innerHTML = this.#path(view.virtual, view.virtualLine, 0.16);

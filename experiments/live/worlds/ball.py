@@ -1,5 +1,7 @@
 """The ball among walls, whose exact dynamics are the model."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -7,8 +9,29 @@ import grasp_jax
 from experiments.environments import ball
 from experiments.live import drawing
 from experiments.live.controls import Settings
-from experiments.live.world import Handle, World
+from experiments.live.world import Handle, Recorded, World
 from experiments.live.worlds.frames import FIRST_SEED
+from experiments.ogbench import ball_paths
+
+_SHOWN_STEPS = 2500  # of a recording, in the view
+
+
+@functools.cache
+def _recorded(layout: str) -> Recorded:
+    """200 random walks on a map."""
+    index = ball_paths.index(layout, 0)
+    steps = index.transitions.tocoo()
+    every = max(len(steps.row) // _SHOWN_STEPS, 1)
+    ends = np.concatenate([index.nodes[steps.row], index.nodes[steps.col]], axis=1)[::every]
+    follow = jax.jit(
+        lambda tree, state: tree(state, num_states=ball.HORIZON - 1, pace=ball_paths.PACE).states
+    )
+    towards = functools.lru_cache(maxsize=8)(lambda x, y: index.towards(np.array([x, y])))
+
+    def way(state: np.ndarray, goal: np.ndarray) -> jax.Array:
+        return follow(towards(*np.asarray(goal, np.float64).tolist()), np.asarray(state))
+
+    return Recorded(drawing.lines(ends.tolist()), way)
 
 
 def _ball_world(layout: str, title: str, about: str) -> World:
@@ -44,6 +67,7 @@ def _ball_world(layout: str, title: str, about: str) -> World:
         handles=lambda goal: (Handle(float(goal[0]), float(goal[1]), None, 0.1),),
         move=move,
         smooth=grasp_jax.Colored(exponent=3.0),
+        recorded=functools.partial(_recorded, layout),
         backdrop='<rect class="frame" x="-1" y="-1" width="2" height="2" rx="0.02"/>'
         + "".join(
             drawing.wall_line(ends, 2 * ball.WALL_RADIUS) for ends in ball.MAPS[layout].walls
@@ -51,6 +75,7 @@ def _ball_world(layout: str, title: str, about: str) -> World:
         presets={
             "GRASP": Settings("GRASP", "samples", 16, ball.HORIZON, 0.2, 1.0, 0.1, 6),
             "GRASP-author": Settings("GRASP-author", "gradients", 20, 60, 0.005, 1.0, 0.1, 6),
+            "GRASP-graph": Settings("GRASP-graph", "none", 8, ball.HORIZON, 0.0, 0.0, 0.03, 6),
             "GD": Settings("GD", "gradients", 20, ball.HORIZON, 0.0, 1.0, 0.1, 6),
             "CEM": Settings("CEM", "none", 18, ball.HORIZON, 0.0, 2.0, 0.1, 6),
             "iCEM": Settings("iCEM", "none", 17, ball.HORIZON, 0.0, 2.0, 0.1, 6),

@@ -6,41 +6,32 @@ these tests skip and say so.
 
 import base64
 import io
-import shutil
 import threading
-import time
+from typing import Any
 
 import pytest
 from PIL import Image
 
 pytest.importorskip("aiohttp", reason="the extra `live` is not installed")
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
-from experiments.live import grasp_jax_live  # noqa: E402
-from tests.experiments.live.worlds import OWN, START, draw, dynamics  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no browser here: apt-get install chromium chromium-driver"
+from experiments.live import grasp_jax_live
+from tests.experiments.live.browser import (
+    CHROMIUM,
+    DRIVER,
+    MISSING,
+    drag_goal,
+    open_browser,
+    reached,
+    state,
+    wait,
 )
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--window-size=1240,980",
-)
-PATIENCE = 90  # seconds; a compilation beside other work takes long
+from tests.experiments.live.worlds import OWN, START, draw, dynamics
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
 
 
 @pytest.fixture(scope="module")
@@ -56,46 +47,12 @@ def browse(tmp_path):
     opened = []
 
     def browser():
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for flag in (*FLAGS, f"--user-data-dir={tmp_path / str(len(opened))}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        service = webdriver.ChromeService(executable_path=DRIVER)
-        opened.append(webdriver.Chrome(options=options, service=service))
+        opened.append(open_browser(tmp_path / str(len(opened))))
         return opened[-1]
 
     yield browser
     for one in opened:
         one.quit()
-
-
-def state(browser, name):
-    return browser.execute_script(f"return live.state.{name}")
-
-
-def wait(condition, what):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not happen in {PATIENCE} s")
-
-
-def reached(browser):
-    return state(browser, "phase") == "reached"
-
-
-def drag_goal(browser, x, y):
-    """Drags the goal to a place in the world's units, by the mouse."""
-    view = browser.find_element(By.ID, "view")
-    size = view.size["width"]  # of the square [-1, 1]²
-    at = browser.execute_script("return [live.view.handles[0].x, live.view.handles[0].y]")
-    from_centre = [round(v * size / 2) for v in at]
-    by = [round((new - old) * size / 2) for new, old in zip((x, y), at, strict=True)]
-    chain = ActionChains(browser).move_to_element_with_offset(view, *from_centre)
-    chain.click_and_hold().move_by_offset(*by).release().perform()
 
 
 def place_now(browser):
@@ -128,7 +85,7 @@ def test_a_new_user(server, browse):
     wait(lambda: reached(browser), "success while recording")
     browser.find_element(By.ID, "record").click()
     wait(lambda: browser.find_element(By.ID, "film").is_displayed(), "the recording")
-    film = gif_of(browser)
+    film: Any = gif_of(browser)
     assert film.format == "GIF"
     assert film.n_frames >= 3
     assert film.width == 420

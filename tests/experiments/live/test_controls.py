@@ -16,7 +16,7 @@ def test_a_change_leaves_the_rest():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"planner": "A*"}, "planner must be one of GRASP, GRASP-author, GD"),
+        ({"planner": "A*"}, "planner must be one of GRASP, GRASP-author, GRASP-graph, GD"),
         ({"sync": None}, "sync must be one of"),
         ({"effort": 0}, "effort must be a number from 1 to 80"),
         ({"effort": True}, "effort must be a number"),

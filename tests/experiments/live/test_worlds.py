@@ -40,6 +40,7 @@ def test_a_turned_block_keeps_its_centre_its_walls_and_its_agent():
     world = WORLDS["pusht"]()
     _, goal = world.task(0)
     block, agent = world.handles(goal)
+    assert block.angle is not None
     moved = world.move(goal, 0, Handle(250.0, 250.0, block.angle + 1.0))
     found, its_agent = world.handles(moved)
     assert (found.x, found.y) == pytest.approx((250.0, 250.0))
@@ -66,3 +67,18 @@ def test_a_goal_stays_out_of_walls():
     _, goal = trap.task(0)
     x0, y0, x1, y1 = ball.MAPS["u_trap"].walls[0]
     np.testing.assert_array_equal(trap.move(goal, 0, Handle((x0 + x1) / 2, (y0 + y1) / 2)), goal)
+
+
+def test_a_recorded_way_leads_around_the_wall():
+    """It begins near the state, ends near the goal, and passes the door of the two rooms."""
+    world = WORLDS["ball_two_rooms"]()
+    state, goal = world.task(0)
+    assert world.recorded is not None
+    recorded = world.recorded()
+    assert recorded.graph.count("M") > 1000
+    way = np.asarray(recorded.way(state, goal))
+    assert way.shape == (world.max_horizon - 1, 2)
+    assert np.linalg.norm(way[0] - state) < 0.2
+    ends = [np.linalg.norm(way[-1] - goal), np.linalg.norm(state - goal)]
+    assert ends[0] < 0.5 * ends[1]
+    assert ball.nearest_surface(ball.dynamics("two_rooms"), way.astype(np.float32)).min() > 0

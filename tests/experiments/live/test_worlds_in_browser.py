@@ -1,0 +1,95 @@
+"""The worlds that come with the page, in a real browser: the goal is dragged to three places.
+
+Minutes: `pytest -m slow tests/experiments/live/test_worlds_in_browser.py`. With LIVE_SCREENSHOTS
+set to a folder the page is photographed while it plans and when it has arrived.
+"""
+
+import os
+import pathlib
+
+import pytest
+
+pytest.importorskip("aiohttp", reason="the extra `live` is not installed")
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+from experiments.live.plug import Server
+from experiments.live.worlds import WORLDS
+from tests.experiments.live.browser import (
+    CHROMIUM,
+    DRIVER,
+    MISSING,
+    drag_goal,
+    open_browser,
+    reached,
+    state,
+    wait,
+)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING),
+]
+FOLDER = os.environ.get("LIVE_SCREENSHOTS")
+SECONDS = 150  # for a goal, on a core that is shared
+PLACES = {
+    "pusht": ("GRASP", ((280.0, 240.0), (220.0, 300.0), (300.0, 330.0))),
+    "wall": ("GRASP", ((14.0, 48.0), (50.0, 14.0), (12.0, 12.0))),
+    "ball_two_rooms": ("GRASP", ((0.6, 0.6), (-0.6, -0.5), (0.6, -0.6))),
+}
+
+
+def photograph(browser, name):
+    if FOLDER:
+        pathlib.Path(FOLDER).mkdir(parents=True, exist_ok=True)
+        browser.save_screenshot(str(pathlib.Path(FOLDER) / f"{name}.png"))
+
+
+def lines(browser, layer):
+    """Whether a layer of the view holds a line."""
+    found = browser.execute_script(
+        f"return document.querySelectorAll('#view .{layer} polyline, #view .{layer} path').length"
+    )
+    return found > 0
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Opens a world of its own server; both are closed at the end."""
+    server, browser = Server(WORLDS, 0), open_browser(tmp_path)
+
+    def opened(address):
+        browser.get(f"{server.url}/#{address}")
+        return browser
+
+    yield opened
+    browser.quit()
+    server.close()
+
+
+@pytest.mark.parametrize("world", PLACES)
+def test_three_drags_are_reached(page, world):
+    planner, places = PLACES[world]
+    browser = page(f"world={world}&planner={planner}")
+    wait(lambda: lines(browser, "rollout"), "the first plan", 240)
+    for number, place in enumerate(places):
+        drag_goal(browser, *place)
+        wait(lambda: state(browser, "phase") == "planning", "a new search", SECONDS)
+        wait(lambda: lines(browser, "virtual"), "virtual states", SECONDS)
+        photograph(browser, f"{world}_{number}")
+        wait(lambda: reached(browser), f"success at {place}", SECONDS)
+    photograph(browser, f"{world}_reached")
+    assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+
+
+def test_a_recorded_graph_and_its_way_are_drawn(page):
+    browser = page("world=ball_two_rooms&planner=GRASP-graph")
+    wait(lambda: lines(browser, "graph") and lines(browser, "way"), "the graph", 240)
+    wait(lambda: lines(browser, "rollout"), "the first plan", 240)
+    photograph(browser, "ball_graph")
+    wait(lambda: reached(browser), "success along the way", SECONDS)
+
+
+def test_push_t_from_frames_plans(page):
+    browser = page("world=pusht_pixels")
+    wait(lambda: lines(browser, "rollout") and lines(browser, "virtual"), "the first plan", 300)
+    photograph(browser, "pusht_pixels")
