@@ -108,6 +108,7 @@ def test_errors_count_where_a_frame_is_not_the_background() -> None:
 
 def test_the_distance_in_time_prefers_neighbours() -> None:
     head = model_of(VECTOR).time
+    assert head is not None
     one = jax.random.normal(jax.random.key(0), (32, 6))
     near, _ = losses.time_loss(head, one, one)
     far, _ = losses.time_loss(head, one, one[::-1])
