@@ -9,6 +9,7 @@ from typing import Any
 
 from grasp_jax import sharding
 from grasp_jax.arguments import make_problem
+from grasp_jax.goals import AnyGoal, Reached
 from grasp_jax.init_states import BrownianBridge, GivenPath, Rollout, StraightLine, ViaPoints
 from grasp_jax.mpc import MPC, MPCInfo, MPCState
 from grasp_jax.noise import AR1, Colored, White
@@ -20,11 +21,13 @@ from grasp_jax.objectives import (
 )
 from grasp_jax.planner import Planner, StepContext, StepInfo
 from grasp_jax.planners.compose import Chain, Hops, MultiStart
+from grasp_jax.planners.constrained import Constrained
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
 from grasp_jax.planners.parallel_shooting import ParallelShooting
 from grasp_jax.planners.portfolio import portfolio
+from grasp_jax.planners.proposed import Proposed
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
 from grasp_jax.planners.scaled import Scaled
@@ -57,10 +60,12 @@ __all__ = [
     "ICEM",
     "MPC",
     "MPPI",
+    "AnyGoal",
     "BrownianBridge",
     "Chain",
     "Colored",
     "CompiledPlan",
+    "Constrained",
     "Context",
     "Correction",
     "GivenPath",
@@ -77,7 +82,9 @@ __all__ = [
     "Planner",
     "PreparedModel",
     "Problem",
+    "Proposed",
     "QuadraticControlCost",
+    "Reached",
     "RealTimeMPC",
     "RealTimeState",
     "Rollout",

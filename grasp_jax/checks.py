@@ -4,6 +4,7 @@ They cost later calls nothing, and hold inside a caller's `jit` or `vmap` too. V
 before, by `grasp_jax.arguments`.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree
 from grasp_jax._tree import PyTree, describe, signature
 from grasp_jax.arguments import compares_leaves
+from grasp_jax.objectives import along
 from grasp_jax.planner import Planner
 from grasp_jax.prepared import PreparedModel, RolloutModel
 from grasp_jax.problem import Problem
@@ -190,23 +192,49 @@ def _check_objective(problem: Problem) -> None:
             "at once use plan_batch."
         )
     state, actions = problem.state, problem.init_actions
-    _check_term("terminal_cost", problem.terminal_cost, state, problem)
-    _check_term("control_cost", problem.control_cost, actions, problem)
-    _check_term("running_cost", problem.running_cost, state, problem)
+    _check_term("terminal_cost", problem.terminal_cost, (state,), problem)
+    _check_term("control_cost", problem.control_cost, (actions,), problem)
+    objective, step = problem.objective, jnp.ones((), jnp.int32)
+    way = (state, problem.goal, actions[0], step)
+    if objective.running_cost is not None:
+        running = functools.partial(along, objective.running_cost)
+        _check_term("running_cost", running, way, problem)
+    if objective.constraint is not None:
+        rule = functools.partial(along, objective.constraint)
+        _check_term("constraint", rule, way, problem)
 
 
-def _check_term(name: str, term: Any, argument: PyTree, problem: Problem) -> None:
-    """Raises ValueError unless a term of the objective takes its argument, and returns a number."""
-    takes = "(actions)" if name == "control_cost" else "(state, goal)"
+_TAKES = {
+    "terminal_cost": "(state, goal)",
+    "control_cost": "(actions)",
+    "running_cost": "(state, goal), or as running_cost(state, goal, action, t),",
+    "constraint": "(state, goal), or as constraint(state, goal, action, t),",
+}
+
+
+def _check_term(name: str, term: Any, arguments: tuple[Any, ...], problem: Problem) -> None:
+    """Raises ValueError unless a term of the objective takes arguments, and returns a number."""
+    takes = _TAKES[name]
     try:
-        value = jax.eval_shape(term, argument)
+        value = jax.eval_shape(term, *arguments)
     except Exception as error:
         raise ValueError(
             f"objective.{name} failed; it is called as {name}{takes} on state "
             f"{describe(problem.state)}, actions {describe(problem.init_actions)}, goal "
             f"{describe(problem.goal)}: {type(error).__name__}: {error}"
         ) from error
-    if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
+    shape: Any = getattr(value, "shape", None)
+    numbers = shape is not None and jnp.issubdtype(value.dtype, jnp.floating)
+    shape = shape or ()
+    if name == "constraint":
+        if not numbers or len(shape) > 1:
+            raise ValueError(
+                "objective.constraint must return floating numbers [k] or [], each to be at most "
+                f"0, got {describe(value)}. A rule that is true or false has no size: return how "
+                "far it is broken, such as x - limit."
+            )
+        return
+    if not numbers or shape != ():
         raise ValueError(
             f"objective.{name} must return one floating number [], got {describe(value)}. "
             "Reduce it with jnp.sum, or cast it."

@@ -119,9 +119,10 @@ def lifted_gradient(
     slope = jax.tree.map(
         lambda gap, of_goal: 2 * gap + _per_step(weights, gap) * of_goal, gaps, goal_slopes
     )
-    running = jnp.zeros(())
+    running, direct = jnp.zeros(()), jnp.zeros_like(actions)
     if problem.has_running_cost:
-        costs, slopes = jax.vmap(jax.value_and_grad(problem.running_cost))(predictions)
+        of_both = jax.vmap(jax.value_and_grad(problem.running_cost, (0, 1)))
+        costs, (slopes, direct) = of_both(predictions, actions, problem.steps)
         running = problem.sum_until_end(costs)
         slope = jax.tree.map(jnp.add, slope, slopes)
     slope = _tree.where(fits & valid, slope, 0.0)
@@ -135,7 +136,7 @@ def lifted_gradient(
         state_gradient = jax.tree.map(jnp.add, state_gradient, through_model)
         state_gradient = _tree.where(valid, state_gradient, 0.0)
     # Past the goal's step a model may have no derivative at the zeros that stand there.
-    action_gradient = problem.until_end(action_gradient)
+    action_gradient = problem.until_end(action_gradient + direct)
 
     gap_terms = sum(jax.tree.leaves(jax.tree.map(_sum_of_squares, gaps)))
     loss = gap_terms + jnp.sum(weights * goal_terms) + control + running

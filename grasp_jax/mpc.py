@@ -26,6 +26,7 @@ from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planning import solve
 from grasp_jax.problem import Context, Problem
+from grasp_jax.proposals import Policy, continued
 from grasp_jax.search import Plan, Status
 
 
@@ -101,12 +102,15 @@ class MPC:
       problem: Model, bounds, objective, first starting guess `[T, A]` and first context of one
         episode, see `grasp_jax.make_problem`; its state and goal are replaced at every step.
       planner: How to search, each time; few iterations are enough after a warm start.
-        `restarted_grasp()` by default.
+        `restarted_grasp()` by default, a fifth of what `plan` takes.
       replan_every: Control steps from plan to plan; between them the plan is followed blindly.
       shrinking_horizon: Reach the goal `T` steps after the first plan, so that later plans are
         shorter (they share its program), and never shorter than `min_horizon` and `replan_every`;
         False keeps the horizon at `T`.
       min_horizon: Fewest steps a shrinking plan looks ahead.
+      tail: A policy `(state, goal) -> [A]`, pure, for the last `replan_every` rows of a shifted
+        plan, in the states that the model predicts there; None for zeros. Not for models with a
+        context.
 
     Raises:
       TypeError, ValueError: A count does not fit `T`, or the problem is batched.
@@ -118,6 +122,7 @@ class MPC:
     replan_every: int = 1
     shrinking_horizon: bool = False
     min_horizon: int = 1
+    tail: Policy | None = None
 
     def __post_init__(self) -> None:
         """Raises for settings that cannot work."""
@@ -256,6 +261,10 @@ class MPC:
         """
         horizon = here.max_horizon
         here = dataclasses.replace(here, init_actions=memory.actions, context=memory.context)
+        if self.tail is not None:
+            # Before the first plan nothing was shifted.
+            known = jnp.where(memory.step == 0, horizon, horizon - self.replan_every)
+            here = here.starting_from(continued(here, memory.actions, self.tail, known))
         if self.shrinking_horizon:
             # A plan is followed for `replan_every` steps, and behind its end there are zeros.
             least = max(self.min_horizon, self.replan_every)
@@ -264,15 +273,15 @@ class MPC:
         return here, jax.random.fold_in(memory.key, memory.step)  # pyright: ignore
 
 
-def _flatten(mpc: MPC) -> tuple[tuple[Any, Any], tuple[int, bool, int]]:
+def _flatten(mpc: MPC) -> tuple[tuple[Any, Any, Any], tuple[int, bool, int]]:
     static = mpc.replan_every, mpc.shrinking_horizon, mpc.min_horizon
-    return (mpc.problem, frozen(mpc.planner, is_number)), static
+    return (mpc.problem, frozen(mpc.planner, is_number), frozen(mpc.tail, is_number)), static
 
 
 def _unflatten(static: tuple[int, bool, int], children: Any) -> MPC:
     mpc = object.__new__(MPC)  # inside a transformation the parts may be anything
-    values = (children[0], thawed(children[1]), *static)
-    names = ("problem", "planner", "replan_every", "shrinking_horizon", "min_horizon")
+    values = (children[0], thawed(children[1]), *static, thawed(children[2]))
+    names = ("problem", "planner", "replan_every", "shrinking_horizon", "min_horizon", "tail")
     for name, value in zip(names, values, strict=True):
         object.__setattr__(mpc, name, value)
     return mpc

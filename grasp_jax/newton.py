@@ -183,13 +183,17 @@ def _adjoint(terms: _Terms, states: jax.Array) -> CostGradient:
     """The cost of states `[T, D]` that are a rollout, and its gradient."""
     problem, actions = terms.problem, terms.actions
 
-    def costs(states: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def costs(
+        states: jax.Array, actions: jax.Array
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         unraveled = jax.vmap(terms.unravel)(states)
         terminal = problem.terminal_cost(_tree.take(unraveled, -1))
-        running = problem.running_costs(unraveled)
+        running = problem.running_costs(unraveled, actions)
         return terminal + running, (terminal, running)
 
-    (_, (terminal, running)), state_slopes = jax.value_and_grad(costs, has_aux=True)(states)
+    (_, (terminal, running)), (state_slopes, direct) = jax.value_and_grad(
+        costs, (0, 1), has_aux=True
+    )(states, actions)
     slopes, _ = terms.linearized(states)
     transposed = jnp.swapaxes(jnp.roll(slopes, -1, 0), 1, 2).at[-1].set(0)
     adjoint = _recurrence(transposed, state_slopes, reverse=True)
@@ -197,7 +201,7 @@ def _adjoint(terms: _Terms, states: jax.Array) -> CostGradient:
     _, pull_back = jax.vjp(
         lambda actions: jax.vmap(terms.step)(before, problem.windows(actions), terms.moves), actions
     )
-    slope = problem.until_end(pull_back(adjoint)[0])
+    slope = problem.until_end(pull_back(adjoint)[0] + direct)
     return join_gradient(problem, actions, terminal, running, slope)
 
 
@@ -207,7 +211,7 @@ def _serially(problem: Problem, actions: jax.Array, spent: ParallelGradient) -> 
     def costs(actions: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array, PyTree]]:
         states = _tree.take(trajectory(problem, actions), slice(1, None))
         terminal = problem.terminal_cost(_tree.take(states, -1))
-        running = problem.running_costs(states)
+        running = problem.running_costs(states, actions)
         return terminal + running, (terminal, running, states)
 
     (_, (terminal, running, states)), slope = jax.value_and_grad(costs, has_aux=True)(actions)

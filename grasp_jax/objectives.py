@@ -7,16 +7,20 @@ Notation, used in every file of this package (GRASP, arXiv 2602.00475):
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._fields import number
+from grasp_jax._fields import check_values, number
 from grasp_jax._tree import PyTree, Record, cost_dtype
 
 StateCost = Callable[[PyTree, PyTree], jax.Array]
 ControlCost = Callable[[jax.Array], jax.Array]
+Along = Callable[..., jax.Array]
+"""Of a step on the way: `(state, goal)`, or `(state, goal, action, t)`, see `along`."""
 
 
 def squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
@@ -62,7 +66,10 @@ class QuadraticControlCost(Record):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Objective(Record):
-    """The cost of a plan: `d(s_T, g) + c(a_0..a_{T-1}) + Σ_t r(s_t)`.
+    """The cost of a plan: `d(s_T, g) + c(a_0..a_{T-1}) + Σ_t r(s_t, g, a_{t-1}, t)`.
+
+    Costs are minimized and may have any sign: a reward or a learned value is one with its sign
+    turned, `Objective(terminal_cost=lambda s, g: -value(s))`. A goal that nobody reads may be None.
 
     Attributes:
       terminal_cost: `d`, `(state, goal) -> []`, differentiable. With the default, `s_T` is pinned
@@ -70,12 +77,43 @@ class Objective(Record):
         `s_T` free, and the goal may then be any pytree that it understands.
       control_cost: `c`, `[T, A] -> []`, or None for none. Where a plan has a `horizon` below `T`,
         or a mesh pads `T`, it sees zeros for the actions from there on: use sums over steps.
-      running_cost: `r`, `(state, goal) -> []`, differentiable, summed over `s_1..s_T`: obstacles to
-        keep away from, a distance to hold on the way. None for none. It need not be positive.
-        GRASP takes it at its one-step predictions, like the dense goal term, LatCo at its states,
-        the goal among them.
+      running_cost: `r`, `(state, goal) -> []` or `(state, goal, action, t) -> []`, differentiable,
+        summed over `s_1..s_T`: obstacles to keep away from, a reference to follow, effort that
+        depends on the state. `action` `[A]` is the one that led to the state, `t` `[]` int32 counts
+        from 1. It gets four arguments where it has four positional parameters without a default.
+        None for none. It need not be positive. GRASP takes it at its one-step predictions, like the
+        dense goal term, LatCo at its states, the goal among them. What a model predicts besides
+        (a reward, a disagreement) is a leaf of its state, and read here.
+      constraint: `h`, called like `running_cost`, returns numbers `[k]` or `[]` that are to be at
+        most 0 at every `s_1..s_T`. None for none. `Plan.violation` is the largest of them.
+      constraint_weight: What an excess of 1 at one step costs: `weight · Σ_t Σ_k max(h, 0)` is a
+        part of every cost. Where it is larger than what breaking the constraint wins, the best plan
+        keeps it. `Constrained` finds such plans much better than a slope that breaks at zero.
     """
 
     terminal_cost: StateCost = squared_distance
     control_cost: ControlCost | None = None
-    running_cost: StateCost | None = None
+    running_cost: Along | None = None
+    constraint: Along | None = None
+    constraint_weight: jax.Array | float = number(100.0, low=0)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a negative weight."""
+        check_values(self)
+
+
+def along(
+    cost: Along, state: PyTree, goal: PyTree, action: jax.Array, step: jax.Array
+) -> jax.Array:
+    """A cost or constraint of one step on the way, with two arguments or with all four."""
+    return cost(state, goal, action, step) if _wants_four(cost) else cost(state, goal)
+
+
+def _wants_four(cost: Any) -> bool:
+    """Whether a callable has four positional parameters without a default."""
+    try:
+        parameters = inspect.signature(cost).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters) == 4

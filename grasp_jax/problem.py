@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from grasp_jax import _tree, prepared
 from grasp_jax._compile import array, frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
-from grasp_jax.objectives import Objective
+from grasp_jax.objectives import Objective, along
 
 
 @jax.tree_util.register_dataclass
@@ -113,7 +113,7 @@ class Problem:
     def cost(self, states: PyTree, actions: jax.Array) -> jax.Array:
         """The objective `[]` of a rollout, `s_1..s_T` `[T, ...]`, under actions `[T, A]`."""
         final = self.terminal_cost(_tree.take(states, -1))
-        return final + self.control_cost(actions) + self.running_costs(states)
+        return final + self.control_cost(actions) + self.running_costs(states, actions)
 
     def terminal_cost(self, state: PyTree) -> jax.Array:
         """`d(state, g)`: `[]`."""
@@ -135,19 +135,43 @@ class Problem:
 
     @property
     def has_running_cost(self) -> bool:
-        """Whether states before the last one cost something."""
-        return self.objective.running_cost is not None
+        """Whether states before the last one cost something, or are constrained."""
+        return not (self.objective.running_cost is None and self.objective.constraint is None)
 
-    def running_cost(self, state: PyTree) -> jax.Array:
-        """`r` of one state: `[]`, zero where there is none."""
-        cost = self.objective.running_cost
-        return jnp.zeros(()) if cost is None else cost(state, self.goal)
+    def running_cost(self, state: PyTree, action: jax.Array, step: jax.Array) -> jax.Array:
+        """`r` of a state, the action `[A]` that led there and its step `[]`; zero if there is none.
 
-    def running_costs(self, states: PyTree) -> jax.Array:
-        """`Σ_t r(s_t)` `[]` of `s_1..s_T` `[T, ...]`, up to the goal's step."""
-        return self.sum_until_end(
-            jax.vmap(self.running_cost)(states) if self.has_running_cost else None
-        )
+        What a violated constraint costs is a part of it.
+        """
+        cost, rule = self.objective.running_cost, self.objective.constraint
+        found = jnp.zeros(()) if cost is None else along(cost, state, self.goal, action, step)
+        if rule is None:
+            return found
+        excess = jnp.maximum(along(rule, state, self.goal, action, step), 0)
+        return found + self.objective.constraint_weight * jnp.sum(excess)
+
+    @property
+    def steps(self) -> jax.Array:
+        """`[T]` int32, `1..T`."""
+        return jnp.arange(1, self.max_horizon + 1, dtype=jnp.int32)
+
+    def running_costs(self, states: PyTree, actions: jax.Array) -> jax.Array:
+        """`Σ_t r(s_t, g, a_{t-1}, t)` `[]` of `s_1..s_T` `[T, ...]`, up to the goal's step."""
+        if not self.has_running_cost:
+            return self.sum_until_end(None)
+        return self.sum_until_end(jax.vmap(self.running_cost)(states, actions, self.steps))
+
+    def violation(self, states: PyTree, actions: jax.Array) -> jax.Array:
+        """The largest excess over the constraint `[]` along `s_1..s_T`; 0 where it holds."""
+        rule, dtype = self.objective.constraint, cost_dtype(self.init_actions.dtype)
+        if rule is None:
+            return jnp.zeros((), dtype)
+
+        def one(state: PyTree, action: jax.Array, step: jax.Array) -> jax.Array:
+            return jnp.max(along(rule, state, self.goal, action, step), initial=0)
+
+        excess = jax.vmap(one)(states, actions, self.steps)
+        return jnp.max(jnp.where(self.steps <= self.horizon, excess, 0)).astype(dtype)
 
     def sum_until_end(self, costs: jax.Array | None) -> jax.Array:
         """The sum `[]` of costs `[T]` of `s_1..s_T`, up to the goal's step; zero for None."""

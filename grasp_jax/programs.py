@@ -43,10 +43,11 @@ def solve_until(
     frozen: Frozen,
     key: jax.Array,
     target_cost: jax.Array,
+    patience: jax.Array,
     *,
     batch_size: int | None,
 ) -> Plan:
-    """A search that ends once the best cost of every goal is at the target.
+    """A search that ends once every goal's best cost is at the target, or gets no better.
 
     The loop stands outside the `vmap` over goals: inside, every branch on its counter would be
     taken at every step.
@@ -67,7 +68,9 @@ def solve_until(
             return each(one, state)
 
         state = each(begin, keys)
-        state, metrics = searching.advance_until(step, state, planner.iterations, target_cost)
+        state, metrics = searching.advance_until(
+            step, state, planner.iterations, target_cost, patience
+        )
         return each(lambda p, s: searching.finish(p, planner, *s), (state, metrics))
 
     return _for_all_goals(whole, problem, _keys(problem, key), batch_size)

@@ -1,19 +1,27 @@
-"""Proposed paths: pure functions from a state and a goal to the states on the way.
+"""Proposals: paths of states, and actions of a policy.
+
+Proposed paths are pure functions from a state and a goal to the states on the way.
 
 A proposer is called as `proposer(state, goal, num_states=n)` and returns a `ProposedPath`. Its
 states are GRASP's virtual states (`GivenPath`), the subgoals of a controller (`grasp_jax.subgoals`)
 or the reference of a cost (`grasp_jax.tracking`). `PathTree` comes from recorded data
 (`grasp_jax.paths_from_data`); a caller's own proposer is any function like it.
+
+Proposed actions `[n, T, A]` start any planner, see `grasp_jax.Proposed`; `FromPolicy` makes them.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._fields import static
-from grasp_jax._tree import PyTree
+from grasp_jax import _tree
+from grasp_jax._fields import Scalar, check_values, count, number, process, require, static
+from grasp_jax._tree import PyTree, Record
+from grasp_jax.noise import AR1, Noise
+from grasp_jax.problem import Problem
 
 
 class ProposedPath(NamedTuple):
@@ -106,6 +114,74 @@ class PathTree:
         line = straight_line(state, self.goal, num_states=num_states).states
         found = jnp.where(known, along, line).astype(state.dtype)
         return ProposedPath(found, totals[first] / pace, known)
+
+
+Policy = Callable[[PyTree, PyTree], jax.Array]
+"""`(state, goal) -> action [A]`, pure."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FromPolicy(Record):
+    """Proposed actions for `Proposed`: what a policy does in the model, once plainly, then noisily.
+
+    Attributes:
+      policy: `(state, goal) -> [A]`, pure; a callable pytree, or a function.
+      num: `n`, how many sequences.
+      std: Standard deviation of the noise on the actions of all but the first.
+      noise: The process of the noise over time.
+    """
+
+    policy: Policy
+    num: int = count(8)
+    std: Scalar = number(0.3, low=0, like="actions")
+    noise: Noise = process(AR1())
+
+    def __post_init__(self) -> None:
+        """Raises for settings out of range."""
+        check_values(self)
+
+    def __call__(self, problem: Problem, key: jax.Array) -> jax.Array:
+        """`[n, T, A]`."""
+
+        def one(index: jax.Array) -> jax.Array:
+            draws = self.noise(jax.random.fold_in(key, index), problem.init_actions)
+            std = jnp.where(index == 0, 0, self.std).astype(draws.dtype)
+            return continued(problem, std * draws, self.policy, 0)
+
+        return jax.vmap(one)(jnp.arange(self.num))
+
+
+def continued(
+    problem: Problem, actions: jax.Array, policy: Policy, known: jax.Array | int
+) -> jax.Array:
+    """Actions whose end a policy adds to, along the model's rollout.
+
+    Args:
+      problem: One goal, of a model without a context.
+      actions: `[T, A]`. From row `known` on they are added to what the policy does.
+      policy: `(state, goal) -> [A]`.
+      known: `[]`, rows that stay as they are.
+
+    Returns:
+      `[T, A]`, inside the bounds.
+    """
+    require(
+        problem.context is None,
+        "a policy in the model reads one state, but the problem has a context of past frames. Roll "
+        "it out yourself, and pass its actions.",
+    )
+
+    def step(state: PyTree, row: tuple[jax.Array, jax.Array]) -> tuple[PyTree, jax.Array]:
+        action, index = row
+        asked = jnp.asarray(policy(state, problem.goal), action.dtype)
+        action = jnp.where(index < known, action, action + asked)
+        action = jnp.clip(action, problem.low, problem.high)
+        prepared = _tree.take(problem.windows(action[None]), 0)
+        return problem.step(state, prepared), action
+
+    rows = (actions, jnp.arange(problem.max_horizon))
+    return jax.lax.scan(step, problem.state, rows)[1]
 
 
 def straight_line(state: PyTree, goal: PyTree, *, num_states: int) -> ProposedPath:

@@ -96,15 +96,18 @@ def _state_costs(problem: Problem, actions: jax.Array, remat: bool) -> tuple[jax
     """`d(s_T, g)` and `Σ_t r(s_t)` of a rollout, `[]` each."""
     if _at_once(problem) and not remat:
         states = problem.dynamics.rollout(problem.state, actions)
-        return problem.terminal_cost(_tree.take(states, -1)), problem.running_costs(states)
+        return problem.terminal_cost(_tree.take(states, -1)), problem.running_costs(states, actions)
     step, carry, inputs = stepper(problem, actions)
 
     def to_next(carry: Carry, inputs: Any) -> tuple[Carry, jax.Array | None]:
+        inputs, action, number = inputs
         carry, state = step(carry, inputs)
-        return carry, problem.running_cost(state) if problem.has_running_cost else None
+        return carry, (
+            problem.running_cost(state, action, number) if problem.has_running_cost else None
+        )
 
     to_next = jax.checkpoint(to_next, prevent_cse=False) if remat else to_next
-    carry, running = jax.lax.scan(to_next, carry, inputs)
+    carry, running = jax.lax.scan(to_next, carry, (inputs, actions, problem.steps))
     final = carry if problem.context is None else _tree.take(carry, -1)
     return problem.terminal_cost(final), problem.sum_until_end(running)
 

@@ -135,6 +135,8 @@ class Plan:
       virtual_states: Leaves `[T-1, ...]`, `s_1..s_{T-1}` of lifted planners; None for the others.
       status: `[]` int32, a `Status`.
       metrics: Per-iteration arrays.
+      violation: `[]`, the largest excess over the objective's constraint along `states`; 0 where
+        it holds everywhere, or there is none.
     """
 
     actions: jax.Array
@@ -143,6 +145,7 @@ class Plan:
     virtual_states: PyTree | None
     status: jax.Array
     metrics: Metrics
+    violation: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -273,8 +276,9 @@ def advance_until(
     search: SearchState,
     iterations: int,
     target_cost: jax.Array,
+    patience: jax.Array,
 ) -> tuple[SearchState, Metrics]:
-    """At most `iterations` steps of new searches, until the best cost of all is at the target.
+    """At most `iterations` steps of new searches, until each is at the target or has stalled.
 
     One `while_loop`. Searches side by side go on until the last of them is there, and the counter
     is not a part of them, so that a `lax.cond` on it stays a branch.
@@ -284,6 +288,7 @@ def advance_until(
       search: Before its first iteration; leaves `[...]`, or `[B, ...]`.
       iterations: The most to take.
       target_cost: `[]`.
+      patience: `[]` int32, a search stalls after so many iterations without a better plan.
 
     Returns:
       The searches, and metrics with `iterations` rows, leaves `[iterations]` or `[B, iterations]`;
@@ -293,19 +298,23 @@ def advance_until(
     like = jax.eval_shape(step, search, first)[1]
     rows = jax.tree.map(lambda x: jnp.zeros((iterations, *x.shape), x.dtype), like)
 
-    def goes_on(carry: tuple[SearchState, Metrics, jax.Array]) -> jax.Array:
-        search, _, iteration = carry
-        return (iteration < iterations) & jnp.any(search.best_cost > target_cost)
+    def goes_on(carry: tuple[SearchState, Metrics, jax.Array, jax.Array]) -> jax.Array:
+        search, _, iteration, improved = carry
+        open_ = (search.best_cost > target_cost) & (iteration - improved < patience)
+        return (iteration < iterations) & jnp.any(open_)
 
     def body(
-        carry: tuple[SearchState, Metrics, jax.Array],
-    ) -> tuple[SearchState, Metrics, jax.Array]:
-        search, rows, iteration = carry
+        carry: tuple[SearchState, Metrics, jax.Array, jax.Array],
+    ) -> tuple[SearchState, Metrics, jax.Array, jax.Array]:
+        search, rows, iteration, improved = carry
+        before = search.best_cost
         search, row = step(search, iteration)
         rows = jax.tree.map(lambda all_rows, x: all_rows.at[iteration].set(x), rows, row)
-        return search, rows, iteration + 1
+        improved = jnp.where(search.best_cost < before, iteration + 1, improved)
+        return search, rows, iteration + 1, improved
 
-    search, rows, taken = jax.lax.while_loop(goes_on, body, (search, rows, first))
+    never = jnp.zeros(search.best_cost.shape, jnp.int32)
+    search, rows, taken, _ = jax.lax.while_loop(goes_on, body, (search, rows, first, never))
     missing = jnp.arange(iterations) >= taken
     missing = missing.reshape(-1, *[1] * (rows.cost.ndim - 1))
     last = jax.tree.map(lambda x: x[jnp.maximum(taken - 1, 0)], rows)
@@ -362,13 +371,15 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
     status = jnp.where(search.control_finite, status, Status.CONTROL_COST)
     status = jnp.where(search.finite & finite[1], status, Status.NON_FINITE)
     status = jnp.where(all_in_range(planner), status, Status.SETTINGS)
+    chosen = _tree.take(states, choice)
     return Plan(
         actions=candidates[choice],
-        states=_tree.take(states, choice),
+        states=chosen,
         cost=costs[choice],
         virtual_states=virtual_states,
         status=jnp.where(finite[choice], status, Status.FAILED).astype(jnp.int32),
         metrics=metrics,
+        violation=problem.violation(_tree.take(chosen, slice(1, None)), candidates[choice]),
     )
 
 

@@ -259,11 +259,14 @@ def _segment(problem: Problem, rows: jax.Array, num_segments: int) -> tuple[Any,
     """`segment(start, inputs) -> (end, running costs [])`, and inputs with leaves `[K, L, ...]`."""
     step, _, inputs = stepper(problem, rows)
     valid = jnp.arange(problem.max_horizon) < problem.horizon
-    inputs = jax.tree.map(lambda x: x.reshape(num_segments, -1, *x.shape[1:]), (inputs, valid))
+    inputs = jax.tree.map(
+        lambda x: x.reshape(num_segments, -1, *x.shape[1:]), (inputs, valid, rows, problem.steps)
+    )
 
-    def to_next(carry: PyTree, one: tuple[PyTree, jax.Array]) -> tuple[PyTree, jax.Array]:
-        carry, state = step(carry, one[0])
-        return carry, jnp.where(one[1], problem.running_cost(state), 0)
+    def to_next(carry: PyTree, one: tuple[PyTree, ...]) -> tuple[PyTree, jax.Array]:
+        inputs, valid, action, number = one
+        carry, state = step(carry, inputs)
+        return carry, jnp.where(valid, problem.running_cost(state, action, number), 0)
 
     def segment(start: PyTree, inputs: PyTree) -> tuple[PyTree, jax.Array]:
         end, running = jax.lax.scan(to_next, start, inputs)

@@ -32,6 +32,7 @@ from grasp_jax import (
     Plan,
     Planner,
     Problem,
+    Proposed,
     Rollout,
     Scaled,
     SearchState,
@@ -56,6 +57,13 @@ def on_the_way(state: Any, goal: Any) -> jax.Array:
 OBJECTIVE = grasp_jax.Objective(
     control_cost=grasp_jax.QuadraticControlCost(0.01), running_cost=on_the_way
 )
+
+
+def beside(distance: jax.Array, problem: Problem, key: jax.Array) -> jax.Array:
+    """Two proposals, on both sides of the guess."""
+    del key
+    return problem.init_actions + jnp.array([distance, -distance])[:, None, None]
+
 
 _gd = GD(learning_rate=0.1, iterations=2)
 _cem = CEM(num_samples=8, num_elites=3, iterations=2, std=0.5)
@@ -103,17 +111,23 @@ PLANNERS: dict[str, Any] = {
         Hops(planner=_gd, iterations=ITERATIONS), num_starts=3, start_std=0.3, resample_every=2
     ),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
+    "Proposed": Proposed(
+        GD(learning_rate=0.1, iterations=ITERATIONS),
+        jax.tree_util.Partial(beside, jnp.array(0.1)),
+    ),
     "Scaled LatCo": Scaled(LatCo(iterations=ITERATIONS, dual_every=2, evaluate_every=3)),
 }
 NAMES = list(PLANNERS)
 _WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain", "Scaled")
 LIFTED = [n for n in NAMES if n.startswith(_WITH_STATES)]
-VARIANTS = ["GD sgd", "GRASP paper", "MultiStart GD"]
-"""Other numbers for programs that are in the table already."""
+VARIANTS = ["GD sgd", "GD dino_wm", "GRASP paper", "GRASP sync=CEM", "GRASP sync=None"]
+VARIANTS += ["MultiStart GD", "MultiStart Hops", "Scaled LatCo"]
+"""Other numbers for, and parts of, programs that are in the table already."""
 KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "ICEM"]
 KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
 """One of each kind of step, and of each way to compose them."""
 DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "ParallelShooting", "LatCo", "LatCoGN", "Segments"]
+DETERMINISTIC += ["Proposed"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
 

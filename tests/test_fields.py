@@ -53,7 +53,7 @@ GOOD: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("settings", GOOD, ids=lambda x: next(iter(x)))
+@pytest.mark.parametrize("settings", GOOD, ids=lambda x: next(iter(x), "none"))
 def test_settings_that_fit(settings: dict[str, Any]):
     check_fields(Settings(**settings), ACTIONS, STATES)
 

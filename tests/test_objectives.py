@@ -38,4 +38,9 @@ def test_a_control_cost_weighs_every_action_dimension():
 
 def test_weights_of_an_objective_are_its_leaves():
     objective = Objective(control_cost=QuadraticControlCost(0.5))
-    assert [x for x in jax.tree.leaves(objective) if not callable(x)] == [0.5]
+    assert [x for x in jax.tree.leaves(objective) if not callable(x)] == [0.5, 100.0]
+
+
+def test_a_constraint_has_no_negative_price():
+    with pytest.raises(ValueError, match=r"Objective\.constraint_weight must be at least 0"):
+        Objective(constraint_weight=-1.0)

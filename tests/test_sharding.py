@@ -86,7 +86,10 @@ def test_a_mesh_changes_no_plan(name: str, shape: tuple[int, int, int]):
     matrix.assert_close(results(batch(name, sharding.make_mesh(*shape))), alone(name), 2e-4)
 
 
-@pytest.mark.parametrize("goals, chunk", [(7, None), (8, 4), (7, 3), (5, 16)])
+@pytest.mark.parametrize(
+    "goals, chunk",
+    [(7, 3), (5, 16), *(pytest.param(*x, marks=pytest.mark.slow) for x in [(7, None), (8, 4)])],
+)
 def test_goals_that_do_not_divide_and_chunks(goals: int, chunk: int | None):
     mesh = sharding.make_mesh(goals=4)
     found = batch("GRASP", mesh, goals=goals, goal_batch_size=chunk)
@@ -253,7 +256,7 @@ def test_cutting_undoes_padding(steps: int, devices: int, batched: bool, given: 
     expected = steps if horizon is None else given
     assert np.all(np.asarray(padded.horizon) == expected)
     states = np.zeros((*rows, padded.max_horizon + 1, 4))
-    plan = grasp_jax.Plan(padded.init_actions, states, 0, states[..., 2:, :], 0, None)  # pyright: ignore
+    plan = grasp_jax.Plan(padded.init_actions, states, 0, states[..., 2:, :], 0, None, 0)  # pyright: ignore
     cut: Any = sharding.cut_time(plan, steps, int(batched))
     np.testing.assert_array_equal(cut.actions, actions)
     assert cut.states.shape == (*rows, steps + 1, 4)

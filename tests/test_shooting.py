@@ -84,9 +84,13 @@ def test_a_serial_pass_is_the_rollout_and_makes_the_next_sweep_exact(case: str):
     steps, num_segments, changes = CASES[case]
     problem, actions = make(steps, **dict(changes))
     expected = rollout_gradient(problem, actions)
-    true = serial(problem, actions, no_handover(problem, num_segments, Correction.NONE))
-    after = sweep(problem, actions, true.handover, Correction.NONE)
-    for found in (true.found, after.found):
+
+    @jax.jit
+    def pass_and_sweep(actions: jax.Array) -> Any:
+        true = serial(problem, actions, no_handover(problem, num_segments, Correction.NONE))
+        return true.found, sweep(problem, actions, true.handover, Correction.NONE).found
+
+    for found in pass_and_sweep(actions):
         assert_close(found.cost, expected.cost)
         assert_close(found.gradient, expected.gradient, 1e-5)
 

@@ -90,6 +90,44 @@ def test_a_new_target_compiles_nothing() -> None:
     assert len(matrix.traces) == count
 
 
+def test_a_search_that_stalls_stops_after_its_patience() -> None:
+    still = grasp_jax.GD(learning_rate=0.0, iterations=9)
+    found = grasp_jax.solve(matrix.problem(), jax.random.key(0), planner=still, patience=4)
+    assert found.metrics.iterations_taken == 4
+    assert found.metrics.cost.shape == (9,)
+
+
+@pytest.mark.parametrize("name", ["GD", "Chain"])
+def test_patience_with_a_search_that_gets_better_changes_nothing(name: str) -> None:
+    planner = matrix.PLANNERS[name]
+    found = grasp_jax.solve(matrix.problem(), jax.random.key(0), planner=planner, patience=50)
+    chex.assert_trees_all_close(found, matrix.solved(name), rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_waits_for_the_last_that_gets_better() -> None:
+    """The rate of each goal is its own: the first stands still, the second moves."""
+
+    def moved(state: Any, action: jax.Array) -> jax.Array:
+        return state + jnp.where(state[1] > 0, 1.0, 0.0) * jnp.array([action[0], 0.0])
+
+    found = grasp_jax.plan_batch(
+        moved,
+        jnp.array([[0.0, 0.0], [0.0, 1.0]]),
+        jnp.array([[1.0, 0.0], [1.0, 1.0]]),
+        jnp.zeros((2, 1)),
+        jax.random.key(0),
+        planner=grasp_jax.GD(learning_rate=0.01, iterations=12),
+        patience=3,
+    )
+    assert found.metrics.iterations_taken.tolist() == [12, 12]
+
+
+@pytest.mark.parametrize("patience", [0, -1])
+def test_patience_is_at_least_one(patience: int) -> None:
+    with pytest.raises(ValueError, match="patience must be at least 1"):
+        grasp_jax.solve(matrix.problem(), jax.random.key(0), patience=patience)
+
+
 @pytest.mark.parametrize("target", ["low", True, np.ones(3), None.__class__])
 def test_no_number_is_refused(target: Any) -> None:
     with pytest.raises(TypeError, match="target_cost must be one number"):

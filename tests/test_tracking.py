@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import grasp_jax
-from grasp_jax import GD, GRASP, Context, GivenPath, make_problem
+from grasp_jax import GD, GRASP, GivenPath, make_problem
 from grasp_jax.rollout import rollout_cost
-from grasp_jax.tracking import Clocked, ClockedState, at, tracking_objective
+from grasp_jax.tracking import tracking_objective
 
 PATH = jnp.asarray(np.random.default_rng(0).normal(size=(6, 2)), jnp.float32)
 ACTIONS = jnp.asarray(np.random.default_rng(1).normal(size=(6, 2)), jnp.float32)
@@ -18,9 +18,7 @@ def move(state: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def test_the_cost_is_the_sum_of_distances_to_the_path():
-    problem = make_problem(
-        Clocked(move), at(jnp.zeros(2)), PATH, ACTIONS, objective=tracking_objective(0.3)
-    )
+    problem = make_problem(move, jnp.zeros(2), PATH, ACTIONS, objective=tracking_objective(0.3))
     state, total = jnp.zeros(2), 0.0
     for t in range(6):
         state = move(state, ACTIONS[t])
@@ -29,22 +27,13 @@ def test_the_cost_is_the_sum_of_distances_to_the_path():
     np.testing.assert_allclose(rollout_cost(problem, ACTIONS), total, rtol=1e-5)
 
 
-def test_a_window_steps_once():
-    def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
-        return states[-1] + 0.1 * states[0] + actions[-1]
-
-    past = Context(ClockedState(jnp.ones((1, 2)), jnp.full(1, -1.0)), jnp.zeros((1, 2)))
-    plan = grasp_jax.plan(
-        Clocked(windowed),
-        at(jnp.zeros(2)),
-        PATH,
-        ACTIONS,
-        jax.random.key(0),
-        planner=GD(learning_rate=0.1, iterations=2),
-        objective=tracking_objective(),
-        context=past,
+def test_past_the_end_of_the_path_is_its_last_row():
+    problem = make_problem(move, jnp.zeros(2), PATH[:2], ACTIONS, objective=tracking_objective(1.0))
+    longer = jnp.concatenate([PATH[:2], jnp.broadcast_to(PATH[1], (4, 2))])
+    other = make_problem(move, jnp.zeros(2), longer, ACTIONS, objective=tracking_objective(1.0))
+    np.testing.assert_allclose(
+        rollout_cost(problem, ACTIONS), rollout_cost(other, ACTIONS), rtol=1e-6
     )
-    np.testing.assert_array_equal(plan.states.step, jnp.arange(7))
 
 
 def test_gradients_and_lifted_planners_follow_the_path():
@@ -52,18 +41,18 @@ def test_gradients_and_lifted_planners_follow_the_path():
 
     def gap(planner: grasp_jax.Planner) -> jax.Array:
         plan = grasp_jax.plan(
-            Clocked(move),
-            at(jnp.zeros(2)),
+            move,
+            jnp.zeros(2),
             way,
             jnp.zeros((6, 2)),
             jax.random.key(0),
             planner=planner,
             objective=tracking_objective(),
         )
-        return jnp.abs(plan.states.state[1:] - way).max()
+        return jnp.abs(plan.states[1:] - way).max()
 
     assert gap(GD(learning_rate=0.1, iterations=150)) < 0.02
-    given = GivenPath(ClockedState(way[:-1], jnp.arange(1.0, 6.0)))
+    given = GivenPath(way[:-1])
     lifted = GRASP(
         iterations=150,
         state_rate=0.0,

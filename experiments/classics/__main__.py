@@ -13,7 +13,7 @@ import time
 from absl import app, flags
 
 from experiments.classics import pictures, runner
-from experiments.classics.planners import SHOWN, planners
+from experiments.classics.planners import planners
 from experiments.classics.tasks import all_tasks, names
 from experiments.harness.flags import begin
 from experiments.harness.log import ResultLog
@@ -39,11 +39,8 @@ def define_flags() -> None:
     flags.DEFINE_multi_enum(
         "task", names(), list(all_tasks()), "Tasks; those of the table by default."
     )
-    flags.DEFINE_bool("scaled", False, "The other planners in their place, in scaled units.")
     flags.DEFINE_bool("held_out", False, "All held-out tasks in their place.")
-    flags.DEFINE_multi_enum(
-        "planner", list(planners())[:SHOWN], list(planners()), "Those of the table."
-    )
+    flags.DEFINE_multi_enum("planner", list(planners()), list(planners()), "Those of the table.")
     flags.DEFINE_integer("seed", 0, "Seed of starts, goals and keys.")
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
     flags.DEFINE_string("output", "runs/classics", "Folder for results and the picture.")
@@ -66,8 +63,7 @@ def main(argv: list[str]) -> None:
     folder = pathlib.Path(given.output)
     log = ResultLog(folder / "results.jsonl", runner.KEY_FIELDS)
     tasks = names(held_out=True) if given.held_out else given.task
-    chosen = list(planners())[SHOWN:] if given.scaled else given.planner
-    cells = runner.make_cells(chosen, tasks, given.goals, given.seed)
+    cells = runner.make_cells(given.planner, tasks, given.goals, given.seed)
     run(cells, log, given.workers)
     keys = [{k: v for k, v in c.identity.items() if k in runner.KEY_FIELDS} for c in cells]
     held = [log.lookup(**key, goal=i) for key in keys for i in range(given.goals)]

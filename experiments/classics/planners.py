@@ -15,9 +15,6 @@ from grasp_jax import (
     restarted_grasp,
 )
 
-SHOWN = 9
-"""The first so many make the table; the others are its second half, in the problem's units."""
-
 
 def planners() -> dict[str, Any]:
     """Name in the table to planner; `scaled` means in the problem's own units."""

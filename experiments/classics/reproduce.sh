@@ -4,14 +4,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# The table: every planner at its defaults.
-python -m experiments.classics --output=experiments/results/classics
-
-# The same planners in the problem's own units.
-python -m experiments.classics --scaled --output=experiments/results/classics_scaled
+# The table: every planner at its defaults, in natural and in scaled units.
+python -m experiments.classics --goals=32 --output=experiments/results/classics
 
 # Other masses, bounds, units and networks.
-python -m experiments.classics --held_out --output=experiments/results/classics_held_out
+python -m experiments.classics --held_out --goals=32 --planner=portfolio \
+    --output=experiments/results/classics_held_out
 
 # Direct collocation (needs the extra: pip install -e '.[classics]').
 python -m experiments.classics.textbook --output=experiments/results/classics
+
+# What nobody tuned, on Push-T's states.
+python -m experiments.pusht --observation=state --planners=untuned-GRASP,untuned-portfolio \
+    --horizons=40 --goals=100 --nopictures --compile_fast --output=experiments/results/pusht_untuned

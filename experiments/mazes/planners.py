@@ -53,127 +53,117 @@ def planners(checkpoint: str) -> dict[str, Any]:
     return tuned.get(pathlib.Path(checkpoint).stem, first_guesses)()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What a sweep chose for the baselines of one model.
+
+    Attributes:
+        cem_std: CEM's deviation; on white noise with `cem_white`.
+        icem_std: iCEM's deviation, on noise of `icem_exponent`.
+        mppi_std: MPPI's deviation, and `temperature`.
+        gd_rate: Adam's rate from zero actions.
+        starts_rate: Adam's rate from eight starts, `starts_std` apart.
+        latco_rate: LatCo's rate, and its first `multiplier`.
+        sync_rate: The sync's rate in GRASP with the author's other settings.
+    """
+
+    cem_std: float
+    cem_white: bool = False
+    icem_std: float = 0.5
+    icem_exponent: float = 2.0
+    mppi_std: float = 1.0
+    temperature: float = 0.03
+    gd_rate: float = 0.1
+    starts_rate: float = 0.1
+    starts_std: float = 0.5
+    latco_rate: float = 0.2
+    multiplier: float = 1.0
+    sync_rate: float = 0.1
+
+    def baselines(self) -> dict[str, Any]:
+        """Name to planner, in the order of the tables."""
+        cem = CEM(num_samples=100, num_elites=10, iterations=15, std=self.cem_std)
+        return {
+            "CEM": cem if self.cem_white else dataclasses.replace(cem, noise=SMOOTH),
+            "iCEM": icem(self.icem_std, self.icem_exponent),
+            "MPPI": MPPI(
+                num_samples=100,
+                iterations=15,
+                std=self.mppi_std,
+                temperature=self.temperature,
+                noise=SMOOTH,
+            ),
+            "GD-Adam": GD(learning_rate=self.gd_rate, iterations=200),
+            "GD-Adam-x8": MultiStart(
+                GD(learning_rate=self.starts_rate, iterations=100),
+                num_starts=8,
+                start_std=self.starts_std,
+                noise=SMOOTH,
+            ),
+            "LatCo": LatCo(
+                learning_rate=self.latco_rate, iterations=400, multiplier=self.multiplier
+            ),
+        }
+
+    def table(self, full: MultiStart) -> dict[str, Any]:
+        """The baselines, GRASP with the author's settings but for its sync, and `full`."""
+        sync = GD(learning_rate=self.sync_rate, iterations=30)
+        plain = dataclasses.replace(GRASP(), iterations=300, sync=sync)
+        return {**self.baselines(), "GRASP-plain": plain, "GRASP": full}
+
+
+def icem(std: float, exponent: float, elites: int = 10, kept: int = 5) -> ICEM:
+    """One iCEM on the mazes' budget."""
+    return ICEM(
+        num_samples=100,
+        num_elites=elites,
+        num_kept=kept,
+        iterations=15,
+        std=std,
+        noise=Colored(exponent=exponent, action_block=STACKED),
+    )
+
+
 def wall() -> dict[str, Any]:
     """Tuned on Wall's sprite model at H = 50."""
-    return {
-        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=1.0, noise=SMOOTH),
-        "iCEM": ICEM(
-            num_samples=100,
-            num_elites=10,
-            num_kept=5,
-            iterations=15,
-            std=0.5,
-            noise=Colored(exponent=2.0, action_block=STACKED),
-        ),
-        "MPPI": MPPI(num_samples=100, iterations=15, std=0.5, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(learning_rate=0.03, iterations=200),
-        "GD-Adam-x8": MultiStart(
-            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=2.0, noise=SMOOTH
-        ),
-        "LatCo": LatCo(learning_rate=0.2, iterations=400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(
-            GRASP(), iterations=300, sync=GD(learning_rate=0.3, iterations=30)
-        ),
-        "GRASP": grasp(starts=32, cycles=3, sync_steps=10, exchange=1),
-    }
+    tuned = Tuned(cem_std=1.0, mppi_std=0.5, gd_rate=0.03, starts_std=2.0, sync_rate=0.3)
+    return tuned.table(grasp(starts=32, cycles=3, sync_steps=10, exchange=1))
 
 
 def wall_lewm() -> dict[str, Any]:
     """Tuned on Wall's LeWM that was trained on executed plans, at H = 50."""
-    return {
-        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=0.5, noise=SMOOTH),
-        "iCEM": ICEM(
-            num_samples=100,
-            num_elites=10,
-            num_kept=5,
-            iterations=15,
-            std=0.5,
-            noise=Colored(exponent=1.0, action_block=STACKED),
-        ),
-        "MPPI": MPPI(num_samples=100, iterations=15, std=0.5, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(learning_rate=0.1, iterations=200),
-        "GD-Adam-x8": MultiStart(
-            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=0.5, noise=SMOOTH
-        ),
-        "LatCo": LatCo(learning_rate=0.2, iterations=400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(
-            GRASP(), iterations=300, sync=GD(learning_rate=0.1, iterations=30)
-        ),
-        "GRASP": grasp(noise=0.3, exchange=1),
-    }
+    tuned = Tuned(cem_std=0.5, icem_exponent=1.0, mppi_std=0.5)
+    return tuned.table(grasp(noise=0.3, exchange=1))
 
 
 def pointmaze() -> dict[str, Any]:
     """Tuned on PointMaze's sprite model at H = 50."""
-    return {
-        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=1.0),
-        "iCEM": ICEM(
-            num_samples=100,
-            num_elites=10,
-            num_kept=5,
-            iterations=15,
-            std=0.5,
-            noise=Colored(exponent=2.0, action_block=STACKED),
-        ),
-        "MPPI": MPPI(num_samples=100, iterations=15, std=1.0, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(learning_rate=0.03, iterations=200),
-        "GD-Adam-x8": MultiStart(
-            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=0.5, noise=SMOOTH
-        ),
-        "LatCo": LatCo(learning_rate=0.2, iterations=400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(
-            GRASP(), iterations=300, sync=GD(learning_rate=0.1, iterations=30)
-        ),
-        "GRASP": grasp(starts=8, cycles=3, exchange=1),
-    }
+    tuned = Tuned(cem_std=1.0, cem_white=True, gd_rate=0.03)
+    return tuned.table(grasp(starts=8, cycles=3, exchange=1))
 
 
 def pointmaze_lewm() -> dict[str, Any]:
     """Tuned on PointMaze's LeWM at H = 50."""
-    return {
-        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=2.0, noise=SMOOTH),
-        "iCEM": ICEM(
-            num_samples=100,
-            num_elites=10,
-            num_kept=5,
-            iterations=15,
-            std=1.0,
-            noise=Colored(exponent=2.0, action_block=STACKED),
-        ),
-        "MPPI": MPPI(num_samples=100, iterations=15, std=1.0, temperature=0.03, noise=SMOOTH),
-        "GD-Adam": GD(learning_rate=0.3, iterations=200),
-        "GD-Adam-x8": MultiStart(
-            GD(learning_rate=0.3, iterations=100), num_starts=8, start_std=0.5, noise=SMOOTH
-        ),
-        "LatCo": LatCo(learning_rate=0.1, iterations=400, multiplier=1.0),
-        "GRASP-plain": dataclasses.replace(
-            GRASP(), iterations=300, sync=GD(learning_rate=0.3, iterations=30)
-        ),
-        "GRASP": grasp(noise=0.3, exchange=1),
-    }
+    tuned = Tuned(
+        cem_std=2.0, icem_std=1.0, gd_rate=0.3, starts_rate=0.3, latco_rate=0.1, sync_rate=0.3
+    )
+    return tuned.table(grasp(noise=0.3, exchange=1))
 
 
 def first_guesses() -> dict[str, Any]:
     """For mazes, before any tuning."""
-    return {
-        "CEM": CEM(num_samples=100, num_elites=10, iterations=15, std=1.0),
-        "iCEM": ICEM(
-            num_samples=100,
-            num_elites=10,
-            num_kept=5,
-            iterations=15,
-            std=1.0,
-            noise=Colored(exponent=1.0, action_block=STACKED),
-        ),
-        "MPPI": MPPI(num_samples=100, iterations=15, std=0.7, temperature=0.1, noise=SMOOTH),
-        "GD-Adam": GD(learning_rate=0.1, iterations=200),
-        "GD-Adam-x8": MultiStart(
-            GD(learning_rate=0.1, iterations=100), num_starts=8, start_std=0.7, noise=SMOOTH
-        ),
-        "LatCo": LatCo(learning_rate=0.05, iterations=400, multiplier=10.0),
-        "GRASP-author": GRASP(),
-        "GRASP": grasp(),
-    }
+    guess = Tuned(
+        cem_std=1.0,
+        cem_white=True,
+        icem_std=1.0,
+        icem_exponent=1.0,
+        mppi_std=0.7,
+        temperature=0.1,
+        starts_std=0.7,
+        latco_rate=0.05,
+        multiplier=10.0,
+    )
+    return {**guess.baselines(), "GRASP-author": GRASP(), "GRASP": grasp()}
 
 
 def extra(environment: str, checkpoint: str) -> dict[str, Any]:
@@ -198,14 +188,7 @@ def tuned_later(checkpoint: str, cem_std: float) -> dict[str, Any]:
         return {}
     return {
         "CEM-5": CEM(num_samples=100, num_elites=5, iterations=15, std=cem_std, noise=SMOOTH),
-        "iCEM-5": ICEM(
-            num_samples=100,
-            num_elites=5,
-            num_kept=3,
-            iterations=15,
-            std=1.0,
-            noise=Colored(exponent=2.0, action_block=STACKED),
-        ),
+        "iCEM-5": icem(1.0, 2.0, elites=5, kept=3),
         "MPPI-cold": MPPI(num_samples=100, iterations=15, std=1.0, temperature=0.01, noise=SMOOTH),
         "GD-Adam-16x50": MultiStart(
             GD(learning_rate=0.1, iterations=50), num_starts=16, start_std=0.5, noise=SMOOTH

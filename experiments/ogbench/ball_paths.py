@@ -26,7 +26,7 @@ from experiments.harness.summary import summarise
 from experiments.harness.tables import print_table, write_summary
 from grasp_jax import GD, GRASP, MPPI, Chain, Colored, GivenPath
 from grasp_jax.paths_from_data import StateIndex, build_index
-from grasp_jax.tracking import Clocked, at, tracking_objective
+from grasp_jax.tracking import tracking_objective
 
 WALKS, STEPS, SMOOTHNESS = 200, 120, 0.9
 NODES, RADIUS, PACE = 6000, 0.1, 0.8
@@ -99,8 +99,8 @@ def searches(name: str) -> dict[str, Callable[[Any, Any, Any, Any], Any]]:
 
     def tracked(start: Any, goal: Any, path: Any, key: Any) -> jax.Array:
         return grasp_jax.plan(
-            Clocked(world),
-            at(start),
+            world,
+            start,
             jnp.concatenate([path, goal[None]]),
             zeros,
             key,

@@ -30,7 +30,7 @@ from experiments.harness.log import Record, ResultLog
 from experiments.ogbench import model as models
 from experiments.ogbench import runs, train, worlds
 from grasp_jax import CEM, GD, GRASP, Chain, Colored, GivenPath, Segments
-from grasp_jax.tracking import Clocked, at, tracking_objective
+from grasp_jax.tracking import tracking_objective
 
 MAZE, KIND, FRAMES = "giant", "stitch", 1
 PACE = 0.8 / worlds.FRAMES
@@ -116,8 +116,8 @@ def tracking_search(model: Any, planner: Any) -> Search:
 
     def search(start: Any, goal: Any, path: Any) -> Any:
         plan = grasp_jax.plan(
-            Clocked(model),
-            at(start),
+            model,
+            start,
             jnp.concatenate([path, goal[None]]),
             jnp.zeros((path.shape[0] + 1, 2)),
             jax.random.key(0),
@@ -125,9 +125,8 @@ def tracking_search(model: Any, planner: Any) -> Search:
             bounds=runs.BOUNDS,
             objective=tracking_objective(),
         )
-        states = plan.states.state
-        gaps = jnp.linalg.norm(states[1:-1] - path, axis=1)
-        return plan.actions, jnp.linalg.norm(states[-1] - goal), jnp.median(gaps)
+        gaps = jnp.linalg.norm(plan.states[1:-1] - path, axis=1)
+        return plan.actions, jnp.linalg.norm(plan.states[-1] - goal), jnp.median(gaps)
 
     return search
 

@@ -16,7 +16,7 @@ from experiments.ogbench.planners import AHEAD, PACE, STEPS, Row
 from experiments.ogbench.worlds import FRAMES, World, stack
 from grasp_jax.proposals import PathTree, ProposedPath, straight_line
 from grasp_jax.subgoals import SubgoalMPC
-from grasp_jax.tracking import Clocked, ClockedState, at, tracking_objective
+from grasp_jax.tracking import tracking_objective
 
 BOUNDS = (-1.0, 1.0)
 LEAVE_DISTANCE = 1.5
@@ -73,11 +73,10 @@ def plan_open(world: World, row: Row, start: Any, goal: Any, tree: Any, key: Any
         plan = grasp_jax.plan(
             world.model, start, goal, zeros, key, planner=row.planner(path), bounds=BOUNDS
         )
-        final = plan.states[-1]
     else:
         plan = grasp_jax.plan(
-            Clocked(world.model),
-            at(start),
+            world.model,
+            start,
             jnp.concatenate([path, goal[None]]),
             zeros,
             key,
@@ -85,8 +84,7 @@ def plan_open(world: World, row: Row, start: Any, goal: Any, tree: Any, key: Any
             bounds=BOUNDS,
             objective=tracking_objective(),
         )
-        assert isinstance(plan.states, ClockedState)
-        final = plan.states.state[-1]
+    final = plan.states[-1]
     spent = jnp.sum(plan.metrics.model_evals), jnp.sum(plan.metrics.model_vjps)
     return plan.actions, jnp.linalg.norm(final - goal), spent
 

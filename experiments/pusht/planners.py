@@ -6,7 +6,18 @@ from typing import Any
 import optax
 
 from experiments.planning.planners import SMOOTH, STACKED, ablations, alter, grasp, long_descent
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Colored,
+    LatCo,
+    MultiStart,
+    portfolio,
+    restarted_grasp,
+)
 
 
 def sync_only(
@@ -40,8 +51,10 @@ def of_states() -> dict[str, Any]:
 
 
 def extra_of_states() -> dict[str, Any]:
-    """Parts of GRASP, Adam with what GRASP has, and `-x2`: twice the budget."""
+    """Parts of GRASP, Adam with what GRASP has, `-x2`: twice the budget, and what is not tuned."""
     return {
+        "untuned-GRASP": restarted_grasp(),
+        "untuned-portfolio": portfolio(),
         "CEM-15": CEM(num_samples=300, num_elites=15, std=3.0),
         "iCEM-15": ICEM(
             num_samples=300,

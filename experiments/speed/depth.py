@@ -65,6 +65,11 @@ def _segments(rate: float, num_segments: int, correction: Correction) -> Any:
     )
 
 
+def rates(row: str) -> tuple[float, ...]:
+    """Of Adam; those of segments fall as `K^-0.5`, so that they begin higher."""
+    return (0.03, 0.1, 0.3) if row == "GD" else (0.1, 0.3, 1.0)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Annealed:
@@ -171,8 +176,8 @@ def draw(records: list[Record], path: pathlib.Path) -> None:
     for axes in panels.flat:
         axes.grid(alpha=0.25)
     figure.legend(
-        labels.values(), labels.keys(), loc="outside lower center", ncols=5, frameon=False,
-        fontsize=8,
+        labels.values(), labels.keys(), loc="outside lower center", frameon=False, fontsize=8,
+        ncols=min(2 * len(tasks), 5),
     )  # fmt: skip
     save_figure(figure, path)
 
@@ -201,7 +206,7 @@ def main(argv: list[str]) -> None:
             for name in flags.FLAGS.rows or rows:
                 if name not in rows:
                     raise app.UsageError(f"--rows: no {name!r}; there are {', '.join(rows)}.")
-                for rate in world.rates:
+                for rate in rates(name):
                     cell = {"task": task, "goals": goals, "planner": name, "rate": rate}
                     if not log.done(**cell):
                         log.append({**cell, **measure(world, rows[name](rate)), **machine()})

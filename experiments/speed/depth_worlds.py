@@ -24,7 +24,6 @@ SEEN = {
 """Planned from frames: environment, checkpoint and how far away goals are, environment steps."""
 CLASSICS = ("pendulum", "cart_pole", "mountain_car", "unicycle")
 TASKS = ("pusht", *SEEN, *CLASSICS)
-_RATES = (0.03, 0.1, 0.3)
 _HORIZON = 60
 
 
@@ -41,7 +40,6 @@ class World:
       objective: The cost.
       succeeded: A plan of all goals to `[B]` bool.
       context: Of models that read a window, leaves `[B, ...]`.
-      rates: Of Adam; every row is tried at each, and the best at the end is shown.
     """
 
     dynamics: Any
@@ -52,7 +50,6 @@ class World:
     objective: grasp_jax.Objective | None
     succeeded: Callable[[grasp_jax.Plan], np.ndarray]
     context: grasp_jax.Context | None = None
-    rates: tuple[float, ...] = _RATES
 
 
 def make_world(name: str, num_goals: int) -> World:

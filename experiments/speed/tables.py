@@ -96,7 +96,10 @@ def compiling() -> str:
     for name in names:
         line = [f"`{name}`" if name.endswith("()") else name]
         for model in models:
-            r, one = cells["now", model, name], cells["now", model, "gradient"]
+            r, one = cells.get(("now", model, name)), cells["now", model, "gradient"]
+            if r is None:
+                line.append("")
+                continue
             total, unit = (x["trace_seconds"] + x["compile_seconds"] for x in (r, one))
             line.append(f"{total:.1f} ({total / unit:.1f}x), {r['fusions']}")
         lines.append(line)

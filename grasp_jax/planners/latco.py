@@ -54,12 +54,14 @@ def _violation(residuals: PyTree) -> jax.Array:
     return sum(jax.tree.leaves(jax.tree.map(per_step, residuals)), start=jnp.zeros(()))
 
 
-def _state_costs(problem: Problem, states: PyTree, goal_weight: Scalar) -> jax.Array:
-    """`d(s_T, g) + w Σ_{t<T} d(s_t, g) + Σ_t r(s_t)`, `[]`."""
+def _state_costs(
+    problem: Problem, states: PyTree, actions: jax.Array, goal_weight: Scalar
+) -> jax.Array:
+    """`d(s_T, g) + w Σ_{t<T} d(s_t, g) + Σ_t r(s_t, g, a_{t-1}, t)`, `[]`."""
     steps, end = jnp.arange(problem.max_horizon), problem.horizon - 1
     weights = jnp.where(steps < end, goal_weight, jnp.where(steps == end, 1.0, 0.0))
     goal = jnp.sum(weights * jax.vmap(problem.terminal_cost)(states))
-    return goal + problem.running_costs(states)
+    return goal + problem.running_costs(states, actions)
 
 
 @jax.tree_util.register_dataclass
@@ -106,7 +108,7 @@ class LatCo(LiftedPlanner):
         def loss(variables: tuple[PyTree, jax.Array]) -> tuple[jax.Array, jax.Array]:
             states, actions = variables
             violation = _violation(_residuals(problem, states, actions))
-            costs = _state_costs(problem, states, self.goal_weight)
+            costs = _state_costs(problem, states, actions, self.goal_weight)
             return costs + jnp.sum(state.multipliers * violation), violation
 
         (value, violation), gradient = jax.value_and_grad(loss, has_aux=True)(variables)
@@ -223,7 +225,7 @@ class LatCoGaussNewton(LiftedPlanner):
             return found, found
 
         def rest(z: jax.Array) -> jax.Array:
-            return _state_costs(problem, unravel(z)[0], self.goal_weight)
+            return _state_costs(problem, *unravel(z), self.goal_weight)
 
         def control(z: jax.Array) -> jax.Array:
             return problem.control_cost(unravel(z)[1])

@@ -28,7 +28,7 @@ def restarted_grasp(
 ) -> MultiStart:
     """Searches that restart from noise after every sync, and help each other.
 
-    Ours, not the paper's, and what `plan` does by default. In each cycle time-correlated noise
+    Ours, not the paper's, and what `MPC` does by default. In each cycle time-correlated noise
     moves the virtual states off the rollout of the search's best plan, the actions follow them in a
     few lifted iterations (no dense goal term, nearly frozen states), noise moves the actions, and
     the sync makes a true rollout of them. Searches that fall behind go on from copies of those

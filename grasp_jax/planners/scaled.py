@@ -20,6 +20,7 @@ from grasp_jax._fields import Scalar, Scale, number, require
 from grasp_jax._tree import PyTree, cost_dtype, describe
 from grasp_jax.init_states import looks_like_state
 from grasp_jax.noise import AR1, scale_like, spanning
+from grasp_jax.objectives import Along, along
 from grasp_jax.planner import Planner, PlannerState, StepContext, StepInfo, require_planner
 from grasp_jax.planners.base import LiftedPlanner
 from grasp_jax.prepared import PreparedModel
@@ -218,12 +219,21 @@ def _search_units(problem: Problem, scales: Scales) -> Problem:
         "terminal_cost": _state_cost(objective.terminal_cost, scales, of_goal),
         "control_cost": None,
         "running_cost": None,
+        "constraint": None,
+        "constraint_weight": objective.constraint_weight / scales.cost,
     }
-    control, running = objective.control_cost, objective.running_cost
+    control, running, rule = (
+        objective.control_cost,
+        objective.running_cost,
+        objective.constraint,
+    )
     if control is not None:
         costs["control_cost"] = lambda u: control(u * scales.action) / scales.cost
     if running is not None:
-        costs["running_cost"] = _state_cost(running, scales, of_goal)
+        found = _along(running, scales, of_goal)
+        costs["running_cost"] = lambda s, g, u, t: found(s, g, u, t) / scales.cost
+    if rule is not None:
+        costs["constraint"] = _along(rule, scales, of_goal)
     context = problem.context
     if context is not None:
         context = dataclasses.replace(
@@ -262,6 +272,14 @@ def _state_cost(
     def scaled(state: PyTree, goal: PyTree) -> jax.Array:
         goal = _natural(goal, scales) if of_goal else goal
         return cost(_natural(state, scales), goal) / scales.cost
+
+    return scaled
+
+
+def _along(cost: Along, scales: Scales, of_goal: bool) -> Along:
+    def scaled(state: PyTree, goal: PyTree, action: jax.Array, step: jax.Array) -> jax.Array:
+        goal = _natural(goal, scales) if of_goal else goal
+        return along(cost, _natural(state, scales), goal, action * scales.action, step)
 
     return scaled
 

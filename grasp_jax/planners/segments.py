@@ -105,7 +105,7 @@ def segment_gradient(
         distances = jnp.where(valid, jax.vmap(problem.terminal_cost)(found), 0)
         arrival = jnp.sum(jnp.where(last, distances, 0))
         goals = jnp.sum(goal_weight * distances)
-        running = problem.running_costs(found)
+        running = problem.running_costs(found, actions)
         return defect + arrival + goals + running, (defect + arrival, found)
 
     (loss, (residual, found)), (of_states, of_actions) = jax.value_and_grad(

@@ -1,7 +1,15 @@
 """World models that people plan through, and wrappers around a dynamics."""
 
 from grasp_jax.world_models.dinowm import DinoWM, DinoWMConfig, PatchDistance
-from grasp_jax.world_models.ensemble import MeanEnsemble, WorstCaseEnsemble, worst_case
+from grasp_jax.world_models.ensemble import (
+    DisagreementEnsemble,
+    MeanEnsemble,
+    Uncertain,
+    WorstCaseEnsemble,
+    cautious,
+    certain,
+    worst_case,
+)
 from grasp_jax.world_models.lewm import LeWM, LeWMConfig
 from grasp_jax.world_models.normalization import Normalization
 from grasp_jax.world_models.precision import mixed_precision
@@ -14,14 +22,18 @@ __all__ = [
     "ActionRepeat",
     "DinoWM",
     "DinoWMConfig",
+    "DisagreementEnsemble",
     "LeWM",
     "LeWMConfig",
     "MeanEnsemble",
     "Normalization",
     "PatchDistance",
     "StackedActions",
+    "Uncertain",
     "ViTConfig",
     "WorstCaseEnsemble",
+    "cautious",
+    "certain",
     "load_dinowm",
     "load_lewm",
     "mixed_precision",

@@ -6,14 +6,15 @@ an initializer or `jax.tree.map(lambda *x: jnp.stack(x), *models)` makes it.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from grasp_jax import prepared
 from grasp_jax._tree import PyTree, Record, is_array
-from grasp_jax.objectives import StateCost, squared_distance
+from grasp_jax.objectives import Objective, StateCost, along, squared_distance
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.world_models._windows import is_window, row_marker
 
@@ -97,6 +98,89 @@ class MeanEnsemble(_Ensemble):
         """The members' mean prediction, leaves `[...]`."""
         predictions = self._predictions(states, None, prepared_actions, present)
         return jax.tree.map(lambda x: jnp.mean(x, axis=0), predictions)
+
+
+class Uncertain(NamedTuple):
+    """A state, leaves `[...]`, and how far the members were apart when they predicted it, `[]`."""
+
+    state: PyTree
+    disagreement: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class DisagreementEnsemble(_Ensemble):
+    """The mean of the members' predictions, and how far apart they are; plan with `cautious`.
+
+        model = DisagreementEnsemble(members)
+        plan(model, certain(state), certain(goal), ..., objective=cautious(Objective(), weight=1.0))
+
+    Attributes:
+      members: A callable pytree with leaves `[M, ...]`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> members = jax.tree_util.Partial(lambda gain, s, a: s + gain * a, jnp.array([1.0, 3.0]))
+    >>> DisagreementEnsemble(members)(certain(jnp.zeros(1)), jnp.ones(1))
+    Uncertain(state=Array([2.], dtype=float32), disagreement=Array(1., dtype=float32))
+    """
+
+    members: Model
+
+    def step_prepared(
+        self, states: Uncertain, prepared_actions: PyTree, present: jax.Array | None = None
+    ) -> Uncertain:
+        """The members' mean, and the variance among them summed over all numbers, `[]`."""
+        predictions = self._predictions(states.state, None, prepared_actions, present)
+        mean = jax.tree.map(lambda x: jnp.mean(x, axis=0), predictions)
+        parts = jax.tree.map(lambda x: jnp.sum(jnp.var(x, axis=0)), predictions)
+        spread = sum(jax.tree.leaves(parts), start=jnp.zeros(()))
+        return Uncertain(mean, spread.astype(states.disagreement.dtype))
+
+
+def certain(state: PyTree) -> Uncertain:
+    """An observed state, or a goal, leaves `[...]`, of which nobody doubts."""
+    like = jnp.asarray(jax.tree.leaves(state)[0])
+    return Uncertain(state, jnp.zeros((), like.dtype))
+
+
+def cautious(objective: Objective, weight: jax.Array | float = 1.0) -> Objective:
+    """An objective of states, for those of a `DisagreementEnsemble`: doubt costs too.
+
+    Args:
+      objective: Its costs and its constraint get the plain state and goal.
+      weight: Of the disagreement, summed over `s_1..s_T`; traced.
+    """
+    running, rule = objective.running_cost, objective.constraint
+    return dataclasses.replace(
+        objective,
+        terminal_cost=Partial(_at_states, objective.terminal_cost),
+        running_cost=Partial(_doubted, running, weight),
+        constraint=None if rule is None else Partial(_rule_at_states, rule),
+    )
+
+
+def _at_states(cost: Any, state: Uncertain, goal: Uncertain) -> jax.Array:
+    return cost(state.state, goal.state)
+
+
+def _rule_at_states(
+    rule: Any, state: Uncertain, goal: Uncertain, action: jax.Array, step: jax.Array
+) -> jax.Array:
+    return along(rule, state.state, goal.state, action, step)
+
+
+def _doubted(
+    running: Any,
+    weight: jax.Array | float,
+    state: Uncertain,
+    goal: Uncertain,
+    action: jax.Array,
+    step: jax.Array,
+) -> jax.Array:
+    doubt = weight * state.disagreement
+    if running is None:
+        return doubt
+    return doubt + along(running, state.state, goal.state, action, step)
 
 
 @jax.tree_util.register_dataclass

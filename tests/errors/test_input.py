@@ -322,6 +322,21 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ValueError,
         ["objective.running_cost failed", "running_cost(state, goal)", "positional argument"],
     ),
+    "state cost with three arguments": (
+        {"objective": Objective(running_cost=lambda s, g, a: jnp.sum(s))},
+        ValueError,
+        ["objective.running_cost failed", "running_cost(state, goal, action, t)", "'a'"],
+    ),
+    "a constraint that is a predicate": (
+        {"objective": Objective(constraint=lambda s, g: s < 1)},
+        ValueError,
+        ["objective.constraint must return floating numbers", "bool[3]", "how far it is broken"],
+    ),
+    "a constraint of a matrix": (
+        {"objective": Objective(constraint=lambda s, g: s[None])},
+        ValueError,
+        ["objective.constraint must return floating numbers [k] or []", "float32[1, 3]"],
+    ),
     "a list of numbers as the state": (
         {"state": [0.0, 0.0, 0.0], "goal": [1.0, 1.0, 1.0]},
         ValueError,

@@ -16,11 +16,14 @@ from grasp_jax import (
     ICEM,
     MPPI,
     Chain,
+    Constrained,
     LatCo,
     LatCoGaussNewton,
     MultiStart,
+    Objective,
     Planner,
     Problem,
+    Proposed,
     Status,
     StepContext,
     StepInfo,
@@ -39,6 +42,36 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         {"planner": "cem"},
         TypeError,
         ["planner must be a grasp_jax planner", "str", "derives from grasp_jax.Planner"],
+    ),
+    "a constrained planner without a constraint": (
+        {"planner": lambda: Constrained(PLANNER)},
+        ValueError,
+        ["Constrained needs a constraint", "Objective(constraint="],
+    ),
+    "a constrained planner class": (
+        {"planner": lambda: Constrained(GD), "objective": Objective(constraint=lambda s, g: s)},  # pyright: ignore[reportArgumentType]
+        TypeError,
+        ["Constrained.planner must be an instance", "class GD"],
+    ),
+    "constraints without a price": (
+        {"planner": lambda: Constrained(PLANNER, weight=0.0)},
+        ValueError,
+        ["Constrained.weight must be at least 1e-06", "0.0"],
+    ),
+    "proposals of another length": (
+        {"planner": lambda: Proposed(PLANNER, jnp.zeros((5, 3, 2)))},
+        ValueError,
+        ["Proposed.proposals must be actions [n, T, A]", "float32[5, 3, 2]"],
+    ),
+    "one proposal without an axis": (
+        {"planner": lambda: Proposed(PLANNER, GUESS)},
+        ValueError,
+        ["Proposed.proposals must be actions [n, T, A]", "actions[None]"],
+    ),
+    "proposals in a list": (
+        {"planner": lambda: Proposed(PLANNER, [GUESS])},  # pyright: ignore[reportArgumentType]
+        TypeError,
+        ["Proposed.proposals must be actions [n, T, A]", "got list"],
     ),
     "float iterations": (
         {"planner": lambda: GD(learning_rate=0.1, iterations=2.0)},  # pyright: ignore[reportArgumentType]

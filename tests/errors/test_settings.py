@@ -143,7 +143,7 @@ TRACED: dict[str, tuple[Any, float, float]] = {
         -1,
     ),
     "a noise": (
-        lambda x: ICEM(num_samples=9, num_elites=3, iterations=1, noise=AR1(rho=x)),
+        lambda x: ICEM(num_samples=9, num_elites=5, iterations=1, noise=AR1(rho=x)),
         0.9,
         1.5,
     ),

@@ -12,6 +12,7 @@ import pytest
 import grasp_jax
 from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Chain, LatCo, MultiStart, Scaled
 from grasp_jax.planners.scaled import is_lifted
+from tests import matrix
 
 KEY = jax.random.key(3)
 PLANNERS: dict[str, Any] = {
@@ -26,12 +27,14 @@ PLANNERS: dict[str, Any] = {
         MultiStart(GD(learning_rate=0.1, iterations=3), num_starts=2, start_std=0.3),
     ),
 }
+FAST = ("GD", "CEM", "LatCo")
 every_planner = pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in PLANNERS]
+)
+# The law is for every planner of the test matrix.
+every_planner_there_is = pytest.mark.parametrize(
     "name",
-    [
-        n if n in ("GD", "CEM", "LatCo") else pytest.param(n, marks=pytest.mark.slow)
-        for n in PLANNERS
-    ],
+    [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in matrix.PLANNERS],
 )
 
 
@@ -87,9 +90,9 @@ OTHER = Cart(place=jnp.array(256.0), speed=jnp.array(1 / 16), push=jnp.array(8.0
 """Powers of two, so that the change of units itself rounds nothing."""
 
 
-@every_planner
+@every_planner_there_is
 def test_other_units_give_the_same_plan(name: str) -> None:
-    units, scaled = OTHER, Scaled(PLANNERS[name])
+    units, scaled = OTHER, Scaled(matrix.PLANNERS[name])
     plain, other = Cart().plan(scaled), units.plan(scaled)
     chex.assert_trees_all_close(other.actions / units.push, plain.actions, rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(other.cost, plain.cost, rtol=2e-4)

@@ -74,6 +74,53 @@ def test_worst_case_planning_hedges_between_members() -> None:
     np.testing.assert_allclose(plan.cost, 2 * 0.5**2, rtol=0.05)
 
 
+def test_disagreement_is_the_variance_of_the_members() -> None:
+    model = world_models.DisagreementEnsemble(MEMBERS)
+    found = model(world_models.certain(jnp.ones(2)), jnp.array([1.0, -2.0]))
+    np.testing.assert_allclose(found.state, [1.1, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(found.disagreement, np.var([0.05, 0.1, 0.15]) * 5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        grasp_jax.GD(learning_rate=0.05, iterations=150),
+        grasp_jax.LatCo(iterations=400),
+        grasp_jax.GRASP(
+            iterations=40, sync_every=20, sync=grasp_jax.GD(learning_rate=0.05, iterations=60)
+        ),
+        grasp_jax.ICEM(num_samples=100, num_elites=10, iterations=15, std=1.0),
+    ],
+    ids=["GD", "LatCo", "GRASP", "ICEM"],
+)
+def test_a_cautious_plan_keeps_to_what_all_members_know(planner: Any) -> None:
+    """The second action does the same as the first, but the members disagree on it."""
+
+    def two_ways(gain: jax.Array, state: jax.Array, action: jax.Array) -> jax.Array:
+        return state + 0.1 * action[:1] + gain * action[1:]
+
+    model = world_models.DisagreementEnsemble(
+        jax.tree_util.Partial(two_ways, jnp.array([0.05, 0.15]))
+    )
+
+    def share(weight: float) -> jax.Array:
+        objective = world_models.cautious(grasp_jax.Objective(), weight)
+        found = grasp_jax.plan(
+            model,
+            world_models.certain(jnp.zeros(1)),
+            world_models.certain(jnp.ones(1)),
+            jnp.zeros((5, 2)),
+            jax.random.key(0),
+            planner=planner,
+            objective=objective,
+        )
+        np.testing.assert_allclose(found.states.state[-1], 1.0, atol=0.15)
+        return jnp.sum(jnp.square(found.actions[:, 1])) / jnp.sum(jnp.square(found.actions))
+
+    cautious, bold = share(100.0), share(0.0)
+    assert cautious < 0.1 and cautious < 0.4 * bold
+
+
 def test_every_member_of_an_ensemble_reads_its_own_window() -> None:
     def newest(gain: jax.Array, states: jax.Array, actions: jax.Array) -> jax.Array:
         return states[-1] + gain * actions[-1]

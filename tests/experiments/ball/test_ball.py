@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -157,7 +158,7 @@ def test_the_film_shows_the_population_and_then_the_syncs(tmp_path):
     planner = grasp_jax.Chain(grasp_jax.MultiStart(lifted, num_starts=3, start_std=0.5), hops)
     path = tmp_path / "film.gif"
     pictures.virtual_states_gif(path, "u_trap", 0, planner, hops=1)
-    film = Image.open(path)
+    film: Any = Image.open(path)
     # Held three frames until the population is done, once for the hop, and the last one held on;
     # GIF joins equal frames.
     assert 3 <= film.n_frames <= 3 * 3 + 1 + 8

@@ -18,7 +18,7 @@ def assert_like_mujoco(drawn: np.ndarray, real: np.ndarray) -> None:
     assert ((error > 30).sum(axis=(1, 2)) <= 4).all()
     # The ball is where MuJoCo draws it: centroids of what differs from the empty maze.
     places = [_centroid(frames) for frames in (drawn, real)]
-    np.testing.assert_allclose(*places, atol=0.25)
+    np.testing.assert_allclose(places[0], places[1], atol=0.25)
     assert np.abs((places[0] - places[1]).mean(axis=0)).max() < 0.1
 
 

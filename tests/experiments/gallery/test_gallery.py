@@ -1,5 +1,6 @@
 """What the pictures claim, on cases whose answer is known."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -57,7 +58,7 @@ def test_the_plan_in_the_middle_solves_both_problems():
     begin = pusht_start(start[0])
     changes = np.zeros((2, 8, 2), np.float32)
     changes[1] = 0.3
-    serial, lifted = landscape.losses(pusht_model(), begin, actions[0], changes)
+    serial, lifted = landscape.losses(pusht_model(), begin, actions[0], jnp.asarray(changes))
     assert serial[0] == pytest.approx(0, abs=1e-9)
     assert lifted[0] == pytest.approx(0, abs=1e-9)
     assert serial[1] > 0.01

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import pytest
@@ -49,7 +50,7 @@ def napping(seconds: float) -> Iterator[float]:
 
 
 def test_what_is_left_early_does_not_keep_working() -> None:
-    found = run_tasks(napping, [60.0], workers=1)
+    found: Any = run_tasks(napping, [60.0], workers=1)
     began = time.monotonic()
     assert next(found) == 60.0
     found.close()

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -25,7 +26,7 @@ def open_browser(profile):
     """A browser with an empty profile of its own."""
     from selenium import webdriver
 
-    options = webdriver.ChromeOptions()
+    options: Any = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)

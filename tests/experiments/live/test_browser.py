@@ -7,6 +7,7 @@ these tests skip and say so.
 import base64
 import io
 import threading
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -84,7 +85,7 @@ def test_a_new_user(server, browse):
     wait(lambda: reached(browser), "success while recording")
     browser.find_element(By.ID, "record").click()
     wait(lambda: browser.find_element(By.ID, "film").is_displayed(), "the recording")
-    film = gif_of(browser)
+    film: Any = gif_of(browser)
     assert film.format == "GIF"
     assert film.n_frames >= 3
     assert film.width == 420

@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 import time
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -109,7 +110,7 @@ def picture(color, size=(20, 10)):
 
 
 def test_a_gif_shows_its_frames():
-    film = Image.open(io.BytesIO(recorder.gif([picture("red"), picture("blue")], 100)))
+    film: Any = Image.open(io.BytesIO(recorder.gif([picture("red"), picture("blue")], 100)))
     assert film.n_frames == 2
     colors = []
     for index in range(2):

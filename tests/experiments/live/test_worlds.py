@@ -40,6 +40,7 @@ def test_a_turned_block_keeps_its_centre_its_walls_and_its_agent():
     world = WORLDS["pusht"]()
     _, goal = world.task(0)
     block, agent = world.handles(goal)
+    assert block.angle is not None
     moved = world.move(goal, 0, Handle(250.0, 250.0, block.angle + 1.0))
     found, its_agent = world.handles(moved)
     assert (found.x, found.y) == pytest.approx((250.0, 250.0))

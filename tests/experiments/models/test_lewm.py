@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -143,11 +144,13 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path: pathlib.Path) -> 
     _, actions, frames = videos()
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir(), killed.mkdir()
+    whole.mkdir()
+    killed.mkdir()
     expected = train_lewm.train([Recorded(frames, actions)], CONFIG, RECIPE, 0, whole, 2)
     with pytest.raises(KeyboardInterrupt):
         # The snapshot of update 4 is there, the fifth is lost.
-        train_lewm.train([Recorded(_Killed(frames, 5), actions)], CONFIG, RECIPE, 0, killed, 2)
+        stopped: Any = _Killed(frames, 5)
+        train_lewm.train([Recorded(stopped, actions)], CONFIG, RECIPE, 0, killed, 2)
     resumed = train_lewm.train([Recorded(frames, actions)], CONFIG, RECIPE, 0, killed, 2)
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
@@ -166,7 +169,7 @@ class _Killed:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def __getitem__(self, index: object) -> np.ndarray:
+    def __getitem__(self, index: Any) -> np.ndarray:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
@@ -183,7 +186,7 @@ def test_every_loss_has_a_gradient_and_batches_may_be_dealt_to_devices() -> None
     nets = eqx.filter_jit(training.fresh)(jax.random.key(0), CONFIG)
     slope = jax.jit(jax.grad(lambda n, b: training.loss(n, b, jax.random.key(1), recipe)[0]))
     alone = slope(nets, Batch(*map(jnp.asarray, batch)))
-    dealt = training.spread(batch)
+    dealt: Any = training.spread(batch)
     assert len(dealt.frames.sharding.device_set) == jax.device_count()
     together = slope(nets, dealt)
     for part in (alone.model.encoder, alone.model.predictor, alone.model.decoder, alone.inverse):
@@ -220,21 +223,22 @@ def test_the_actions_of_a_batch_lead_from_frame_to_frame() -> None:
     config = dataclasses.replace(CONFIG, action_std=float(actions.std()))
     # States in place of frames: what is drawn can be checked.
     batch = training.draw([Recorded(states, actions)], config, RECIPE, 0, 0)
-    model = SmallLeWM.random(jax.random.key(0), config)
+    model: Any = SmallLeWM.random(jax.random.key(0), config)
     taken = model.to_environment(batch.actions)
-    reached = tasks.WALL.execute(batch.frames[:, 0], taken)[:, ::5]
+    reached = tasks.WALL.execute(np.asarray(batch.frames[:, 0]), taken)[:, ::5]
     np.testing.assert_allclose(reached, batch.frames, atol=1e-3)
 
 
 def test_heads_are_fitted_to_frozen_latents() -> None:
-    model, (states, _, frames) = small_model(), videos()
+    states, _, frames = videos()
+    model: Any = small_model()
     seen = report.sample(model, frames, WALL.measured(states), 100, 0)
     np.testing.assert_allclose(seen.latents[7], model.encode(seen.frames)[7], atol=1e-4)
     # As if the encoder had learned the position.
     place = (seen.measured - seen.measured.mean(0)) / seen.measured.std(0)
     turn = np.random.default_rng(0).standard_normal((2, 12))
     seen = report.Sample(seen.frames, seen.measured, (place @ turn).astype(np.float32))
-    fitted = report.with_heads(model, seen, 60)
+    fitted: Any = report.with_heads(model, seen, 60)
     for a, b in zip(jax.tree.leaves(fitted.encoder), jax.tree.leaves(model.encoder), strict=True):
         np.testing.assert_array_equal(a, b)
     errors = np.abs(np.asarray(fitted.measure(seen.latents)) - seen.measured)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ def test_a_batch_holds_whole_segments_of_every_group_in_its_share() -> None:
 
     def group(first: int, count: int, steps: int) -> Recorded:
         name = first + np.arange(count)[:, None]
-        clock = 100 * name + np.arange(steps + 1)
+        clock: Any = 100 * name + np.arange(steps + 1)
         return Recorded(clock[..., None, None, None], np.stack([clock[:, :-1]] * 2, -1))
 
     groups = [group(0, 30, 15), group(30, 10, 40)]

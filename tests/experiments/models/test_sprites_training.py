@@ -81,7 +81,7 @@ def test_training_learns_and_resumes(tmp_path: pathlib.Path) -> None:
         train_sprites.learn_dynamics,
         model.scene,
         data,
-        fit_drive(data.latents, data.actions, EVERY),
+        fit_drive(np.asarray(data.latents), np.asarray(data.actions), EVERY),
         width=8,
         every=EVERY,
         seed=0,
@@ -193,7 +193,8 @@ def test_data_parallel_training_is_training() -> None:
     optimizer = make_optimizer((stage,))
 
     def one_chunk() -> Any:
-        state = TrainState(model.dynamics, model.dynamics, optimizer.init(model.dynamics))
+        weights: Any = model.dynamics
+        state = TrainState(weights, weights, optimizer.init(weights))
         first = jnp.zeros((), jnp.int32)
         settings = (optimizer, stage, EVERY)
         return training.train_chunk(
