@@ -15,10 +15,10 @@ python -m experiments.ogbench --data=data/ogbench --output=experiments/results/o
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
     --tune --mazes=giant --kinds=stitch --episodes=2
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
-    --modes=open --mazes=giant --episodes=10 \
+    --modes=open --mazes=giant --kinds=stitch --episodes=5 \
     --rows=GRASP-oracle,GRASP-line,CEM-graph,iCEM-graph,MPPI-graph,GD-graph
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
-    --modes=open --mazes=medium --kinds=navigate --episodes=10 \
+    --modes=open --mazes=medium --kinds=navigate --episodes=5 \
     --rows=GRASP-oracle,GRASP-line,CEM-graph,iCEM-graph,MPPI-graph,GD-graph
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
     --modes=open --mazes=giant --kinds=stitch --rows=iCEM,CEM,MPPI,GD
