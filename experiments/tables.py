@@ -17,6 +17,7 @@ from experiments.harness.tables import (
     read_summary,
     success_table,
 )
+from experiments.latent import tables as latent
 from experiments.speed.tables import (
     compiling,
     parallel_gpu,
@@ -204,6 +205,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "wall_lewm": partial(success_table, "wall_lewm", 100),
     "wall_lewm_pairs": partial(pair_table, "wall_lewm", LEWM_PAIRS),
     "state_gradients": state_gradients,
+    "latent_gate": latent.gate,
+    "latent_limits": latent.limits,
+    "latent_axes": latent.axes,
+    "latent_untuned": latent.untuned,
+    "latent_changed": latent.changed,
+    "latent_parts": latent.parts,
     "pusht_pixels_pairs": partial(pair_table, "pusht_pixels", PIXEL_PAIRS),
     "ball_navigation": ball_navigation,
     "pusht_pixels_alone": pusht_pixels_alone,

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.planning.planners import SMOOTH, STACKED, alter, grasp
 from experiments.pusht.planners import sync_only
-from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart
+from grasp_jax import CEM, GD, GRASP, ICEM, MPPI, Colored, LatCo, MultiStart, Segments
 
 
 def table() -> dict[str, Any]:
@@ -60,4 +60,25 @@ def ablations() -> dict[str, Any]:
             author, sync=None, action_rate=0.05, stop_state_gradient=False
         ),
         "GRASP-state-gradient": alter(full, stop_state_gradient=False),
+        "GRASP-no-goal-term": alter(full, goal_weight=0.0),
+        "GRASP-no-sync": alter(full, sync=None),
+        "GRASP-segments-sync": alter(
+            full, sync=Segments(segment_length=5, iterations=30, state_rate=0.05, action_rate=0.1)
+        ),
     }
+
+
+PARTS = {
+    "GRASP-sync-only": "no virtual states",
+    "GRASP-state-gradient": "gradients through states",
+    "GRASP-no-goal-term": "no dense goal term",
+    "GRASP-no-sync": "no sync",
+    "GRASP-iCEM-sync": "iCEM as the sync",
+    "GRASP-segments-sync": "segments of five steps as the sync",
+    "author-state-gradient": "gradients through states",
+    "author-no-goal-term": "no dense goal term",
+    "author-sync-only": "no lifted steps",
+    "author-no-sync": "no sync, faster actions",
+    "author-no-sync-state-gradient": "the same, gradients through states",
+}
+"""What differs in each variant, from `GRASP` or from `GRASP-author`."""

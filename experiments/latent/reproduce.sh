@@ -13,6 +13,21 @@ python -m experiments.latent --checkpoint=runs/latent/models/pusht_vector.safete
 python -m experiments.latent --checkpoint=runs/latent/models/pusht_tokens.safetensors \
     --planners=all --goals=100 --checks=5 --output=runs/latent/results/pusht_tokens
 
+# What limits the vector: its encoder, its predictor, or where its variance lies; two minutes.
+python -m experiments.latent.limits --checkpoint=pusht_vector \
+    --output=experiments/results/pusht_latent/limits.json
+
+# The code of the vector and its motion, on one core in a quarter of an hour; the shipped one.
+python -m experiments.environments.pusht.collect --output=data/pusht --trajectories=7000
+python -m experiments.models.latent.compress --data=data/pusht --work=data/pusht_code \
+    --output=experiments/checkpoints/pusht_code.safetensors
+
+# Its settings, on other goals; its table.
+python -m experiments.latent.tune --checkpoint=pusht_code --goals=16 \
+    --output=experiments/results/pusht_latent/tuning
+python -m experiments.latent --checkpoint=pusht_code --planners=all --horizons=50 --goals=100 \
+    --checks=5 --output=experiments/results/pusht_latent/pusht_code
+
 # State gradients of the vector; not recorded yet.
 python -m experiments.gradients --environment=pusht \
     --checkpoint=runs/latent/models/pusht_vector.safetensors \

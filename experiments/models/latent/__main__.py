@@ -14,14 +14,12 @@ import functools
 import json
 import pathlib
 import time
-from typing import Any
 
 import jax
 import numpy as np
 from absl import app, flags
 
 from experiments.environments.pusht.collect import load_shards
-from experiments.environments.pusht.goals import sample_goals
 from experiments.harness.flags import begin
 from experiments.models import checkpoint
 from experiments.models.latent import report, training
@@ -49,20 +47,6 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Checkpoint; the shipped pusht_<kind> by default.")
 
 
-_goals = functools.cache(functools.partial(sample_goals, split="tune"))
-
-
-def measure(
-    model: LatentModel, states: np.ndarray, actions: np.ndarray, goals: int
-) -> dict[str, Any]:
-    """The report of a model: on held-out videos, and on goals."""
-    found = report.on_videos(model, states, actions)
-    found["goals"] = [
-        report.on_goals(model, _goals(goals, horizon), horizon) for horizon in (25, 50, 100)
-    ]
-    return found
-
-
 def main(argv: list[str]) -> None:
     """Trains, then writes the checkpoint and its report."""
     begin(argv)
@@ -82,7 +66,7 @@ def main(argv: list[str]) -> None:
     # What measures the model compiles beside its training, where that is not a burden.
     blank = LatentModel.random(jax.random.key(0), config)
     if accelerated:
-        ahead = trainer.programs.beside(lambda: measure(blank, *held, values.goals))
+        ahead = trainer.programs.beside(lambda: report.measure(blank, *held, values.goals))
     paths = wait_for(pathlib.Path(values.data), values.trajectories, values.wait)
     states, actions = load_shards(paths)
     states, actions = states[: values.trajectories], actions[: values.trajectories]
@@ -125,7 +109,7 @@ def main(argv: list[str]) -> None:
     }
     if accelerated:
         ahead.result()
-    found = measure(model, states[rows:], actions[rows:], values.goals)
+    found = report.measure(model, states[rows:], actions[rows:], values.goals)
     text = json.dumps({**about, **found, "loss": curve[:: max(1, len(curve) // 60)]}, indent=1)
     output.with_suffix(".json").write_text(text + "\n")
     print(json.dumps(found, indent=None))

@@ -10,16 +10,16 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike, NDArray
 
 import grasp_jax
-from experiments.models import units
+from experiments.models.embedding import EmbeddingModel, to_pixels
+from experiments.models.latent.code import Code, Mover
 from experiments.models.latent.networks import Decoder, Encoder, Predictor
 from experiments.models.lewm.networks import Perceptron
 
-LATENT, TEMPORAL = "latent", "temporal"
+LATENT, TEMPORAL, SCALED, CODE, KEPT = "latent", "temporal", "scaled", "code", "kept"
+METRICS = (LATENT, TEMPORAL, SCALED, CODE, KEPT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,15 @@ class Config:
         frameskip: environment steps in a model step.
         action_std: standard deviation of environment actions, the unit of planning actions.
         measured: numbers that the probe measures.
-        metric: the goal cost: `latent`, the squared distance, or `temporal`, that of the head that
-            was trained to tell frames close in time from others.
+        metric: the goal cost: `latent`, the squared distance, or that of what a head makes of
+            latents: `temporal`, trained to tell frames close in time from others, `scaled`,
+            principal axes of about equal variance, or `code`, the code's autoencoder. `kept` adds
+            to the squared distance of codes what keeps all of a plan near codes of frames.
+        code: `C`, numbers that an autoencoder keeps of the vector, which then are the latent; 0
+            for all of it.
+        code_width: of that autoencoder.
+        start: the checkpoint of the vector, which holds all but code and predictor; empty without
+            a code.
     """
 
     grid: int = 8
@@ -52,11 +59,19 @@ class Config:
     action_std: float = 1.0
     measured: int = 6
     metric: str = LATENT
+    code: int = 0
+    code_width: int = 128
+    start: str = ""
+
+    @property
+    def encoded(self) -> int:
+        """Numbers that the encoder gives."""
+        return self.grid**2 * self.channels
 
     @property
     def latent(self) -> int:
         """`D`, numbers in a latent."""
-        return self.grid**2 * self.channels
+        return self.code or self.encoded
 
     @property
     def action_size(self) -> int:
@@ -64,11 +79,11 @@ class Config:
         return 2 * self.frameskip
 
 
-class TemporalDistance(eqx.Module):
+class HeadDistance(eqx.Module):
     """A goal cost between latents: the squared distance of what a head makes of them.
 
     Attributes:
-        head: [..., D] to [..., 32].
+        head: [..., D] to [..., n].
     """
 
     head: Perceptron
@@ -78,104 +93,121 @@ class TemporalDistance(eqx.Module):
         return jnp.sum((self.head(state) - self.head(goal)) ** 2)
 
 
-class LatentModel(eqx.Module):
+class Kept(eqx.Module):
+    """A cost along the way: how far a code is from what its autoencoder makes of it.
+
+    Frames' codes come back nearly as they were (median squared distance 0.003), codes of a block
+    that a prediction has smeared out less so.
+
+    Attributes:
+        code: the autoencoder.
+        weight: of the squared distance.
+    """
+
+    code: Code
+    weight: float = eqx.field(static=True, default=10.0)
+
+    def __call__(self, state: Array, goal: Array) -> Array:
+        """Of a code [C]: []; the goal plays no part."""
+        del goal
+        return self.weight * jnp.sum((self.code.down(self.code.up(state)) - state) ** 2)
+
+
+class LatentModel(EmbeddingModel):
     """A world model over frames; itself the dynamics that `grasp_jax.plan` takes, with a context.
 
     Attributes:
         encoder: frames to latents.
         predictor: the next latent.
-        decoder: latents to frames; trains the encoder, else only to look.
-        probe: latents to simulator units, divided by `units`; only to measure.
-        time: latents to a space where frames close in time are near each other.
+        decoder: the encoder's vectors to frames; trains the encoder, else only to look.
+        probe: the encoder's vectors to simulator units, divided by `units`; only to measure.
+        time: latents to a space where frames close in time are near each other; codes have none.
         units: [2, M], mean and standard deviation of what the probe measures.
+        code: of the encoder's vectors, or None where they are the latents.
+        head: what the goal cost sees of latents; None for all of them.
         config: sizes.
     """
 
     encoder: Encoder
-    predictor: Predictor
+    predictor: Predictor | Mover
     decoder: Decoder
     probe: Perceptron
-    time: Perceptron
+    time: Perceptron | None
     units: Array
+    code: Code | None
+    head: Perceptron | None
     config: Config = eqx.field(static=True)
 
     @staticmethod
     def random(key: Array, config: Config) -> "LatentModel":
         """A fresh model."""
         c, (one, two, three, four, five) = config, jax.random.split(key, 5)
-        return LatentModel(
-            Encoder.random(one, c.grid, c.channels, c.widths, c.blocks),
-            Predictor.random(two, c.grid, c.channels, c.action_size, c.history, c.width, c.depth),
-            Decoder.random(three, c.grid, c.channels, c.widths, c.blocks),
-            Perceptron.random(four, (c.latent, 256, 128, c.measured)),
-            Perceptron.random(five, (c.latent, 256, 32)),
-            jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),
-            config,
+        sizes = (c.action_size, c.history, c.width, c.depth)
+        code = None
+        if c.code:
+            code = Code.random(jax.random.fold_in(key, 5), c.encoded, c.code, c.code_width)
+        predictor = (
+            Mover.random(two, c.code, c.action_size, c.width, c.depth)
+            if c.code
+            else Predictor.random(two, c.grid, c.channels, *sizes)
         )
-
-    @property
-    def frameskip(self) -> int:
-        """Environment steps in a model step."""
-        return self.config.frameskip
-
-    @property
-    def history(self) -> int:
-        """Frames in a window."""
-        return self.config.history
-
-    @property
-    def action_size(self) -> int:
-        """`P`, numbers in a planning action."""
-        return self.config.action_size
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Of planning actions; environment actions lie in [-1, 1]."""
-        return -1 / self.config.action_std, 1 / self.config.action_std
+        return LatentModel(
+            encoder=Encoder.random(one, c.grid, c.channels, c.widths, c.blocks),
+            predictor=predictor,
+            decoder=Decoder.random(three, c.grid, c.channels, c.widths, c.blocks),
+            probe=Perceptron.random(four, (c.encoded, 256, 128, c.measured)),
+            time=None if c.code else Perceptron.random(five, (c.latent, 256, 32)),
+            units=jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),
+            code=code,
+            head=None,
+            config=config,
+        )
 
     @property
     def objective(self) -> grasp_jax.Objective:
         """The goal cost that the config names."""
-        if self.config.metric == TEMPORAL:
-            return grasp_jax.Objective(TemporalDistance(self.time))
-        return grasp_jax.Objective()
+        if self.config.metric == KEPT and self.code is not None:
+            return grasp_jax.Objective(running_cost=Kept(self.code))
+        if self.head is None:
+            return grasp_jax.Objective()
+        return grasp_jax.Objective(HeadDistance(self.head))
 
-    def with_metric(self, metric: str) -> "LatentModel":
-        """The same model with another goal cost.
+    def with_metric(self, metric: str, head: Perceptron | None = None) -> "LatentModel":
+        """The same model with another goal cost; `scaled` and `code` need their head.
 
         Raises:
-            ValueError: it is neither `latent` nor `temporal`.
+            ValueError: the model has no such goal cost.
         """
-        if metric not in (LATENT, TEMPORAL):
-            raise ValueError(f"metric must be {LATENT} or {TEMPORAL}, got {metric}")
-        return dataclasses.replace(self, config=dataclasses.replace(self.config, metric=metric))
+        head = self.time if metric == TEMPORAL else head
+        known = [LATENT] + [TEMPORAL] * (self.time is not None) + [KEPT] * (self.code is not None)
+        if metric not in METRICS or (metric not in known and head is None):
+            raise ValueError(f"metric must be {' or '.join(known)}, got {metric}")
+        config = dataclasses.replace(self.config, metric=metric)
+        return dataclasses.replace(self, head=head, config=config)
 
     def encode(self, frames: Array) -> Array:
         """Latents [n, D] of frames [n, 64, 64, 3] uint8."""
-        return self.encoder(frames)
+        found = self.encoder(frames)
+        return found if self.code is None else self.code.down(found)
 
     def __call__(self, states: Array, actions: Array) -> Array:
         """The next latent [D], from windows of latents [h, D] and planning actions [h, P]."""
         return self.predictor(states, actions)
 
-    def decode(self, latents: Array) -> Array:
-        """Frames [n, 64, 64, 3] uint8 of latents [n, D], to look at."""
-        return jnp.round(255 * jnp.clip(self.decoder(latents), 0, 1)).astype(jnp.uint8)
-
-    def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """Planning actions [..., T, P] to environment actions [..., T * frameskip, 2]."""
-        return units.to_environment(actions, self.config.action_std)
-
-    def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """The inverse of `to_environment`."""
-        return units.from_environment(actions, self.config.action_std, self.action_size)
+    def vectors(self, latents: Array) -> Array:
+        """What the encoder gave [..., E], as far as latents [..., D] keep it."""
+        return latents if self.code is None else self.code.up(latents)
 
     def measure(self, latents: Array) -> Array:
         """Simulator quantities [..., M] of latents [..., D], as the probe reads them."""
-        return self.units[0] + self.units[1] * self.probe(latents)
+        return super().measure(self.vectors(latents))
+
+    def decode(self, latents: Array) -> Array:
+        """Frames [n, 64, 64, 3] uint8 of latents [n, D], to look at."""
+        return to_pixels(self.decoder(self.vectors(latents)))
 
 
-def rollout(predictor: Predictor, window: Array, actions: Array) -> Array:
+def rollout(predictor: Predictor | Mover, window: Array, actions: Array) -> Array:
     """Open-loop latents [n, K, D].
 
     Args:

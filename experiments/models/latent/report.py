@@ -10,6 +10,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from experiments.environments.goals import Goals
+from experiments.environments.pusht.goals import sample_goals
 from experiments.environments.pusht.simulator import (
     AGENT_POSITION,
     BLOCK_ANGLE,
@@ -18,7 +19,7 @@ from experiments.environments.pusht.simulator import (
     success,
 )
 from experiments.models.latent.losses import frames_of
-from experiments.models.latent.model import LatentModel, rollout
+from experiments.models.latent.model import LATENT, TEMPORAL, LatentModel, rollout
 
 Floats = NDArray[np.floating]
 
@@ -105,6 +106,26 @@ def on_videos(model: LatentModel, states: Floats, actions: Floats) -> dict[str, 
     }
 
 
+def in_short(model: LatentModel, codes: Array, actions: Array, states: Floats) -> str:
+    """Median block errors (px, after 1, 2, 5, 10 model steps) and the last angle's (degrees)."""
+    found = imagine(model, codes[:, :2], actions[:, :11])
+    errors = np.median(errors_of(np.asarray(model.measure(found)), states[:, 2:12]), axis=0)
+    block = " ".join(f"{x:.1f}" for x in errors[[0, 1, 4, 9], 1])
+    return f"block {block} px, angle {errors[9, 2]:.0f} degrees"
+
+
+@functools.cache
+def _goals(count: int, horizon: int) -> Goals:
+    return sample_goals(count, horizon, split="tune")
+
+
+def measure(model: LatentModel, states: Floats, actions: Floats, goals: int) -> dict[str, Any]:
+    """All of it: on held-out videos, and on so many goals of three horizons."""
+    found = on_videos(model, states, actions)
+    found["goals"] = [on_goals(model, _goals(goals, h), h) for h in (25, 50, 100)]
+    return found
+
+
 def on_goals(model: LatentModel, goals: Goals, horizon: int) -> dict[str, Any]:
     """What the model says of the recorded actions that lead to goals."""
     every, past = model.frameskip, model.history - 1
@@ -119,7 +140,7 @@ def on_goals(model: LatentModel, goals: Goals, horizon: int) -> dict[str, Any]:
     still = errors_of(targets_of(goals.start), goals.goal)
     agreed = success(states_of(measured), goals.goal)
     rows = []
-    for metric in ("latent", "temporal"):
+    for metric in (LATENT,) if model.time is None else (LATENT, TEMPORAL):
         cost = jax.jit(jax.vmap(functools.partial(_cost, model.with_metric(metric))))
         goal = jnp.asarray(latents[:, -1])
         rows.append(

@@ -10,12 +10,9 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike, NDArray
 
-import grasp_jax
-from experiments.models import units
+from experiments.models.embedding import EmbeddingModel, to_pixels
 from experiments.models.lewm.networks import Decoder, Encoder, Perceptron, Predictor
 
 
@@ -53,7 +50,7 @@ class Config:
         return 2 * self.frameskip
 
 
-class SmallLeWM(eqx.Module):
+class SmallLeWM(EmbeddingModel):
     """A world model over frames; itself the dynamics that `grasp_jax.plan` takes, with a context.
 
     Attributes:
@@ -76,39 +73,15 @@ class SmallLeWM(eqx.Module):
     def random(key: Array, config: Config) -> "SmallLeWM":
         """A fresh model."""
         c, (one, two, three, four) = config, jax.random.split(key, 4)
+        sizes = (c.latent, c.action_size, c.history, c.width, c.depth, c.skip)
         return SmallLeWM(
-            Encoder.random(one, c.size, c.latent, c.encoder_width),
-            Predictor.random(two, c.latent, c.action_size, c.history, c.width, c.depth, c.skip),
-            Decoder.random(three, c.size, c.latent, c.encoder_width),
-            Perceptron.random(four, (c.latent, 128, c.measured)),
-            jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),
-            config,
+            encoder=Encoder.random(one, c.size, c.latent, c.encoder_width),
+            predictor=Predictor.random(two, *sizes),
+            decoder=Decoder.random(three, c.size, c.latent, c.encoder_width),
+            probe=Perceptron.random(four, (c.latent, 128, c.measured)),
+            units=jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),
+            config=config,
         )
-
-    @property
-    def frameskip(self) -> int:
-        """Environment steps in a model step."""
-        return self.config.frameskip
-
-    @property
-    def history(self) -> int:
-        """Frames in a window."""
-        return self.config.history
-
-    @property
-    def action_size(self) -> int:
-        """`P`, numbers in a planning action."""
-        return self.config.action_size
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Of planning actions; environment actions lie in [-1, 1]."""
-        return -1 / self.config.action_std, 1 / self.config.action_std
-
-    @property
-    def objective(self) -> grasp_jax.Objective:
-        """The squared distance of latents, LeWM's goal cost."""
-        return grasp_jax.Objective()
 
     def encode(self, frames: Array) -> Array:
         """Latents [n, D] of frames [n, S, S, 3] uint8."""
@@ -122,16 +95,4 @@ class SmallLeWM(eqx.Module):
 
     def decode(self, latents: Array) -> Array:
         """Frames [..., S, S, 3] uint8 of latents [..., D], to look at."""
-        return jnp.round(255 * jnp.clip(self.decoder(latents), 0, 1)).astype(jnp.uint8)
-
-    def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """Planning actions [..., T, P] to environment actions [..., T * frameskip, 2]."""
-        return units.to_environment(actions, self.config.action_std)
-
-    def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """The inverse of `to_environment`."""
-        return units.from_environment(actions, self.config.action_std, self.action_size)
-
-    def measure(self, latents: Array) -> Array:
-        """Simulator quantities [..., M] of latents [..., D], as the probe reads them."""
-        return self.units[0] + self.units[1] * self.probe(latents)
+        return to_pixels(self.decoder(latents))

@@ -1,0 +1,311 @@
+r"""Trains a code of a trained vector, and how it moves, on a CPU; encoder and decoder stay.
+
+    python -m experiments.environments.pusht.collect --output=data/pusht --trajectories=7000
+    python -m experiments.models.latent.compress --data=data/pusht --seconds=600
+
+Encodes every frame that a model step sees once, then learns the code from pairs of frames and the
+motion from growing open-loop rollouts, both from vectors and actions alone. The vector's probe,
+which only measures, reads what is left of it. Every part resumes from its snapshot in --work; with
+--seconds the command stops by itself, to be run again.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import app, flags
+from jax import Array
+
+from experiments.environments.pusht.collect import load_shards
+from experiments.harness.files import replacing
+from experiments.harness.flags import begin
+from experiments.models import checkpoint
+from experiments.models.latent import report
+from experiments.models.latent.code import (
+    Axes,
+    Code,
+    Mover,
+    axes_of,
+    code_loss,
+    folded,
+    motion_errors,
+)
+from experiments.models.latent.model import Config, LatentModel
+from experiments.models.latent.run import say, wait_for
+from experiments.models.load import load_model
+from experiments.models.runs import Stage, TrainingRun, make_optimizer, parse_stage
+
+CHUNK = 50  # updates per compiled call
+HELD_OUT = 400  # trajectories, the first ones
+SOFT = 1e-3  # squared error below which errors count quadratically
+_AVERAGE = 0.003  # share of the newest weights
+_TOLD = ("start", "trajectories", "code", "axes", "floor", "still", "width", "depth")
+_TOLD += ("code_stages", "stages", "seed")
+
+
+def define_flags() -> None:
+    """Defines the flags; apart from the import, so that binaries can share a process."""
+    flags.DEFINE_string("start", "pusht_vector", "The checkpoint of the vector.")
+    flags.DEFINE_string("data", "data/pusht", "Folder of `experiments.environments.pusht.collect`.")
+    flags.DEFINE_integer("trajectories", 7000, "How many of them.", lower_bound=4)
+    flags.DEFINE_integer("code", 12, "Numbers in the code.", lower_bound=1)
+    flags.DEFINE_integer("axes", 64, "Principal axes of the vector.", lower_bound=1)
+    flags.DEFINE_float("floor", 0.02, "Variance below which an axis matters less.")
+    flags.DEFINE_float("still", 0.05, "Weight of the mean absolute change of the code.")
+    flags.DEFINE_integer("width", 160, "Of the motion's layers.", lower_bound=1)
+    flags.DEFINE_integer("depth", 3, "Of the motion's layers.", lower_bound=1)
+    flags.DEFINE_list("code_stages", ["1:512:16000:1e-2"], "Of the code, as those of the motion.")
+    flags.DEFINE_list(
+        "stages",
+        ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:3000:3e-3"],
+        "Of the motion, as model steps:batch size:updates:peak learning rate.",
+    )
+    flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
+    flags.DEFINE_integer("goals", 300, "Goals of the report, per horizon.", lower_bound=1)
+    flags.DEFINE_float("seconds", None, "Stop after so long, with a snapshot; by default never.")
+    flags.DEFINE_string("work", "data/pusht_code", "Folder of vectors and snapshots.")
+    flags.DEFINE_string("output", str(checkpoint.checkpoint_path("pusht_code")), "Checkpoint.")
+
+
+class State(NamedTuple):
+    """What a part of the training carries."""
+
+    networks: Any
+    average: Any
+    optimizer: Any
+
+
+def encode_shard(model: LatentModel, path: pathlib.Path, folder: pathlib.Path) -> np.ndarray:
+    """Vectors [n, T / frameskip + 1, D] float16 of a shard, made once."""
+    kept = folder / f"{path.stem}.npy"
+    if not kept.exists():
+        states, _ = load_shards([path])
+        with replacing(kept) as temporary, temporary.open("wb") as file:
+            seen = states[:, :: model.frameskip]
+            np.save(file, report.encode_many(model, seen).astype(np.float16))
+        say(f"encoded {kept.name}")
+    return np.load(kept)
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "optimizer"))
+def _chunk(
+    state: State,
+    data: Any,
+    key: Array,
+    first: Array,
+    loss: Callable[..., tuple[Array, Array]],
+    optimizer: optax.GradientTransformation,
+) -> tuple[State, Array]:
+    """CHUNK updates from number `first` on; the mean of what `loss` reports."""
+
+    def update(state: State, index: Array) -> tuple[State, Array]:
+        place = jax.random.fold_in(key, index)
+        gradient, shown = jax.grad(loss, has_aux=True)(state.networks, data, place)
+        change, inner = optimizer.update(gradient, state.optimizer, state.networks)
+        networks = optax.apply_updates(state.networks, change)
+        average = optax.incremental_update(networks, state.average, _AVERAGE)
+        return State(networks, average, inner), shown
+
+    state, shown = jax.lax.scan(update, state, first + jnp.arange(CHUNK))
+    return state, jnp.mean(shown, axis=0)
+
+
+def train(
+    networks: Any,
+    data: Any,
+    stages: tuple[Stage, ...],
+    loss_of: Callable[[Stage], Callable[..., tuple[Array, Array]]],
+    run: TrainingRun,
+    key: Array,
+    until: float,
+    look: Callable[[Any], str],
+) -> Any:
+    """Runs or resumes all stages.
+
+    Args:
+        networks: fresh ones.
+        data: what the loss takes.
+        stages: in order.
+        loss_of: a stage to `(networks, data, key) -> (loss, reported)`.
+        run: snapshots.
+        key: of the batches.
+        until: Unix time to stop at.
+        look: measures networks, in words.
+
+    Returns:
+        The averaged networks.
+
+    Raises:
+        SystemExit: the time is over; a snapshot is kept.
+    """
+    optimizer = make_optimizer(stages)
+    total, end, saved = sum(stage.updates for stage in stages), 0, time.time()
+    state, done = run.resume(State(networks, networks, optimizer.init(networks)), total)
+    for stage in stages:
+        loss, end = loss_of(stage), end + stage.updates
+        while done < end:
+            state, shown = _chunk(state, data, key, jnp.asarray(done), loss, optimizer)
+            done += CHUNK
+            late = time.time() > until
+            if late or done == total or time.time() > saved + 30:
+                numbers = [round(float(x), 5) for x in shown]
+                run.record(done, {"steps": stage.steps, "errors": numbers})
+                run.save(state, done)
+                say(f"{done} of {total}, {stage.steps} steps, {numbers} {look(state.average)}")
+                saved = time.time()
+            if late:
+                raise SystemExit(f"{done} of {total} updates; run the same command to go on")
+    return state.average
+
+
+def learn_code(scaled: Array, axes: Axes, config: Config, values: Any, until: float) -> Code:
+    """The code of vectors, from those on scaled axes [n, F, axes]."""
+
+    def loss_of(stage: Stage) -> Callable[..., tuple[Array, Array]]:
+        def loss(code: Code, data: Array, key: Array) -> tuple[Array, Array]:
+            one, two, three = jax.random.split(key, 3)
+            row = jax.random.randint(one, (stage.batch, 1), 0, len(data))
+            at = jax.random.randint(two, (stage.batch, 1), 0, data.shape[1] - 1)
+            return code_loss(code, data[row, at + jnp.arange(2)], three, values.still)
+
+        return loss
+
+    key = jax.random.key(values.seed)
+    fresh = Code.random(key, scaled.shape[-1], config.code, config.code_width)
+    stages = tuple(parse_stage(text, CHUNK) for text in values.code_stages)
+    run = TrainingRun(pathlib.Path(values.work) / "code", "snapshot")
+    code = train(fresh, scaled, stages, loss_of, run, key, until, lambda _: "")
+    return folded(code, axes, code.down(scaled[:1000].reshape(-1, scaled.shape[-1])))
+
+
+def learn_motion(
+    model: LatentModel,
+    codes: Array,
+    actions: Array,
+    values: Any,
+    until: float,
+    look: Callable[[LatentModel], str],
+) -> LatentModel:
+    """The model with a predictor trained on codes [n, F, C] and planning actions [n, F - 1, P]."""
+
+    def loss_of(stage: Stage) -> Callable[..., tuple[Array, Array]]:
+        def loss(predictor: Any, data: Any, key: Array) -> tuple[Array, Array]:
+            codes, actions = data
+            one, two = jax.random.split(key)
+            row = jax.random.randint(one, (stage.batch, 1), 0, len(codes))
+            last = codes.shape[1] - stage.steps - 1
+            at = jax.random.randint(two, (stage.batch, 1), 0, last) + jnp.arange(stage.steps + 2)
+            errors = motion_errors(predictor, codes[row, at], actions[row, at[:, :-1]])
+            return jnp.mean(jnp.sqrt(errors + SOFT)), jnp.mean(errors[:, jnp.array([0, -1])], 0)
+
+        return loss
+
+    stages = tuple(parse_stage(text, CHUNK) for text in values.stages)
+    run = TrainingRun(pathlib.Path(values.work) / "motion", "snapshot")
+    key, data = jax.random.key(values.seed + 1), (codes, actions)
+
+    def put(predictor: Any) -> LatentModel:
+        return dataclasses.replace(model, predictor=predictor)
+
+    found = train(model.predictor, data, stages, loss_of, run, key, until, lambda p: look(put(p)))
+    return put(found)
+
+
+def main(argv: list[str]) -> None:
+    """Encodes, trains, writes the checkpoint and its report."""
+    begin(argv)
+    values, began = flags.FLAGS, time.time()
+    until = began + (values.seconds or 1e9)
+    start = load_model(values.start)
+    if not isinstance(start, LatentModel) or start.config.grid > 1 or start.code is not None:
+        raise app.UsageError(f"--start must be a vector without a code, got {values.start}.")
+    work, output = pathlib.Path(values.work), pathlib.Path(values.output)
+    (work / "vectors").mkdir(parents=True, exist_ok=True)
+    paths = wait_for(pathlib.Path(values.data), values.trajectories, 0.0)
+    vectors = []
+    for path in paths:
+        vectors.append(encode_shard(start, path, work / "vectors"))
+        if time.time() > until:
+            raise SystemExit("encoded a part of the data; run the same command to go on")
+    states, actions = load_shards(paths)
+    rows = np.concatenate(vectors).astype(np.float32)
+    axes = axes_of(rows[HELD_OUT:][:4000].reshape(-1, rows.shape[-1]), values.axes, values.floor)
+    scaled = jnp.asarray((rows[HELD_OUT:] - axes.mean) @ axes.down)
+    config = dataclasses.replace(
+        start.config,
+        code=values.code,
+        width=values.width,
+        depth=values.depth,
+        start=values.start,
+    )
+    code = learn_code(scaled, axes, config, values, until)
+    fresh = LatentModel.random(jax.random.key(values.seed), config)
+    model = dataclasses.replace(
+        fresh,
+        encoder=start.encoder,
+        decoder=start.decoder,
+        probe=start.probe,
+        units=start.units,
+        code=code,
+    )
+    codes = jnp.concatenate(
+        [code.down(jnp.asarray(rows[i : i + 200])) for i in range(0, len(rows), 200)]
+    )
+    held, kept = slice(HELD_OUT), slice(HELD_OUT, None)
+    taken = jnp.asarray(model.from_environment(actions))
+    seen = (codes[held], taken[held], states[held, :: start.frameskip])
+    model = learn_motion(
+        model, codes[kept], taken[kept], values, until, lambda m: report.in_short(m, *seen)
+    )
+    model = checkpoint.rounded(model)
+    own = {"code": model.code, "predictor": model.predictor}
+    checkpoint.write(output, own, dataclasses.asdict(config), half=("",))
+    say(f"wrote {output}")
+    about = {
+        "command": "python -m experiments.models.latent.compress "
+        + " ".join(f"--{name}={_text(values[name].value)}" for name in _TOLD),
+        "device": str(jax.devices()[0].device_kind),
+        "data": f"{len(rows) - HELD_OUT} trajectories for training, {HELD_OUT} held out",
+        "parameters": {
+            name: sum(x.size for x in jax.tree.leaves(getattr(model, name)))
+            for name in ("encoder", "code", "predictor", "decoder", "probe")
+        },
+        "axes": [round(float(x), 5) for x in axes.variance],
+    }
+    found = report.measure(model, states[held], actions[held], values.goals)
+    again = slice(HELD_OUT, 2 * HELD_OUT)
+    found["code_errors"] = {
+        "held_out": _by_step(model, codes[held], taken[held]),
+        "trained_on": _by_step(model, codes[again], taken[again]),
+    }
+    curves = {
+        part: [json.loads(line) for line in (work / part / "curve.jsonl").read_text().splitlines()]
+        for part in ("code", "motion")
+    }
+    text = json.dumps({**about, **found, "curves": curves}, indent=1)
+    output.with_suffix(".json").write_text(text + "\n")
+    print(json.dumps(found, indent=None))
+
+
+def _by_step(model: LatentModel, codes: Array, actions: Array) -> dict[str, float]:
+    """Mean squared open-loop error of codes, in units of their variance, by model steps."""
+    assert isinstance(model.predictor, Mover)
+    errors = np.asarray(motion_errors(model.predictor, codes, actions)).mean(0)
+    return {str(k): round(float(errors[k - 1]), 4) for k in (1, 2, 5, 10) if k <= len(errors)}
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
