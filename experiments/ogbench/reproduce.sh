@@ -21,10 +21,10 @@ python -m experiments.ogbench --data=data/ogbench --output=experiments/results/o
     --modes=open --mazes=medium --kinds=navigate --episodes=5 \
     --rows=GRASP-oracle,GRASP-line,CEM-graph,iCEM-graph,MPPI-graph,GD-graph
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
-    --modes=open --mazes=giant --kinds=stitch --rows=iCEM,CEM,MPPI,GD
+    --modes=open --mazes=giant --kinds=stitch --rows=iCEM,GD
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
     --modes=closed --mazes=giant --kinds=stitch --episodes=4 \
-    --rows=CEM-graph,iCEM-graph,MPPI-graph,GD-graph,GRASP-oracle,GRASP-line,iCEM
+    --rows=CEM-graph,iCEM-graph,MPPI-graph,GRASP-line
 
 # One search over T steps, widths of segments, the ball world, pictures.
 python -m experiments.ogbench.depth --data=data/ogbench \
