@@ -18,6 +18,7 @@ from experiments.harness.tables import (
     success_table,
 )
 from experiments.latent import tables as latent
+from experiments.ogbench import tables as ogbench
 from experiments.speed.tables import (
     compiling,
     parallel_gpu,
@@ -221,6 +222,15 @@ TABLES: dict[str, Callable[[], str]] = {
     "parallel_gpu": parallel_gpu,
     "plans_gpu": plans_gpu,
     "swm_timings": swm_timings,
+    "ogbench_open": ogbench.open_loop,
+    "ogbench_open_rows": partial(ogbench.baselines, "open_loop"),
+    "ogbench_tuning": ogbench.tuning,
+    "ogbench_closed": ogbench.closed_loop,
+    "ogbench_closed_rows": partial(ogbench.baselines, "closed_loop"),
+    "ogbench_depth": ogbench.depth,
+    "ogbench_widths": ogbench.widths,
+    "ogbench_ball": ogbench.ball,
+    "pusht_far": ogbench.far,
 }
 """Every table, by the name of its marks in the pages."""
 

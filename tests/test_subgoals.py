@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from grasp_jax import CEM, GRASP, GivenPath, Status, make_problem
+from grasp_jax import CEM, GRASP, GivenPath, Status, make_problem, solve
 from grasp_jax.paths_from_data import build_index
 from grasp_jax.proposals import PathTree, ProposedPath, straight_line
 from grasp_jax.subgoals import SubgoalMPC, SubgoalState
@@ -156,3 +156,42 @@ def test_a_broken_observation_is_a_failed_plan_and_no_more(tree: PathTree):
     assert isinstance(memory, SubgoalState)
     action, memory, info = agent.step(memory, start, goal)
     assert memory.known and info.status == Status.OK
+
+
+def test_a_path_through_a_wall_ends_at_the_wall():
+    """The plan's own rollout and cost tell that it does not arrive; the agent waits, sound."""
+
+    def walled(state: jax.Array, action: jax.Array) -> jax.Array:
+        moved = state + 0.6 * action
+        return jnp.stack([jnp.minimum(moved[0], 2.0), moved[1]])
+
+    def through(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        return straight_line(state, goal, num_states=num_states)._replace(known=jnp.asarray(True))
+
+    start, goal = jnp.zeros(2), jnp.array([8.0, 0.0])
+    path = through(start, goal, num_states=29).states
+    problem = make_problem(walled, start, goal, jnp.zeros((30, 2)), bounds=(-1.0, 1.0))
+    plan = solve(problem, jax.random.key(0), planner=fit(path))
+    np.testing.assert_allclose(plan.states[-1], [2.0, 0.0], atol=0.05)
+    np.testing.assert_allclose(plan.cost, 36.0, atol=0.5)
+    short = dataclasses.replace(problem, init_actions=jnp.zeros((T, 2)))
+    agent = SubgoalMPC(
+        problem=short, proposer=through, planner=fit, num_states=12, leave_distance=1.0
+    )
+    memory, position = agent.init(start, goal, jax.random.key(0)), start
+    for _ in range(15):
+        action, memory, info = agent.step(memory, position, goal)
+        position = walled(position, action)
+        assert jnp.isfinite(action).all() and info.status != Status.FAILED
+    np.testing.assert_allclose(position, [2.0, 0.0], atol=0.2)
+
+
+def test_a_proposer_of_broken_states_is_a_failed_plan_and_no_more():
+    def broken(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        states = jnp.full((num_states, 2), jnp.nan)
+        return ProposedPath(states, jnp.asarray(jnp.nan), jnp.asarray(True))
+
+    agent, goal = controller(broken), jnp.ones(2)
+    memory = agent.init(jnp.zeros(2), goal, jax.random.key(0))
+    action, memory, info = agent.step(memory, jnp.zeros(2), goal)
+    assert info.status == Status.FAILED and jnp.isfinite(action).all()

@@ -154,6 +154,8 @@ def draw_depth(folder: pathlib.Path) -> None:
         grid[1, 0].plot(*_means(rows, "horizon", lambda r: r["seconds"]), **style)
     for noise, dash in ((0.0, "-"), (0.1, "--")):
         rows = [r for r in widths if r["path_noise"] == noise]
+        if not rows:
+            continue
         label = f"states off by {noise}" if noise else "the path as it is"
         style = {"color": "C1", "ls": dash, "marker": "o", "label": label}
         grid[0, 1].plot(*_means(rows, "width", lambda r: 100 * r["success"]), **style)

@@ -2,7 +2,7 @@
 
 A row is a source of paths and a planner. Where a planner has no virtual states it sees the same
 path as a time-indexed reference in its cost (open loop), or as the same subgoals (closed loop).
-Candidates were scored on episodes that the tables do not use: `experiments.ogbench.tune`.
+Candidates were scored on episodes that the tables do not use: `experiments.ogbench --tune`.
 """
 
 import dataclasses
@@ -88,23 +88,29 @@ def rounds(width: int, iterations: int = 30, rate: float = 0.02) -> FromPath:
 def candidates() -> dict[str, list[Any]]:
     """Shooting planners that were tried, by name."""
     size: dict[str, Any] = {"num_samples": 300, "iterations": 30}
-    smooth = Colored(exponent=2.0)
+    smooth, smoother = Colored(exponent=2.0), Colored(exponent=3.0)
+    kinds = [(0.2, smooth), (0.5, smooth), (0.2, smoother), (0.5, smoother)]
     return {
-        "GD": [GD(learning_rate=rate, iterations=300) for rate in (0.003, 0.01, 0.03)],
-        "CEM": [CEM(num_elites=30, std=std, **size) for std in (0.2, 0.5)],
-        "iCEM": [ICEM(num_elites=30, std=std, noise=smooth, **size) for std in (0.2, 0.5)],
-        "MPPI": [MPPI(std=std, noise=smooth, **size) for std in (0.1, 0.3)],
+        "GD": [GD(learning_rate=rate, iterations=300) for rate in (0.003, 0.01, 0.03, 0.1)],
+        "CEM": [CEM(num_elites=30, std=0.2, **size), CEM(num_elites=30, std=0.5, **size)]
+        + [CEM(num_elites=30, std=std, noise=smoother, **size) for std in (0.2, 0.5)],
+        "iCEM": [ICEM(num_elites=30, std=std, noise=noise, **size) for std, noise in kinds],
+        "MPPI": [
+            MPPI(std=std, temperature=temperature, noise=smoother, **size)
+            for std in (0.1, 0.3)
+            for temperature in (0.1, 0.01)
+        ],
     }
 
 
-CHOSEN = {"open": {"GD": 0, "CEM": 0, "iCEM": 0, "MPPI": 0}, "closed": {}}
-"""The candidate that solved most tuning episodes, the first of equals."""
+CHOSEN = {"GD": 0, "CEM": 2, "iCEM": 0, "MPPI": 2}
+"""Open loop: none solved a tuning episode of giant-stitch; these ended nearest to their goals."""
 
 
 def shooting(mode: str) -> dict[str, Planner]:
     """Name to the chosen planner, open or closed loop."""
     if mode == "open":
-        return {name: tried[CHOSEN["open"][name]] for name, tried in candidates().items()}
+        return {name: tried[CHOSEN[name]] for name, tried in candidates().items()}
     return {
         "GD": GD(learning_rate=0.1, iterations=30),
         "CEM": CEM(num_samples=64, num_elites=8, iterations=5, std=0.5),

@@ -7,15 +7,24 @@ python -m experiments.ogbench.collect --output=data/ogbench
 python -m experiments.ogbench.train --data=data/ogbench
 python -m experiments.ogbench.train --data=data/ogbench --mazes=giant --kinds=stitch --frames=1
 
-# The tables: open loop, closed loop, and the same way under other planners.
+# The tables: ours, open and closed loop; the baselines' settings, then the baselines.
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
-    --modes=open --episodes=10 --seeds=0,1,2
+    --modes=open --episodes=50 --seeds=0,1,2
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
     --modes=closed --episodes=10
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
-    --tune --mazes=giant --kinds=stitch --episodes=1
+    --tune --mazes=giant --kinds=stitch --episodes=2
 python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
-    --modes=closed --mazes=giant --kinds=stitch --rows=all --episodes=3
+    --modes=open --mazes=giant --kinds=stitch --episodes=5 \
+    --rows=GRASP-oracle,GRASP-line,CEM-graph,iCEM-graph,MPPI-graph,GD-graph
+python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
+    --modes=open --mazes=medium --kinds=navigate --episodes=5 \
+    --rows=GRASP-oracle,GRASP-line,CEM-graph,iCEM-graph,MPPI-graph,GD-graph
+python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
+    --modes=open --mazes=giant --kinds=stitch --rows=iCEM,CEM,MPPI,GD
+python -m experiments.ogbench --data=data/ogbench --output=experiments/results/ogbench_states \
+    --modes=closed --mazes=giant --kinds=stitch --episodes=4 \
+    --rows=CEM-graph,iCEM-graph,MPPI-graph,GD-graph,GRASP-oracle,GRASP-line,iCEM
 
 # One search over T steps, widths of segments, the ball world, pictures.
 python -m experiments.ogbench.depth --data=data/ogbench \

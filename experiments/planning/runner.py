@@ -96,7 +96,8 @@ def encode_states(model: Any, task: Task, states: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _encoded(setting: Setting, count: int, horizon: int, seed: int, split: str) -> Encoded:
+def encoded_goals(setting: Setting, count: int, horizon: int, seed: int, split: str) -> Encoded:
+    """What the model sees of the benchmark's goals, made once per process."""
     task, model = setting.task, setting.model
     goals = goals_of(task, count, horizon, seed, split)
     start, goal = (encode_states(model, task, s) for s in (goals.start, goals.goal))
@@ -120,7 +121,7 @@ def _rows(cell: Cell, numbers: np.ndarray) -> Encoded:
 
     def row(number: int) -> Encoded:
         horizon, goal = cell.job(number)
-        encoded = _encoded(cell.setting, cell.goals, horizon, cell.seed, cell.split)
+        encoded = encoded_goals(cell.setting, cell.goals, horizon, cell.seed, cell.split)
         return jax.tree.map(lambda x: x[goal], encoded)
 
     return jax.tree.map(lambda *x: np.stack(x), *[row(number) for number in numbers])

@@ -106,14 +106,19 @@ def execute_pusht(states: States, actions: NDArray[Any]) -> States:
     return np.stack(runs)
 
 
-def pusht_predicted(measured: Any, goal: Any) -> NDArray[np.bool_]:
-    """Push-T's rule on agent and block position, cosine and sine of the angle `[..., 6]`."""
-    measured, goal = np.asarray(measured, np.float64), np.asarray(goal, np.float64)
+def pusht_seen(measured: Any) -> States:
+    """States `[..., 10]` at rest, from agent, block, cosine and sine of its angle `[..., 6]`."""
+    measured = np.asarray(measured, np.float64)
     state = np.zeros((*measured.shape[:-1], pusht.STATE_SIZE))
     state[..., pusht.AGENT_POSITION] = measured[..., 0:2]
     state[..., pusht.BLOCK_POSITION] = measured[..., 2:4]
     state[..., pusht.BLOCK_ANGLE] = np.arctan2(measured[..., 5], measured[..., 4])
-    return pusht.success(state, goal)
+    return state
+
+
+def pusht_predicted(measured: Any, goal: Any) -> NDArray[np.bool_]:
+    """Push-T's rule on agent and block position, cosine and sine of the angle `[..., 6]`."""
+    return pusht.success(pusht_seen(measured), np.asarray(goal, np.float64))
 
 
 def pusht_errors(state: States, goal: States) -> Record:

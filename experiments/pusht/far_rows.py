@@ -1,0 +1,79 @@
+"""The rows of Push-T's far goals: where subgoals come from, and who plans towards them."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.planning.planners import alter
+from experiments.pusht.planners import short_searches
+from grasp_jax import GivenPath, Planner
+from grasp_jax.proposals import PathTree, ProposedPath, Proposer, straight_line
+
+FLAT_AHEAD, AHEAD = 16, 5
+"""Model steps of a plan, straight for the goal and for a subgoal."""
+REPLAN_EVERY = 2
+LEAVE_DISTANCE = 0.2
+"""Latent distance from the path; 0.1 is about 26 of 512 px."""
+SEGMENT, NEIGHBORS = 10, 8
+"""Model steps of a retrieved piece, at most, and how many pieces that begin near are compared."""
+GRAPH_STATES, TRUTH_STATES = 16, 96
+"""States that a path is proposed for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+      path: `segments`, `graph` or `truth`: where the path comes from; None for none.
+      search: The planner; where it lifts and there is a path, virtual states start on the path.
+      ahead: Model steps of a plan.
+      num_states: Of a proposed path.
+      lifts: Whether the planner has virtual states to start on the path.
+    """
+
+    path: str | None
+    search: Any
+    ahead: int = AHEAD
+    num_states: int = GRAPH_STATES
+    lifts: bool = True
+
+    def planner(self, states: Any) -> Planner:
+        """The planner for a path's states `[T-1, L]`."""
+        if self.path is None or not self.lifts:
+            return self.search
+        return alter(self.search, init_states=GivenPath(states))
+
+
+def rows() -> dict[str, Row]:
+    """Name in tables to row: long plans of few searches, or short ones of four times as many.
+
+    Both take about a tenth of a second per plan, so rows have equal time to think.
+    """
+    short = short_searches()
+    long_grasp, long_icem = short["GRASP-x1/16"], short["iCEM-x1/16"]
+    grasp, icem = short["GRASP-x1/4"], short["iCEM-x1/4"]
+    return {
+        "GRASP": Row(None, long_grasp, FLAT_AHEAD, FLAT_AHEAD + 1),
+        "iCEM": Row(None, long_icem, FLAT_AHEAD, FLAT_AHEAD + 1),
+        "GRASP-segments": Row("segments", grasp, num_states=AHEAD + 2),
+        "GRASP-graph": Row("graph", grasp),
+        "iCEM-graph": Row("graph", icem, lifts=False),
+        "GRASP-truth": Row("truth", grasp, num_states=TRUTH_STATES),
+        "iCEM-truth": Row("truth", icem, num_states=TRUTH_STATES, lifts=False),
+    }
+
+
+def proposer(path: PathTree | jax.Array | None) -> Proposer:
+    """A tree as it is, states `[P, L]` as a path that is known, nothing as the straight line."""
+    if path is None:
+        return straight_line
+    if isinstance(path, PathTree):
+        return path
+
+    def listed(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        return ProposedPath(path[:num_states], jnp.asarray(jnp.inf), jnp.asarray(True))
+
+    return listed
