@@ -62,7 +62,7 @@ def plan(
         when warm. It fixes the horizon, the action size and the dtype of the plan.
       key: One random key, `jax.random.key(0)`. The same key gives the same plan.
       planner: How to search; `portfolio()` by default, which needs no tuning and costs about
-        12,600 `T` model evaluations. `restarted_grasp()` costs a fifth of it.
+        12,400 `T` model evaluations. `restarted_grasp()` costs a fifth of it.
       bounds: `(low, high)`, numbers or `[A]`; the plan stays inside.
       objective: The cost to minimize; the squared distance of `s_T` to the goal by default.
       context: The frames and actions before now, for models that read a window.

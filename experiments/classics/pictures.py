@@ -23,5 +23,5 @@ def draw(folder: pathlib.Path, rows: list[Record]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     axes.set_yticks(range(len(tasks)), [t.replace("_", " ") for t in tasks])
     axes.grid(False)
-    axes.set_title(f"Success in % of {rows[0]['goals']} goals, every planner at its defaults")
+    axes.set_title(f"Success in %, {rows[0]['goals']} goals")
     save_figure(figure, folder / "success.png")

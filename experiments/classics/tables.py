@@ -7,6 +7,7 @@ import csv
 import pathlib
 
 FOLDER = pathlib.Path(__file__).parents[1] / "results" / "classics"
+HELD_OUT = FOLDER.with_name("classics_held_out")
 
 Rows = list[dict[str, str]]
 
@@ -63,12 +64,18 @@ def _markdown(header: list[str], lines: list[list[str]]) -> str:
 
 
 def main() -> None:
-    """Prints the tables."""
-    with (FOLDER / "summary.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    """Prints those of what is recorded: natural units, scaled ones, held-out tasks, costs."""
+    rows, held_out = read(FOLDER), read(HELD_OUT)
     scaled = [row for row in rows if row["planner"].endswith("scaled")]
     natural = [row for row in rows if row not in scaled]
-    print(success(natural), success(scaled), cost(rows), sep="\n\n")
+    shown = [success(part) for part in (natural, scaled, held_out) if part]
+    print(*shown, cost(rows), sep="\n\n")
+
+
+def read(folder: pathlib.Path) -> Rows:
+    """The rows of a folder's summary."""
+    with (folder / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ python -m experiments.speed.newton --cores=0 --output=experiments/results/benchm
 
 # Beside stable-worldmodel's solvers, in an environment of its own (see experiments/swm).
 python -m experiments.speed.swm
+python -m experiments.speed.products --output=experiments/results/swm_timings
 
 # Success against depth, segments side by side; real time (alone on its core).
 python -m experiments.speed.depth --output=experiments/results/benchmark

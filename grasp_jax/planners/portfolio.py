@@ -21,7 +21,7 @@ def portfolio(*, effort: int = 1) -> Scaled:
       3. `Hops` of gradient descent from eight starts, its rate falling within each round. For
          everything smooth, and to polish.
 
-    At effort 1 it costs about 12,600 `T` model evaluations, three quarters of them `ICEM`'s, and
+    At effort 1 it costs about 12,400 `T` model evaluations, three quarters of them `ICEM`'s, and
     2,900 `T` derivatives; `restarted_grasp()` costs 2,300 `T` and 2,200 `T`. With a `target_cost`
     it stops at the first search that is good enough.
 

@@ -89,6 +89,7 @@ function show(shown) {
   }
   if (shown.settings) controls.set(shown.settings);
   view.show(shown);
+  if (shown.graph !== undefined) at("way").hidden = !shown.graph;
   countFrames(shown);
   if (shown.phase) showPhase(shown.phase);
   if (shown.steps !== undefined) at("steps").textContent = shown.steps;

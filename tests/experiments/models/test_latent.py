@@ -30,6 +30,10 @@ from experiments.planning.cells import Cell
 VECTOR = Config(grid=1, channels=6, widths=(8, 8), blocks=(0, 0), width=8, depth=1, action_std=0.2)
 TOKENS = dataclasses.replace(VECTOR, grid=8, channels=4, blocks=(1, 1), width=32)
 CONFIGS = pytest.mark.parametrize("config", [VECTOR, TOKENS], ids=["vector", "tokens"])
+# Training tokens takes minutes.
+TRAINED = pytest.mark.parametrize(
+    "config", [VECTOR, pytest.param(TOKENS, marks=pytest.mark.slow)], ids=["vector", "tokens"]
+)
 
 
 @functools.cache
@@ -115,7 +119,7 @@ def test_the_distance_in_time_prefers_neighbours() -> None:
     assert near < far
 
 
-@CONFIGS
+@TRAINED
 def test_updates_lower_the_loss_and_a_stage_resumes(config: Config, tmp_path: pathlib.Path) -> None:
     recipe = Recipe(
         batch=4, steps=2 if config.grid == 1 else 0, rate=3e-3, projections=8, bfloat16=False
@@ -135,7 +139,7 @@ def test_updates_lower_the_loss_and_a_stage_resumes(config: Config, tmp_path: pa
     assert int(same.count) > 0
 
 
-@CONFIGS
+@TRAINED
 def test_motion_learns_on_frozen_latents(config: Config) -> None:
     model, motion = model_of(config), Motion(2, 8, 3e-3, bfloat16=False)
     latents = training.encode_videos(model, videos().states, False)
