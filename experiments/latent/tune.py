@@ -2,7 +2,7 @@ r"""A sweep of the planners of the study, on other goals than the table's.
 
     python -m experiments.latent.tune --goals=16 --checkpoint=pusht_vector
 
-Every family gets three settings, and every setting the same goals. Not recorded yet: the planners of
+Every family gets three settings, and every setting the same goals. Not recorded yet: those of
 `experiments.latent.planners` are first guesses.
 """
 
