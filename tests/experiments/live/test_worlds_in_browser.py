@@ -31,7 +31,7 @@ pytestmark = [
 ]
 FOLDER = os.environ.get("LIVE_SCREENSHOTS")
 SECONDS = 150  # for a goal, on a core that is shared
-PLACES = ((14.0, 48.0), (50.0, 14.0))
+PLACES = ((14.0, 48.0), (50.0, 14.0), (12.0, 12.0))
 """In both rooms of Wall."""
 
 
@@ -63,7 +63,7 @@ def page(tmp_path):
     server.close()
 
 
-def test_drags_through_the_door_are_reached(page):
+def test_three_drags_are_reached(page):
     browser = page("world=wall&planner=GRASP")
     wait(lambda: lines(browser, "rollout"), "the first plan", 240)
     for number, place in enumerate(PLACES):
