@@ -22,11 +22,20 @@ python -m experiments.environments.pusht.collect --output=data/pusht --trajector
 python -m experiments.models.latent.compress --data=data/pusht --work=data/pusht_code \
     --output=experiments/checkpoints/pusht_code.safetensors
 
-# Its settings, on other goals; its table.
-python -m experiments.latent.tune --checkpoint=pusht_code --goals=16 \
-    --output=experiments/results/pusht_latent/tuning
-python -m experiments.latent --checkpoint=pusht_code --planners=all --horizons=50 --goals=100 \
-    --checks=5 --output=experiments/results/pusht_latent/pusht_code
+# Plans through the code, through the code and kept near frames, and through the vector with scaled
+# axes as the goal cost; a quarter of an hour of one core. Then the picture.
+python -m experiments.latent --checkpoint=pusht_code --planners=CEM,GRASP --horizons=50 \
+    --goals=40 --checks=5 --nopictures --output=experiments/results/pusht_latent/pusht_code
+python -m experiments.latent --checkpoint=pusht_code@kept --planners=CEM,GRASP --horizons=50 \
+    --goals=40 --checks=5 --nopictures --output=experiments/results/pusht_latent/pusht_code_kept
+python -m experiments.latent --checkpoint=pusht_vector@scaled --planners=GRASP --horizons=50 \
+    --goals=30 --checks=5 --nopictures --output=experiments/results/pusht_latent/pusht_vector_scaled
+python -m experiments.latent.imagined --checkpoint=pusht_code \
+    --folder=experiments/results/pusht_latent/pusht_code
+
+# Settings on other goals, three per family; not recorded yet.
+python -m experiments.latent.tune --checkpoint=pusht_vector --goals=16 \
+    --output=runs/latent/results/tuning
 
 # State gradients of the vector; not recorded yet.
 python -m experiments.gradients --environment=pusht \

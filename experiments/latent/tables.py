@@ -15,6 +15,8 @@ from experiments.models.checkpoint import CHECKPOINTS
 FOLDER = "pusht_latent"
 CHANGED = {
     "code": "pusht_code",
+    "code, plans kept near frames": "pusht_code_kept",
+    "vector, scaled axes as the goal cost": "pusht_vector_scaled",
 }
 """What changed against the vector with its latent distance, and the folder of its results."""
 

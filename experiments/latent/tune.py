@@ -1,9 +1,9 @@
-r"""The sweep behind the planners of the study, on other goals than the table's.
+r"""A sweep of the planners of the study, on other goals than the table's.
 
-    python -m experiments.latent.tune --goals=16 --checkpoint=pusht_code
+    python -m experiments.latent.tune --goals=16 --checkpoint=pusht_vector
 
-Every family gets three settings, and every setting the same goals. `experiments.latent.planners`
-holds the best of each (success in the simulator, ties to the faster one).
+Every family gets three settings, and every setting the same goals. Not recorded yet: those of
+`experiments.latent.planners` are first guesses.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     tuning.define_flags(horizon=50, goals=16)
     flags.DEFINE_string("checkpoint", study.TASK.checkpoint, "The model.")
-    flags.DEFINE_string("output", "experiments/results/pusht_latent/tuning", "Folder.")
+    flags.DEFINE_string("output", "runs/latent/results/tuning", "Folder.")
 
 
 def candidates() -> dict[str, dict[str, Any]]:

@@ -209,6 +209,7 @@ def test_of_codes_that_keep_as_much_the_one_that_changes_less_is_better() -> Non
     assert losses_found[0][1][1] < losses_found[1][1][1]
 
 
+@pytest.mark.slow
 def test_a_code_is_learned_in_parts_that_resume(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
