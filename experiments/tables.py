@@ -6,6 +6,7 @@ python -m experiments.tables        # the text between their <!-- table --> mark
 from collections.abc import Callable
 from functools import partial
 
+from experiments.classics import tables as classics
 from experiments.gradients.tables import lifted_gradients, state_gradients
 from experiments.harness.tables import (
     goals_solved,
@@ -214,6 +215,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "latent_parts": latent.parts,
     "pusht_pixels_pairs": partial(pair_table, "pusht_pixels", PIXEL_PAIRS),
     "ball_navigation": ball_navigation,
+    "classics": classics.success,
+    "classics_held_out": partial(classics.success, "classics_held_out"),
+    "classics_costs": classics.costs,
     "pusht_pixels_alone": pusht_pixels_alone,
     "speed_torch": speed_torch,
     "speed_torch_gpu": partial(speed_torch, "benchmark_gpu"),
