@@ -8,7 +8,9 @@ import importlib.metadata
 from typing import Any
 
 from grasp_jax import sharding
+from grasp_jax.anytime import advance, read, rollout_cost, start, trajectory
 from grasp_jax.arguments import make_problem
+from grasp_jax.compiled_plan import CompiledPlan, compile_plan
 from grasp_jax.goals import AnyGoal, Reached
 from grasp_jax.init_states import BrownianBridge, GivenPath, Rollout, StraightLine, ViaPoints
 from grasp_jax.mpc import MPC, MPCInfo, MPCState
@@ -20,11 +22,13 @@ from grasp_jax.objectives import (
     squared_distance,
 )
 from grasp_jax.planner import Planner, StepContext, StepInfo
-from grasp_jax.planners.compose import Chain, Hops, MultiStart
+from grasp_jax.planners.chain import Chain
 from grasp_jax.planners.constrained import Constrained
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
+from grasp_jax.planners.hops import Hops
 from grasp_jax.planners.latco import LatCo, LatCoGaussNewton
+from grasp_jax.planners.multi_start import MultiStart
 from grasp_jax.planners.parallel_shooting import ParallelShooting
 from grasp_jax.planners.portfolio import portfolio
 from grasp_jax.planners.proposed import Proposed
@@ -32,23 +36,13 @@ from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planners.sampling import CEM, ICEM, MPPI
 from grasp_jax.planners.scaled import Scaled
 from grasp_jax.planners.segments import Segments
-from grasp_jax.planning import (
-    CompiledPlan,
-    advance,
-    compile_plan,
-    plan,
-    plan_batch,
-    read,
-    rollout_cost,
-    solve,
-    start,
-    trajectory,
-)
+from grasp_jax.planning import plan, plan_batch, solve
 from grasp_jax.prepared import PreparedModel, RolloutModel
 from grasp_jax.problem import Context, Problem
 from grasp_jax.realtime import RealTimeMPC, RealTimeState, ThinkInfo
+from grasp_jax.results import Metrics, Plan, Status
 from grasp_jax.schedules import sawtooth_schedule
-from grasp_jax.search import Metrics, Plan, Search, SearchState, Status
+from grasp_jax.search import Search, SearchState
 from grasp_jax.shooting import Correction
 from grasp_jax.subgoals import SubgoalMPC
 

@@ -27,7 +27,7 @@ from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planning import solve
 from grasp_jax.problem import Context, Problem
 from grasp_jax.proposals import Policy, continued
-from grasp_jax.search import Plan, Status
+from grasp_jax.results import Plan, Status
 
 
 @jax.tree_util.register_dataclass

@@ -1,30 +1,21 @@
-"""The door: `plan` and `plan_batch` in one call; on a `Problem`, the same search in pieces."""
+"""The door: `plan` and `plan_batch` in one call, `solve` on a `Problem`."""
 
-import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.sharding import Mesh
 
 from grasp_jax import programs, sharding
 from grasp_jax._compile import Frozen, array, require_hashable, usual_promotion
 from grasp_jax._fields import as_count
-from grasp_jax._tree import PyTree, describe, is_number
-from grasp_jax.arguments import (
-    as_array,
-    as_number,
-    check_key,
-    make_problem,
-    replace_arrays,
-)
+from grasp_jax._tree import PyTree, is_number
+from grasp_jax.arguments import as_number, check_key, make_problem
 from grasp_jax.objectives import Objective
 from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.portfolio import portfolio
 from grasp_jax.problem import Context, Problem
-from grasp_jax.search import Metrics, Plan, Search
+from grasp_jax.results import Plan
 
 
 def plan(
@@ -201,7 +192,7 @@ def solve(
     patience: int | None = None,
 ) -> Plan:
     """`plan` on a problem, or `plan_batch` on a batched one. Arguments and errors as there."""
-    planner, key = _how(problem, planner, key)
+    planner, key = planner_and_key(problem, planner, key)
     if goal_batch_size is not None:
         goal_batch_size = as_count(goal_batch_size, "goal_batch_size")
     padded, frozen = sharding.pad_time(problem), Frozen(planner, is_number)
@@ -217,230 +208,7 @@ def solve(
     return sharding.cut_time(found, problem.max_horizon, axis=int(problem.batched))
 
 
-@usual_promotion
-def start(problem: Problem, key: jax.Array, *, planner: Planner | None = None) -> Search:
-    """Begins a search without taking a step.
-
-    Args:
-      problem: Of one goal, or batched; see `make_problem`.
-      key: See `plan` and `plan_batch`.
-      planner: See `plan`.
-
-    Raises:
-      TypeError, ValueError: As `plan`.
-
-    >>> import grasp_jax, jax, jax.numpy as jnp
-    >>> problem = grasp_jax.make_problem(
-    ...     lambda s, a: s + 0.1 * a, jnp.zeros(2), jnp.ones(2), jnp.zeros((20, 2))
-    ... )
-    >>> search = grasp_jax.start(problem, jax.random.key(0), planner=grasp_jax.GD())
-    >>> search = grasp_jax.advance(search, 40)
-    >>> early = grasp_jax.read(search)
-    >>> bool(grasp_jax.read(grasp_jax.advance(search, 40)).cost <= early.cost)
-    True
-    """
-    planner, key = _how(problem, planner, key)
-    padded = sharding.pad_time(problem)
-    begun = programs.start(padded, Frozen(planner, is_number), key)
-    return Search(padded, planner, begun, horizon=problem.max_horizon)
-
-
-@usual_promotion
-def advance(search: Search, iterations: int) -> Search:
-    """The same search after `iterations` more iterations; each new count compiles once.
-
-    Advancing by n and then by m equals advancing by n+m, and equals `plan` with n+m iterations.
-    The metrics grow by a block: the body of a `lax.scan` returns
-    `dataclasses.replace(search, metrics=())`.
-
-    Raises:
-      TypeError: `search` was not made by `start`, or `iterations` is no int.
-      ValueError: `iterations` is below 1.
-    """
-    _check_search(search)
-    iterations = as_count(iterations, "iterations")
-    bare = dataclasses.replace(search, metrics=())
-    state, rows = programs.advance(bare, iterations=iterations)
-    return dataclasses.replace(search, state=state, metrics=(*search.metrics, rows))
-
-
-@usual_promotion
-def read(search: Search) -> Plan:
-    """The plan a search would return now; the search itself is unchanged.
-
-    Raises:
-      TypeError: `search` was not made by `start`.
-    """
-    _check_search(search)
-    axis = int(search.problem.batched)
-    found = programs.read(dataclasses.replace(search, metrics=()))
-    found = sharding.cut_time(found, search.horizon, axis)
-    if not search.metrics:
-        return found
-    return dataclasses.replace(found, metrics=_join(search.metrics, axis))
-
-
-@usual_promotion
-def trajectory(problem: Problem, actions: jax.Array) -> PyTree:
-    """The model's states under a plan.
-
-    Args:
-      problem: Of one goal, or batched. From its horizon on, the state stands still.
-      actions: `[T, A]`; `[B, T, A]` for a batched problem.
-
-    Returns:
-      Leaves `[T+1, ...]` (`[B, T+1, ...]`): `s_0`, then the prediction after each action.
-
-    Raises:
-      TypeError, ValueError: The actions are none of the problem's.
-
-    >>> import grasp_jax, jax.numpy as jnp
-    >>> problem = grasp_jax.make_problem(
-    ...     lambda s, a: s + a, jnp.zeros(1), jnp.ones(1), jnp.zeros((2, 1))
-    ... )
-    >>> grasp_jax.trajectory(problem, jnp.ones((2, 1))).ravel().tolist()
-    [0.0, 1.0, 2.0]
-    """
-    return programs.trajectory(problem, _as_actions(problem, actions))
-
-
-@usual_promotion
-def rollout_cost(problem: Problem, actions: jax.Array) -> jax.Array:
-    """The objective of the model's rollout of a plan.
-
-    Args:
-      problem: Of one goal, or batched.
-      actions: `[T, A]`; `[B, T, A]` for a batched problem.
-
-    Returns:
-      `[]` (`[B]`).
-
-    Raises:
-      TypeError, ValueError: The actions are none of the problem's.
-
-    >>> import grasp_jax, jax.numpy as jnp
-    >>> problem = grasp_jax.make_problem(
-    ...     lambda s, a: s + a, jnp.zeros(1), jnp.ones(1), jnp.zeros((2, 1))
-    ... )
-    >>> float(grasp_jax.rollout_cost(problem, jnp.ones((2, 1))))
-    1.0
-    """
-    return programs.rollout_cost(problem, _as_actions(problem, actions))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class CompiledPlan:
-    """A compiled `plan` with everything but the arrays fixed; made by `compile_plan`.
-
-    Calling it never traces, checks only what could crash, and costs a fifth of the dispatch of
-    `plan`.
-
-    Attributes:
-      problem: What it was compiled with; a call replaces some of it.
-      planner: The planner it was compiled with.
-      key: The key it was compiled with.
-      program: JAX's compiled program, with `as_text`, `cost_analysis` and `memory_analysis`.
-    """
-
-    problem: Problem
-    planner: Planner
-    key: jax.Array
-    program: Any
-
-    @usual_promotion
-    def __call__(
-        self,
-        state: PyTree,
-        goal: PyTree,
-        init_actions: Any,
-        key: jax.Array,
-        *,
-        dynamics: Any = None,
-        context: Context | None = None,
-        horizon: Any = None,
-    ) -> Plan:
-        """Plans, as `plan` does with the arguments of `compile_plan`.
-
-        Args:
-          state: `s_0`, of the compiled structure, shapes and dtypes, as everything here.
-          goal: `g`.
-          init_actions: `[T, A]`, the starting guess.
-          key: One random key, of the compiled kind.
-          dynamics: The same model with new weights; the compiled one by default.
-          context: New context frames; the compiled ones by default.
-          horizon: A new horizon, where it was compiled with one.
-
-        Raises:
-          TypeError: An argument has another structure, shape or dtype than the compiled one.
-          ValueError: The horizon is not in `1..T`.
-        """
-        check_key(key)
-        changes: dict[str, Any] = {"state": state, "goal": goal, "init_actions": init_actions}
-        given = {"dynamics": dynamics, "context": context, "horizon": horizon}
-        changes |= {name: value for name, value in given.items() if value is not None}
-        problem = replace_arrays(self.problem, **changes)
-        leaves, treedef = _flat_call(problem, self.planner, key)
-        expected, compiled_treedef = _flat_call(self.problem, self.planner, self.key)
-        kinds = [(x.shape, x.dtype) for x in leaves]
-        if treedef != compiled_treedef or kinds != [(x.shape, x.dtype) for x in expected]:
-            raise TypeError(_difference(self, problem, key))
-        return self.program(leaves)
-
-
-@usual_promotion
-def compile_plan(
-    problem: Problem, key: jax.Array, *, planner: Planner | None = None
-) -> CompiledPlan:
-    """Compiles `plan` for arguments like these, without planning. Arguments and errors as there.
-
-    Give the problem a `horizon` to plan for any horizon up to `T` with the one program. To compile
-    once per machine instead of once per process, set `jax.config.jax_compilation_cache_dir`.
-
-    >>> import grasp_jax, jax, jax.numpy as jnp
-    >>> arguments = (jnp.zeros(2), jnp.ones(2), jnp.zeros((20, 2)))
-    >>> problem = grasp_jax.make_problem(lambda s, a: s + 0.1 * a, *arguments)
-    >>> program = grasp_jax.compile_plan(problem, jax.random.key(0), planner=grasp_jax.GD())
-    >>> bool(program(*arguments, jax.random.key(1)).cost < 1e-3)
-    True
-    """
-    planner, key = _how(problem, planner, key)
-    if problem.batched or problem.mesh is not None:
-        raise ValueError(
-            "compile_plan compiles the plan of one goal, without a mesh. For a batch wrap "
-            "grasp_jax.solve in a jax.jit of your own and lower that."
-        )
-    lowered = programs.solve.lower(problem, Frozen(planner, is_number), key, batch_size=None)
-    return CompiledPlan(problem, planner, key, lowered.compile())
-
-
-def _flat_call(problem: Problem, planner: Planner, key: jax.Array) -> tuple[list[Any], Any]:
-    return programs.solve.flatten(problem, Frozen(planner, is_number), key)
-
-
-def _difference(compiled: CompiledPlan, problem: Problem, key: jax.Array) -> str:
-    """What a compiled plan was called with that it was not compiled for."""
-    names = ("state", "goal", "init_actions", "context", "given_horizon", "dynamics")
-    pairs = {n: (getattr(compiled.problem, n), getattr(problem, n)) for n in names}
-    pairs["key"] = compiled.key, key
-    for name, (old, new) in pairs.items():
-        if name == "dynamics":
-            same = Frozen(old).tree_flatten()[1] == Frozen(new).tree_flatten()[1]
-            old, new = Frozen(old).tree_flatten()[0], Frozen(new).tree_flatten()[0]
-        else:
-            same = jax.tree.structure(old) == jax.tree.structure(new)
-        if not same or describe(old) != describe(new):
-            wanted, got = describe(old), describe(new)
-            if name == "dynamics" and not same:  # `describe` shows arrays alone
-                got = f"{got} in another function, or with other settings"
-            return (
-                f"a compiled plan: {name.removeprefix('given_')} must be {wanted}, as it was "
-                f"compiled, got {got}. Compile another one, or call grasp_jax.plan, which does so "
-                "itself and works under vmap."
-            )
-    return "a compiled plan was called with other numbers' types than it was compiled with."
-
-
-def _how(problem: Any, planner: Planner | None, key: Any) -> tuple[Planner, jax.Array]:
+def planner_and_key(problem: Any, planner: Planner | None, key: Any) -> tuple[Planner, jax.Array]:
     """The planner and the key, checked."""
     if not isinstance(problem, Problem):
         raise TypeError(
@@ -452,33 +220,3 @@ def _how(problem: Any, planner: Planner | None, key: Any) -> tuple[Planner, jax.
     require_planner(planner, "planner")
     require_hashable(planner, "planner", is_number)
     return planner, key
-
-
-def _as_actions(problem: Problem, actions: Any) -> jax.Array:
-    found = as_array(actions, "actions")
-    shape = problem.init_actions.shape
-    if found.shape != shape:
-        raise ValueError(f"actions must have shape {list(shape)}, got {describe(found)}.")
-    return found
-
-
-def _check_search(search: Any) -> None:
-    """Raises TypeError unless `search` was made by `start`."""
-    if not isinstance(search, Search):
-        raise TypeError(
-            f"search must be a Search made by grasp_jax.start, got {type(search).__name__}."
-        )
-
-
-def _join(blocks: tuple[Metrics, ...], axis: int) -> Metrics:
-    """One block; joined by NumPy where it can be, because JAX would compile every new length."""
-
-    def join(*rows: jax.Array) -> jax.Array:
-        here = all(
-            not isinstance(x, Tracer) and getattr(x, "is_fully_addressable", True) for x in rows
-        )
-        if not here:
-            return jnp.concatenate(rows, axis)
-        return jax.device_put(np.concatenate(jax.device_get(list(rows)), axis))
-
-    return blocks[0] if len(blocks) == 1 else jax.tree.map(join, *blocks)

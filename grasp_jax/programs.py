@@ -19,7 +19,8 @@ from grasp_jax.arguments import check_batch, rows_of
 from grasp_jax.checks import check_problem
 from grasp_jax.planner import Planner
 from grasp_jax.problem import Problem
-from grasp_jax.search import Metrics, Plan, Search, SearchState
+from grasp_jax.results import Metrics, Plan
+from grasp_jax.search import Search, SearchState
 
 
 @Compiled

@@ -28,11 +28,12 @@ import jax.numpy as jnp
 
 from grasp_jax._fields import as_count, require
 from grasp_jax._tree import PyTree, take
+from grasp_jax.anytime import advance, read, start, trajectory
 from grasp_jax.arguments import replace_arrays
 from grasp_jax.mpc import MPC, MPCState, push, shift
-from grasp_jax.planning import advance, read, start, trajectory
 from grasp_jax.problem import Context, Problem
-from grasp_jax.search import Plan, Search, Status
+from grasp_jax.results import Plan, Status
+from grasp_jax.search import Search
 
 _FORGET = 0.95  # per piece: a slow one is remembered for some seconds at 10 Hz
 _DOUBT = 0.8  # per step without time to think

@@ -20,7 +20,7 @@ from grasp_jax import _tree
 from grasp_jax._tree import PyTree
 from grasp_jax.arguments import AXES
 from grasp_jax.problem import Problem
-from grasp_jax.search import Plan
+from grasp_jax.results import Plan
 
 
 def make_mesh(goals: int = 1, time: int = 1, samples: int = 1) -> Mesh:

@@ -23,7 +23,7 @@ from grasp_jax.objectives import Objective
 from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planning import plan_batch
-from grasp_jax.search import Plan
+from grasp_jax.results import Plan
 from grasp_jax.world_models import Normalization
 
 

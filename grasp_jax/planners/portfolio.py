@@ -1,9 +1,11 @@
 """Three searches that fail on different problems, in turn and in the problem's own units."""
 
 from grasp_jax._fields import as_count
-from grasp_jax.planners.compose import Chain, Hops, MultiStart
+from grasp_jax.planners.chain import Chain
 from grasp_jax.planners.gradient import GD
+from grasp_jax.planners.hops import Hops
 from grasp_jax.planners.latco import LatCo
+from grasp_jax.planners.multi_start import MultiStart
 from grasp_jax.planners.sampling import ICEM
 from grasp_jax.planners.scaled import Scaled
 from grasp_jax.schedules import sawtooth_schedule

@@ -4,9 +4,9 @@ from grasp_jax._fields import Number, Scalar, Scale, as_count, check_range
 from grasp_jax.init_states import Rollout
 from grasp_jax.noise import AR1, Noise
 from grasp_jax.planner import Planner
-from grasp_jax.planners.compose import MultiStart
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.grasp import GRASP
+from grasp_jax.planners.multi_start import MultiStart
 
 _SYNC = GD(learning_rate=0.1, iterations=30)
 _SMOOTH = AR1(rho=0.9)

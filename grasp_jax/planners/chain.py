@@ -1,0 +1,180 @@
+"""Planners in turn, each from the best plan so far."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from grasp_jax import _tree
+from grasp_jax._fields import require
+from grasp_jax._tree import PyTree
+from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
+from grasp_jax.problem import Problem
+from grasp_jax.rollout import rollout_cost
+
+
+class ChainState(NamedTuple):
+    """`turn` `[]` int32, whose turn it is, and every planner's own state."""
+
+    turn: jax.Array
+    planners: tuple[Any, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, init=False, eq=False)
+class Chain(Planner):
+    """Runs planners one after the other, each from the best plan so far.
+
+    At every turn the present actions of the planner before are rolled out: they may be better than
+    what it evaluated.
+
+    `Chain(MultiStart(GRASP(), num_starts=8), GD())` explores, then polishes.
+
+    Attributes:
+      planners: One or more; each runs for its own number of iterations.
+    """
+
+    planners: tuple[Planner, ...]
+
+    def __init__(self, *args: Planner, planners: tuple[Planner, ...] = ()):
+        require(
+            not (args and planners), "Chain: pass planners one by one or as planners=, not both."
+        )
+        object.__setattr__(self, "planners", tuple(args) or tuple(planners))
+
+    @property
+    def iterations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The sum over the planners."""
+        return sum(p.iterations for p in self.planners)
+
+    def check(self, problem: Problem) -> None:
+        """Raises for an empty chain; asks every planner too."""
+        require(len(self.planners) >= 1, "Chain needs at least one planner, got none.")
+        for i, planner in self._numbered():
+            require_planner(planner, f"Chain.planners[{i}]")
+            require(
+                planner.iterations >= 1,
+                f"Chain.planners[{i}] has 0 iterations, so that its turn never comes. Drop it.",
+            )
+            planner.check(problem)
+
+    @property
+    def evaluates_guess(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the first planner."""
+        return self.planners[0].evaluates_guess
+
+    def extra_evals(self, problem: Problem) -> tuple[int, int]:
+        """Every planner's first state is made at the beginning; the last one has the last word."""
+        calls = [p.extra_evals(problem) for p in self.planners]
+        return sum(first for first, _ in calls), calls[-1][1]
+
+    def init(self, problem: Problem, key: jax.Array) -> ChainState:
+        """Every planner's first state; all but the first start anew when their turn comes."""
+        own = tuple(p.init(problem, jax.random.fold_in(key, i)) for i, p in self._numbered())
+        return ChainState(jnp.zeros((), jnp.int32), own)
+
+    def step(
+        self, problem: Problem, state: ChainState, context: StepContext
+    ) -> tuple[ChainState, StepInfo]:
+        """One iteration of the planner whose turn it is; the last goes on past its own count."""
+        first = self._first_iterations()
+        turn = sum((context.iteration >= f).astype(jnp.int32) for f in first[1:])
+        branches = [self._branch(problem, i) for i, _ in self._numbered()]
+        return jax.lax.switch(jnp.asarray(turn, jnp.int32), branches, state, context)
+
+    def actions(self, problem: Problem, state: ChainState) -> jax.Array:
+        """The present actions `[T, A]` of the planner whose turn it is."""
+        branches = [
+            lambda own, i=i, p=p: problem.clip(p.actions(problem, own[i]))
+            for i, p in self._numbered()
+        ]
+        return jax.lax.switch(state.turn, branches, state.planners)
+
+    def virtual_states(self, problem: Problem, state: ChainState) -> PyTree | None:
+        """Those of the last planner that has any and has had a turn; else of the first with any."""
+        found = None
+        for i, planner in self._numbered():
+            own = planner.virtual_states(problem, state.planners[i])
+            if own is not None:
+                found = own if found is None else _tree.where(state.turn >= i, own, found)
+        return found
+
+    def _numbered(self) -> list[tuple[int, Planner]]:
+        return list(enumerate(self.planners))
+
+    def _first_iterations(self) -> list[int]:
+        """The iteration at which each planner's turn begins."""
+        return [sum(p.iterations for p in self.planners[:i]) for i in range(len(self.planners))]
+
+    def _branch(self, problem: Problem, index: int) -> Any:
+        planner, first = self.planners[index], self._first_iterations()[index]
+        turn = jnp.asarray(index, jnp.int32)
+
+        def step(state: ChainState, context: StepContext) -> tuple[ChainState, StepInfo]:
+            own = state.planners[index]
+            begins = context.iteration == first
+            local = dataclasses.replace(context, iteration=context.iteration - first)
+            if index == 0:
+                own, found = planner.step(problem, own, local)
+            else:
+                left, cost, spent, fits = self._handed_over(problem, index, state, context, begins)
+                better = cost < context.best_cost
+                local = dataclasses.replace(
+                    local,
+                    best_actions=jnp.where(better, left, context.best_actions),
+                    best_cost=jnp.where(better, cost, context.best_cost),
+                )
+                own = jax.lax.cond(
+                    begins,
+                    lambda: planner.init(
+                        problem.starting_from(local.best_actions),
+                        jax.random.fold_in(context.key, 1),
+                    ),
+                    lambda: own,
+                )
+                own, found = planner.step(problem, own, local)
+                found = _better(found, left, cost, spent, fits)
+            planners = (*state.planners[:index], own, *state.planners[index + 1 :])
+            return ChainState(turn, planners), found
+
+        return step
+
+    def _handed_over(
+        self,
+        problem: Problem,
+        index: int,
+        state: ChainState,
+        context: StepContext,
+        begins: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """What the planner before `index` leaves: actions, cost, model calls, whether finite."""
+        dtype, before, own = context.best_cost.dtype, self.planners[index - 1], state.planners
+        evals = problem.max_horizon + before.extra_evals(problem)[1]
+        evals += self.planners[index].extra_evals(problem)[0]
+
+        def roll_out() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+            left = problem.clip(before.actions(problem, own[index - 1]))
+            cost = rollout_cost(problem, left).astype(dtype)
+            fits = jnp.isfinite(cost)
+            return left, jnp.where(fits, cost, jnp.inf), jnp.asarray(evals, jnp.float32), fits
+
+        def nothing() -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+            none = jnp.full((), jnp.inf, dtype), jnp.zeros((), jnp.float32), jnp.asarray(True)
+            return context.best_actions, *none
+
+        return jax.lax.cond(begins, roll_out, nothing)
+
+
+def _better(
+    found: StepInfo, actions: jax.Array, cost: jax.Array, spent: jax.Array, finite: jax.Array
+) -> StepInfo:
+    """A proposal, or other actions where they cost less."""
+    cheaper = ~(found.cost <= cost)
+    return dataclasses.replace(
+        found,
+        actions=jnp.where(cheaper, actions, found.actions),
+        cost=jnp.where(cheaper, cost, found.cost),
+        finite=found.finite & finite,
+        model_evals=found.model_evals + spent,
+    )
