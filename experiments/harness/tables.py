@@ -28,7 +28,7 @@ COLUMNS = (
     "model_forward",
     "model_backward",
 )
-"""Columns of every `summary.csv`; shares in [0, 1], times in seconds."""
+"""The first columns of a `summary.csv`; shares in [0, 1], times in seconds."""
 
 _PERCENT = {"success_any_time", "predicted_success"}
 _HIDDEN = {"success_low", "success_high"}
@@ -43,16 +43,21 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def write_summary(path: pathlib.Path, rows: Sequence[Record]) -> None:
-    """Writes one row per cell: the columns every experiment has, then the rows' own.
+    """Writes one row per cell: the usual columns first, then the rows' own.
 
     Args:
       path: The csv file.
-      rows: A missing or None value leaves its cell blank.
+      rows: A missing or None value leaves its cell blank; a column that no row fills is left out.
     """
-    columns = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
     path.parent.mkdir(parents=True, exist_ok=True)
     # As objects, so that whole numbers beside blanks stay whole.
-    pd.DataFrame(rows, columns=list(columns), dtype=object).to_csv(path, index=False)
+    pd.DataFrame(rows, columns=_filled(rows), dtype=object).to_csv(path, index=False)
+
+
+def _filled(rows: Sequence[Record]) -> list[str]:
+    """The columns that some row fills."""
+    columns = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
+    return [name for name in columns if any(row.get(name) is not None for row in rows)]
 
 
 def _shown(name: str, row: Record) -> str:
@@ -77,10 +82,7 @@ def print_table(rows: Sequence[Record], title: str = "", columns: Iterable[str] 
       title: Above the table.
       columns: Which ones, in order; by default all that are filled somewhere.
     """
-    present = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
-    chosen = list(columns) or [
-        n for n in present if n not in _HIDDEN and any(r.get(n) is not None for r in rows)
-    ]
+    chosen = list(columns) or [name for name in _filled(rows) if name not in _HIDDEN]
     cells = [{n.replace("_", " "): _shown(n, row) for n in chosen} for row in rows]
     print(f"\n{title}" + " (shares in %, [95% interval])" * any("success" in r for r in rows))
     print(pd.DataFrame(cells).to_string(index=False), flush=True)

@@ -62,14 +62,15 @@ def test_log_refuses_a_record_without_its_key_before_writing(tmp_path):
     assert not log.path.exists()
 
 
-def test_summary_has_the_house_columns_then_extras_and_blanks(tmp_path):
+def test_summary_has_the_usual_columns_that_are_filled_then_extras(tmp_path):
     path = tmp_path / "summary.csv"
-    write_summary(path, [ROW, {"planner": "CEM", "success": None}])
+    write_summary(path, [ROW, {"planner": "CEM", "success": None, "never": None}])
     with path.open() as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    assert tuple(reader.fieldnames or ()) == (*COLUMNS, "extra")
-    assert rows[0]["success"] == "0.5" and rows[0]["median_seconds"] == ""
+    filled = [name for name in COLUMNS if name in ROW]
+    assert len(filled) < len(COLUMNS) and reader.fieldnames == [*filled, "extra"]
+    assert rows[0]["success"] == "0.5"
     assert rows[1]["success"] == "" and rows[1]["extra"] == ""
 
 
