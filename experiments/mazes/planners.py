@@ -170,7 +170,7 @@ def extra(environment: str, checkpoint: str) -> dict[str, Any]:
     """More planners, run where they are named: GRASP without one of its parts, short searches,
     other budgets, baselines that were tuned later.
     """
-    found = ablations(planners(checkpoint))
+    found = {**ablations(planners(checkpoint)), **shared.untuned()}
     if environment == "pointmaze":
         return {**found, **lifted_alone(), **tuned_later(checkpoint, cem_std=1.5)}
     return {

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from grasp_jax import AR1, GD, GRASP, Hops, MultiStart, restarted_grasp
+from grasp_jax import AR1, GD, GRASP, Hops, MultiStart, portfolio, restarted_grasp
 
 STACKED = 5
 """Environment actions in a planning action."""
@@ -49,6 +49,11 @@ def grasp(
         resample_every=exchange,
         noise=SMOOTH,
     )
+
+
+def untuned() -> dict[str, Any]:
+    """What `plan()` and `MPC` take by themselves, with no setting of a task."""
+    return {"untuned-GRASP": restarted_grasp(), "untuned-portfolio": portfolio()}
 
 
 def long_descent(table: dict[str, Any]) -> GD:

@@ -5,7 +5,15 @@ from typing import Any
 
 import optax
 
-from experiments.planning.planners import SMOOTH, STACKED, ablations, alter, grasp, long_descent
+from experiments.planning.planners import (
+    SMOOTH,
+    STACKED,
+    ablations,
+    alter,
+    grasp,
+    long_descent,
+    untuned,
+)
 from grasp_jax import (
     CEM,
     GD,
@@ -15,8 +23,6 @@ from grasp_jax import (
     Colored,
     LatCo,
     MultiStart,
-    portfolio,
-    restarted_grasp,
 )
 
 
@@ -53,8 +59,7 @@ def of_states() -> dict[str, Any]:
 def extra_of_states() -> dict[str, Any]:
     """Parts of GRASP, Adam with what GRASP has, `-x2`: twice the budget, and what is not tuned."""
     return {
-        "untuned-GRASP": restarted_grasp(),
-        "untuned-portfolio": portfolio(),
+        **untuned(),
         "CEM-15": CEM(num_samples=300, num_elites=15, std=3.0),
         "iCEM-15": ICEM(
             num_samples=300,
@@ -109,6 +114,7 @@ def extra_of_pixels() -> dict[str, Any]:
     """More planners from frames: GRASP without one of its parts, short searches, other budgets."""
     return {
         **ablations(of_pixels()),
+        **untuned(),
         "CEM-15": CEM(num_samples=300, num_elites=15, std=1.5),
         "iCEM-15": ICEM(
             num_samples=300,
