@@ -218,6 +218,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "classics": classics.success,
     "classics_held_out": partial(classics.success, "classics_held_out"),
     "classics_costs": classics.costs,
+    "classics_untuned": classics.untuned,
     "pusht_pixels_alone": pusht_pixels_alone,
     "speed_torch": speed_torch,
     "speed_torch_gpu": partial(speed_torch, "benchmark_gpu"),

@@ -2,7 +2,22 @@
 
 import statistics
 
-from experiments.harness.tables import markdown, rate, read_summary
+from experiments.harness.tables import (
+    goals_solved,
+    markdown,
+    only_one,
+    rate,
+    read_summary,
+    wilson_interval,
+)
+
+UNTUNED = {
+    "Push-T, states": ("pusht_untuned", "pusht_state"),
+    "Push-T, pixels": ("pusht_pixels_untuned", "pusht_pixels"),
+    "Wall, pixels": ("wall_pixels_untuned", "wall_pixels"),
+    "PointMaze, pixels": ("pointmaze_pixels_untuned", "pointmaze_pixels"),
+}
+"""Name to the results of defaults, and those of tuned planners on the same goals."""
 
 
 def success(name: str = "classics") -> str:
@@ -16,6 +31,52 @@ def success(name: str = "classics") -> str:
     solved = [f"{sum(x >= 0.9 for x in of_one)} of {len(of_one)}" for of_one in shares]
     header = ["task", *(n.replace("_", " ") for n in names)]
     return markdown(header, [*lines, ["tasks with 90% or more", *solved]])
+
+
+def untuned() -> str:
+    """Defaults beside tuned rows, on the goals that both planned."""
+    lines = []
+    for title, (name, tuned_name) in UNTUNED.items():
+        defaults, tuned = goals_solved(name), goals_solved(tuned_name)
+        for horizon in sorted({h for _, h in defaults}):
+            default = defaults["untuned-portfolio", horizon]
+            full = tuned["GRASP", horizon]
+            baseline = _best_baseline(tuned, horizon, default)
+            lines.append(
+                [
+                    f"{title}, H = {horizon}",
+                    _share(default, default),
+                    _share(defaults.get(("untuned-GRASP", horizon), {}), default),
+                    _share(full, default),
+                    f"{baseline}: {_share(tuned[baseline, horizon], default)}",
+                    only_one(default, full),
+                ]
+            )
+    header = ["goals", "`portfolio()`", "`restarted_grasp()`", "GRASP, tuned"]
+    return markdown([*header, "best baseline, tuned", "only `portfolio()` : only GRASP"], lines)
+
+
+def _best_baseline(
+    solved: dict[tuple[str, int], dict[int, bool]], horizon: int, goals: dict[int, bool]
+) -> str:
+    """The planner but ours that solves most of the goals."""
+    names = [
+        name
+        for (name, h), cell in solved.items()
+        if h == horizon
+        and not name.startswith(("GRASP", "zero", "ground"))
+        and goals.keys() <= cell.keys()
+    ]
+    return max(names, key=lambda name: sum(solved[name, horizon][g] for g in goals))
+
+
+def _share(solved: dict[int, bool], goals: dict[int, bool]) -> str:
+    """Success in % with its interval on some goals; empty where not all were planned."""
+    if not goals.keys() <= solved.keys():
+        return ""
+    wins = sum(solved[g] for g in goals)
+    low, high = wilson_interval(wins, len(goals))
+    return f"{100 * wins / len(goals):.1f} [{100 * low:.0f}–{100 * high:.0f}]"
 
 
 def costs() -> str:
