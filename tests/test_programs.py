@@ -23,8 +23,7 @@ def test_every_goal_comes_back_in_its_place(goals: int, chunk: int | None, devic
         seen.append(rows["a"].shape[0])
         return jax.tree.map(lambda x: 2 * x, rows)
 
-    with jax.disable_jit():
-        found = programs._map_chunks(double, problem, rows, goals, chunk)
+    found = jax.jit(lambda rows: programs._map_chunks(double, problem, rows, goals, chunk))(rows)
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, 2 * y), found, rows)
     # No more goals at a time than asked for, but for devices that hold one each.
     assert max(seen) <= max(goals if chunk is None else chunk, devices) + devices - 1

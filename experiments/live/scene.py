@@ -52,7 +52,7 @@ def way(world: World, states: Any) -> list[list[float]]:
 
 def no_plan() -> dict[str, Any]:
     """Takes a plan off the page."""
-    return {"virtual": [], "virtualLine": [], "rollout": [], "rolloutLine": []}
+    return {"virtual": [], "virtualLine": [], "rollout": [], "rolloutLine": [], "aim": ""}
 
 
 def _states(world: World, states: Any, count: int) -> list[State]:

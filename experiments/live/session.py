@@ -68,6 +68,7 @@ class Session:
         self._windows: list[tuple[State, np.ndarray]] = []
         self._guess = np.zeros((world.max_horizon, world.action_size), np.float32)
         self._taken = 0
+        self._aim: State | None = None  # a goal on the way
         self._stopped = False  # reached or failed: waits for another wish
         self._served = wish.version
 
@@ -199,13 +200,14 @@ class Session:
     def _search(self, wish: Wish) -> "Found | None":
         """Plans and shows every update; None where the wish changed meanwhile."""
         world, settings = self.world, wish.settings
+        aim = self._aim_at(wish.goal)
         steps = self._steps_ahead(settings)
         key = jax.random.fold_in(jax.random.key(self._seed), next(self._counter))
         planner, chunk = choose(settings, world, self._recorded_way(wish))
         phase = "planning" if compilation.known(world.name, settings) else "compiling"
         self._outbox.show(phase=phase, reached=False)
         began, compiled = time.perf_counter(), compilation.seconds()
-        search = begin(world, planner, self._window(), wish.goal, self._guess, key, steps)
+        search = begin(world, planner, self._window(), aim, self._guess, key, steps)
         if self._interrupted(wish):
             return None
         plan = None
@@ -223,6 +225,17 @@ class Session:
         assert plan is not None
         spent = time.perf_counter() - began - (compilation.seconds() - compiled)
         return Found(plan, steps, max(spent, 0.0))
+
+    def _aim_at(self, goal: State) -> State:
+        """What to plan for now; a goal on the way is shown, and always the whole horizon away."""
+        if self.world.toward is None:
+            return goal
+        aim = self.world.toward(self._passed[-1], goal)
+        if aim is not goal or self._aim is not None:
+            self._taken = 0
+        self._aim = None if aim is goal else aim
+        self._outbox.show(aim="" if aim is goal else scene.drawn(self.world, aim))
+        return aim
 
     def _recorded_way(self, wish: Wish) -> Any:
         """The recorded way to the goal where the planner goes along one; shown with its graph."""

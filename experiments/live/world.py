@@ -103,6 +103,8 @@ class World:
       past: Model steps that `context` looks back.
       objective: See `grasp_jax.Objective`.
       smooth: The shape of noise on actions over time.
+      toward: `(state, goal)`, both the simulator's, to what to plan for now: the goal itself where
+        a plan can reach it, else a nearer one on the way. None: always the goal.
       recorded: Makes what GRASP-graph plans along, at its first use; None without a recording.
       backdrop: SVG behind everything: walls, frames.
       pause: Seconds that a simulator's state stays on the screen.
@@ -130,6 +132,7 @@ class World:
     past: int = 0
     objective: grasp_jax.Objective = grasp_jax.Objective()
     smooth: Any = grasp_jax.AR1(rho=0.9)
+    toward: Callable[[State, State], State] | None = None
     recorded: Callable[[], Recorded] | None = None
     backdrop: str = ""
     pause: float = 0.03

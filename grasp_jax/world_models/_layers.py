@@ -5,6 +5,7 @@ PyTorch's layouts, so that importing a checkpoint is a check of names and shapes
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -181,7 +182,7 @@ def random_weights(key: jax.Array, shapes: dict[str, tuple[int, ...]]) -> dict[s
             center = 1.0 if name.endswith("weight") or name.endswith("lambda1") else 0.0
             found[name] = center + 0.1 * noise
         else:
-            fan_in = max(int(jnp.prod(jnp.asarray(shape[1:]))), 1)
+            fan_in = max(math.prod(shape[1:]), 1)
             found[name] = noise * (0.02 if "embedding" in name or "token" in name else fan_in**-0.5)
     return found
 

@@ -6,6 +6,7 @@ svg .frame { fill: #fff; stroke: #c3cbd9; stroke-width: 3px; vector-effect: non-
 svg .wall { fill: #2b3650; } svg .wall-line { stroke: #2b3650; stroke-linecap: round; }
 svg polyline { fill: none; vector-effect: non-scaling-stroke; stroke-linejoin: round; stroke-linecap: round; }
 svg .now { color: #273349; } svg .goal { color: #149a52; opacity: .55; }
+svg .aim { color: #149a52; opacity: .2; }
 svg .virtual { color: #e5780b; } svg .rollout { color: #2b62e3; } svg .trail { color: #9aa5b8; }
 svg .trail polyline { stroke: currentColor; stroke-width: 2px; stroke-dasharray: 1 5; }
 svg .graph path { stroke: #c9b8e8; stroke-width: 0.7px; fill: none; vector-effect: non-scaling-stroke; }
@@ -16,7 +17,7 @@ svg .knob { fill: #fff; stroke: #149a52; stroke-width: 2.5px; vector-effect: non
 svg .arm { stroke: #149a52; stroke-width: 2px; stroke-dasharray: 3 3; vector-effect: non-scaling-stroke; }
 svg .grip { fill: none; stroke: #149a52; stroke-width: 2px; stroke-dasharray: 4 4; vector-effect: non-scaling-stroke; }
 `;
-const LAYERS = ["backdrop", "graph", "way", "trail", "rollout", "virtual", "goal", "now", "hold"];
+const LAYERS = ["backdrop", "graph", "way", "trail", "rollout", "virtual", "aim", "goal", "now", "hold"];
 
 export class View {
   constructor(svg, onDrag) {
@@ -52,6 +53,7 @@ export class View {
     if (view.wayLine) this.layers.way.innerHTML = line(view.wayLine);
     if (view.trail) this.layers.trail.innerHTML = line(view.trail);
     if (view.goal !== undefined) this.layers.goal.innerHTML = view.goal;
+    if (view.aim !== undefined) this.layers.aim.innerHTML = view.aim;
     if (view.virtualLine) this.layers.virtual.innerHTML = this.#path(view.virtual, view.virtualLine, 0.16);
     if (view.rolloutLine) this.layers.rollout.innerHTML = this.#path(view.rollout, view.rolloutLine, 0.1);
     if (view.handles && !this.held) { this.handles = view.handles; this.#showHandles(); }

@@ -30,6 +30,10 @@ from experiments.models.pusht_state import coordinates
 from experiments.models.pusht_state import model as pusht_state
 from experiments.planning import tasks
 
+_FAR, _TURN = 110.0, 1.1
+"""How far (px, rad) the block is to go in one plan: about what 60 steps of the simulator manage."""
+_BEHIND = np.arange(30.0, 140.0, 3.0)
+_CLEARANCE = 16.0
 _TEE = (
     (BAR[0], BAR[2]),
     (BAR[1], BAR[2]),
@@ -63,7 +67,7 @@ def _pusht_move(goal: np.ndarray, number: int, handle: Handle) -> np.ndarray:
     """Block and agent move together; the agent can be moved alone."""
     moved = goal.copy()
     agent = np.array([handle.x, handle.y])
-    if number == 1 and block_clearance(goal[4:7].tolist(), (handle.x, handle.y)) < 16:
+    if number == 1 and block_clearance(goal[4:7].tolist(), (handle.x, handle.y)) < _CLEARANCE:
         return goal  # the agent has no place inside the block
     if number == 0:
         angle = goal[pusht.BLOCK_ANGLE] if handle.angle is None else handle.angle
@@ -80,6 +84,23 @@ def _pusht_move(goal: np.ndarray, number: int, handle: Handle) -> np.ndarray:
     moved[pusht.AGENT_POSITION] = np.clip(agent, AGENT_LOW, AGENT_HIGH)
     moved[pusht.AGENT_VELOCITY] = 0
     return moved
+
+
+def _pusht_toward(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """The goal, or a place of the block on the way, the agent behind it to push on."""
+    here, there = np.array(_centre(state)), np.array(_centre(goal))
+    far, turn = np.linalg.norm(there - here), math.remainder(goal[6] - state[6], math.tau)
+    share = min(_FAR / max(far, 1e-9), _TURN / max(abs(turn), 1e-9))
+    if share >= 1:
+        return goal
+    x, y = here + share * (there - here)
+    aim = _pusht_move(goal, 0, Handle(x, y, float(state[6] + share * turn)))
+    ahead = (there - here) / max(far, 1e-9)
+    places = np.clip(np.array(_centre(aim)) - _BEHIND[:, None] * ahead, AGENT_LOW, AGENT_HIGH)
+    free = [p for p in places.tolist() if block_clearance(aim[4:7].tolist(), p) >= _CLEARANCE]
+    if free:  # none where the block only turns
+        aim[pusht.AGENT_POSITION] = free[0]
+    return aim
 
 
 def _pusht_task(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +141,7 @@ def _pusht_world(**fields: Any) -> World:
         point=_centre,
         handles=_pusht_handles,
         move=_pusht_move,
+        toward=_pusht_toward,
         smooth=grasp_jax.AR1(rho=0.9, action_block=coordinates.FRAMESKIP),
         backdrop=frame,
         **fields,

@@ -1,6 +1,7 @@
 """The loop behind a page, without a page."""
 
 import dataclasses
+import itertools
 import time
 
 import numpy as np
@@ -66,6 +67,23 @@ def test_it_reaches_its_goal_and_then_another(world):
     watched.wait(lambda w: w.view["phase"] != "reached")
     watched.wait_for("reached")
     assert np.linalg.norm(np.subtract(watched.view["stateNumbers"], (-0.2, -0.6))) <= 0.05
+    assert watched.session.close(PATIENCE)
+
+
+def test_a_goal_on_the_way_is_planned_for_first(world):
+    asked = []
+
+    def toward(state, goal):
+        aim = state + np.clip(goal - state, -0.2, 0.2)
+        asked.append((state, aim))
+        return goal if np.array_equal(aim, goal) else aim
+
+    watched = Watched(dataclasses.replace(world, toward=toward))
+    watched.wait(lambda w: w.view.get("aim"))
+    watched.wait_for("reached")
+    assert watched.view["aim"] == ""
+    for (state, aim), (after, _) in itertools.pairwise(asked):
+        assert np.linalg.norm(after - aim) < np.linalg.norm(state - aim)
     assert watched.session.close(PATIENCE)
 
 

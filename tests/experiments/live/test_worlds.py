@@ -5,7 +5,7 @@ import pytest
 
 from experiments.environments import ball
 from experiments.environments.pusht import simulator as pusht
-from experiments.environments.pusht.block import WALL_HIGH, WALL_LOW, block_corners
+from experiments.environments.pusht.block import WALL_HIGH, WALL_LOW, block_clearance, block_corners
 from experiments.environments.wall import simulator as wall
 from experiments.live.world import Handle, from_numbers, numbers
 from experiments.live.worlds import WORLDS
@@ -55,6 +55,31 @@ def test_a_turned_block_keeps_its_centre_its_walls_and_its_agent():
     aside = world.move(moved, 1, Handle(30.0, 60.0))
     np.testing.assert_array_equal(aside[pusht.AGENT_POSITION], (30.0, 60.0))
     np.testing.assert_array_equal(aside[pusht.BLOCK_POSITION], moved[pusht.BLOCK_POSITION])
+
+
+def test_a_far_block_is_pushed_piece_by_piece():
+    world = WORLDS["pusht"]()
+    assert world.toward is not None
+    start, _ = world.task(0)
+    here = world.point(start)
+    assert world.toward(start, start) is start
+    angle = float(start[pusht.BLOCK_ANGLE])
+    for x, y, turn in (
+        (350.0, 350.0, 0.0),
+        (150.0, 350.0, 2.0),
+        (*here, 2.5),
+        (350.0, 150.0, -3.0),
+    ):
+        goal = world.move(start, 0, Handle(x, y, angle + turn))
+        state, steps = start, 0
+        while (aim := world.toward(state, goal)) is not goal:
+            moved = np.subtract(world.point(aim), world.point(state))
+            assert np.linalg.norm(moved) < 111 and abs(aim[6] - state[6]) < 1.11
+            gap = block_clearance(aim[pusht.BLOCK_POSITION.start : 7].tolist(), aim[:2].tolist())
+            assert gap >= 15
+            state, steps = aim, steps + 1
+            assert steps < 8
+        assert steps >= 1
 
 
 def test_a_goal_stays_out_of_walls():

@@ -33,6 +33,10 @@ FOLDER = os.environ.get("LIVE_SCREENSHOTS")
 SECONDS = 150  # for a goal, on a core that is shared
 PLACES = ((14.0, 48.0), (50.0, 14.0), (12.0, 12.0))
 """In both rooms of Wall."""
+PUSHED = ((280.0, 240.0), (180.0, 320.0), (330.0, 180.0))
+"""Where the block's centre is dragged, px."""
+ROLLED = ((-0.7, 0.7), (0.7, -0.7), (-0.6, -0.6))
+"""Where the ball's goal is dragged, beyond the walls of both maps."""
 
 
 def photograph(browser, name):
@@ -75,13 +79,28 @@ def test_three_drags_are_reached(page):
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
 
 
-def test_push_t_searches_anew_for_a_dragged_goal(page):
-    browser = page("world=pusht&planner=GRASP")
+@pytest.mark.parametrize("world", ["pusht", "pusht_pixels"])
+def test_push_t_reaches_three_dragged_goals(page, world):
+    browser = page(f"world={world}&planner=GRASP")
     wait(lambda: lines(browser, "rollout"), "the first plan", 240)
-    drag_goal(browser, 280.0, 240.0)
-    wait(lambda: state(browser, "phase") == "planning", "a new search", SECONDS)
-    wait(lambda: lines(browser, "virtual"), "virtual states", SECONDS)
-    photograph(browser, "pusht")
+    for number, place in enumerate(PUSHED):
+        drag_goal(browser, *place)
+        wait(lambda: state(browser, "phase") == "planning", "a new search", SECONDS)
+        wait(lambda: lines(browser, "virtual"), "virtual states", SECONDS)
+        photograph(browser, f"{world}_{number}")
+        wait(lambda: reached(browser), f"success at {place}", SECONDS)
+    assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+
+
+@pytest.mark.parametrize("world", ["ball_u_trap", "ball_two_rooms"])
+def test_the_ball_reaches_three_dragged_goals(page, world):
+    browser = page(f"world={world}&planner=GRASP")
+    wait(lambda: lines(browser, "rollout"), "the first plan", 240)
+    for number, place in enumerate(ROLLED):
+        drag_goal(browser, *place)
+        wait(lambda: state(browser, "phase") == "planning", "a new search", SECONDS)
+        photograph(browser, f"{world}_{number}")
+        wait(lambda: reached(browser), f"success at {place}", SECONDS)
 
 
 def test_a_recorded_graph_and_its_way_are_drawn(page):

@@ -106,7 +106,7 @@ def test_encoding_is_the_same_alone_and_in_a_batch() -> None:
     latents = random_latents(model.scene, jax.random.key(1), 5)
     frames = jnp.round(255 * jax.vmap(model.scene.render)(latents)).astype(jnp.uint8)
     together = model.encode(frames)
-    alone = encode(model.scene, model.encoder, frames[3].astype(jnp.float32) / 255)
+    alone = jax.jit(encode)(model.scene, model.encoder, frames[3].astype(jnp.float32) / 255)
     assert together.shape == (5, model.scene.latent_size)
     np.testing.assert_allclose(together[3], alone, atol=1e-3)
 
