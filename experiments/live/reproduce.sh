@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-python -m experiments.live.measure --worlds=pusht,wall,ball_u_trap --goals=3
+python -m experiments.live.measure --goals=3 \
+    --worlds=pusht,pusht_pixels,wall,pointmaze,ball_u_trap,ball_two_rooms

@@ -56,7 +56,10 @@ export class View {
     if (view.aim !== undefined) this.layers.aim.innerHTML = view.aim;
     if (view.virtualLine) this.layers.virtual.innerHTML = this.#path(view.virtual, view.virtualLine, 0.16);
     if (view.rolloutLine) this.layers.rollout.innerHTML = this.#path(view.rollout, view.rolloutLine, 0.1);
-    if (view.handles && !this.held) { this.handles = view.handles; this.#showHandles(); }
+    if (view.handles) {
+      this.handles = view.handles.map((h, i) => (i === this.held?.number ? this.handles[i] : h));
+      this.#showHandles();
+    }
   }
 
   // Ghosts grow stronger towards the end of a trajectory; small dots show every step.
@@ -112,6 +115,7 @@ export class View {
       this.svg.style.cursor = this.#under([x, y]) ? "grab" : "default";
       return;
     }
+    this.held.moved = true;
     const h = this.handles[this.held.number];
     if (this.held.turning) h.angle = nearest(Math.atan2(x - h.x, h.y - y), h.angle);
     else [h.x, h.y] = [x + this.held.offset[0], y + this.held.offset[1]];
@@ -124,8 +128,11 @@ export class View {
     this.onDrag({ handle: number, x, y, angle });
   }
 
+  // Told once more, so that the answer puts the handle where the world lets it be.
   #release() {
+    const held = this.held;
     this.held = null;
+    if (held?.moved) this.#moved(held.number);
   }
 
   #wheel(event) {

@@ -9,12 +9,14 @@ from collections.abc import Callable
 
 from experiments.live.world import World
 from experiments.live.worlds.ball import ball_rooms, ball_trap
+from experiments.live.worlds.pointmaze import point_maze
 from experiments.live.worlds.pusht import push_t, push_t_pixels
 from experiments.live.worlds.wall import wall_rooms
 
 WORLDS: dict[str, Callable[[], World]] = {
     "pusht": functools.cache(push_t),
     "wall": functools.cache(wall_rooms),
+    "pointmaze": functools.cache(point_maze),
     "ball_u_trap": functools.cache(ball_trap),
     "ball_two_rooms": functools.cache(ball_rooms),
     "pusht_pixels": functools.cache(push_t_pixels),

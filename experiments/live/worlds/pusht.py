@@ -154,8 +154,9 @@ def push_t() -> World:
     return _pusht_world(
         name="pusht",
         title="Push-T",
-        about="Push the T onto its green ghost, and the round agent to its own. The model was "
-        "learned from simulator states; the simulator acts.",
+        about="Push the T onto its green ghost, and the round agent to its own; where that is far, "
+        "onto the pale ghost first. The model was learned from simulator states; the simulator "
+        "acts.",
         dynamics=pusht_state.load_model(),
         max_horizon=16,
         bounds=(-high, high),

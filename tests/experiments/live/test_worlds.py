@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.environments import ball
+from experiments.environments.pointmaze.simulator import CELLS
 from experiments.environments.pusht import simulator as pusht
 from experiments.environments.pusht.block import WALL_HIGH, WALL_LOW, block_clearance, block_corners
 from experiments.environments.wall import simulator as wall
@@ -11,7 +12,7 @@ from experiments.live.world import Handle, from_numbers, numbers
 from experiments.live.worlds import WORLDS
 
 
-@pytest.mark.parametrize("name", ["pusht", "wall", "ball_u_trap", "ball_two_rooms"])
+@pytest.mark.parametrize("name", ["pusht", "wall", "pointmaze", "ball_u_trap", "ball_two_rooms"])
 def test_a_task_is_drawn_and_survives_an_address(name):
     world = WORLDS[name]()
     state, goal = world.task(0)
@@ -27,8 +28,8 @@ def test_a_task_is_drawn_and_survives_an_address(name):
 
 
 def test_what_a_model_says_of_a_state_is_where_it_is():
-    """The way into the model and back, exact for states, within two pixels through frames."""
-    for name, tolerance in (("pusht", 1e-3), ("wall", 2.0)):
+    """The way into the model and back: exact for states, within a pixel or two through frames."""
+    for name, tolerance in (("pusht", 1e-3), ("wall", 2.0), ("pointmaze", 0.1)):
         world = WORLDS[name]()
         state, _ = world.task(1)
         back = world.decode(np.asarray(world.encode(state))[None])[0]
@@ -92,6 +93,16 @@ def test_a_goal_stays_out_of_walls():
     _, goal = trap.task(0)
     x0, y0, x1, y1 = ball.MAPS["u_trap"].walls[0]
     np.testing.assert_array_equal(trap.move(goal, 0, Handle((x0 + x1) / 2, (y0 + y1) / 2)), goal)
+
+
+def test_a_goal_in_the_maze_stays_in_its_cells():
+    maze = WORLDS["pointmaze"]()
+    _, goal = maze.task(0)
+    for x, y in ((0.0, 0.1), (-0.8, -0.4), (3.0, -3.0), (1.2, 0.3)):
+        place = maze.move(goal, 0, Handle(x, y))
+        gaps = np.abs(place[:2] - CELLS).max(axis=1)
+        assert gaps.min() <= 0.36 and not place[2:].any()
+    np.testing.assert_allclose(place[:2], (1.2, -0.3))
 
 
 def test_a_recorded_way_leads_around_the_wall():

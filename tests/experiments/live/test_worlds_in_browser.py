@@ -35,8 +35,13 @@ PLACES = ((14.0, 48.0), (50.0, 14.0), (12.0, 12.0))
 """In both rooms of Wall."""
 PUSHED = ((280.0, 240.0), (180.0, 320.0), (330.0, 180.0))
 """Where the block's centre is dragged, px."""
-ROLLED = ((-0.7, 0.7), (0.7, -0.7), (-0.6, -0.6))
-"""Where the ball's goal is dragged, beyond the walls of both maps."""
+_BEYOND = ((-0.7, 0.7), (0.7, -0.7), (-0.6, -0.6))
+ROLLED = {
+    "ball_u_trap": _BEYOND,
+    "ball_two_rooms": _BEYOND,
+    "pointmaze": ((-1.0, 1.0), (1.0, 0.0), (-1.0, -1.0)),
+}
+"""Where a ball's goal is dragged: beyond walls."""
 
 
 def photograph(browser, name):
@@ -51,6 +56,11 @@ def lines(browser, layer):
         f"return document.querySelectorAll('#view .{layer} polyline, #view .{layer} path').length"
     )
     return found > 0
+
+
+def held(browser):
+    """Where the page holds the goal."""
+    return browser.execute_script("return live.view.handles.map((h) => [h.x, h.y])")
 
 
 @pytest.fixture
@@ -88,15 +98,17 @@ def test_push_t_reaches_three_dragged_goals(page, world):
         wait(lambda: state(browser, "phase") == "planning", "a new search", SECONDS)
         wait(lambda: lines(browser, "virtual"), "virtual states", SECONDS)
         photograph(browser, f"{world}_{number}")
+        # The agent's goal moved with the block's, and so did the ring that holds it.
+        assert held(browser)[1] == pytest.approx(state(browser, "goalNumbers")[:2], abs=0.1)
         wait(lambda: reached(browser), f"success at {place}", SECONDS)
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
 
 
-@pytest.mark.parametrize("world", ["ball_u_trap", "ball_two_rooms"])
-def test_the_ball_reaches_three_dragged_goals(page, world):
+@pytest.mark.parametrize("world", ["ball_u_trap", "ball_two_rooms", "pointmaze"])
+def test_a_ball_reaches_three_dragged_goals(page, world):
     browser = page(f"world={world}&planner=GRASP")
     wait(lambda: lines(browser, "rollout"), "the first plan", 240)
-    for number, place in enumerate(ROLLED):
+    for number, place in enumerate(ROLLED[world]):
         drag_goal(browser, *place)
         wait(lambda: state(browser, "phase") == "planning", "a new search", SECONDS)
         photograph(browser, f"{world}_{number}")
