@@ -111,6 +111,12 @@ PLANNERS: dict[str, Any] = {
         Hops(planner=_gd, iterations=ITERATIONS), num_starts=3, start_std=0.3, resample_every=2
     ),
     "Chain": Chain(dataclasses.replace(_grasp, iterations=4), GD(learning_rate=0.1, iterations=2)),
+    "Chain fallback": Chain(
+        GD(learning_rate=0.1, iterations=2),
+        LatCo(iterations=2, dual_every=2, evaluate_every=2),
+        GD(learning_rate=0.1, iterations=2),
+        fallback=1,
+    ),
     "Proposed": Proposed(
         GD(learning_rate=0.1, iterations=ITERATIONS),
         jax.tree_util.Partial(beside, jnp.array(0.1)),
@@ -121,13 +127,13 @@ NAMES = list(PLANNERS)
 _WITH_STATES = ("GRASP", "LatCo", "Segments", "MultiStart GRASP", "Chain", "Scaled")
 LIFTED = [n for n in NAMES if n.startswith(_WITH_STATES)]
 VARIANTS = ["GD sgd", "GD dino_wm", "GRASP paper", "GRASP sync=CEM", "GRASP sync=None"]
-VARIANTS += ["MultiStart GD", "MultiStart Hops", "Scaled LatCo"]
+VARIANTS += ["MultiStart GD", "MultiStart Hops", "Chain fallback", "Scaled LatCo"]
 """Other numbers for, and parts of, programs that are in the table already."""
 KINDS = ["GD", "GD parallel", "GRASP", "GRASP restart", "CEM", "ICEM"]
 KINDS += ["LatCo", "LatCoGN", "MultiStart GRASP", "Chain"]
 """One of each kind of step, and of each way to compose them."""
 DETERMINISTIC = ["GD", "GD sgd", "GD parallel", "ParallelShooting", "LatCo", "LatCoGN", "Segments"]
-DETERMINISTIC += ["Proposed"]
+DETERMINISTIC += ["Chain fallback", "Proposed"]
 
 every_planner = pytest.mark.parametrize("name", NAMES)
 

@@ -7,18 +7,27 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree
-from grasp_jax._fields import require
-from grasp_jax._tree import PyTree
+from grasp_jax._fields import Scalar, count, number, require
+from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
 
 
+class Guess(NamedTuple):
+    """For a fallback: the starting guess `[T, A]`, its cost `[]`, whether that is solved `[]`."""
+
+    actions: jax.Array
+    cost: jax.Array
+    solved: jax.Array
+
+
 class ChainState(NamedTuple):
-    """`turn` `[]` int32, whose turn it is, and every planner's own state."""
+    """`turn` `[]` int32, whose turn it is; every planner's own state; the guess for a fallback."""
 
     turn: jax.Array
     planners: tuple[Any, ...]
+    guess: Guess | None
 
 
 @jax.tree_util.register_dataclass
@@ -33,15 +42,31 @@ class Chain(Planner):
 
     Attributes:
       planners: One or more; each runs for its own number of iterations.
+      fallback: Which of them, counted from 0, is for what the ones before did not solve: it starts
+        from the starting guess anew, and only where the best cost so far is above `good_enough`
+        times the guess's; its turn passes without work where it is not needed (beside other goals
+        of a batch without gain in time). None for none.
+      good_enough: `[]`, a share of the guess's cost, traced.
     """
 
     planners: tuple[Planner, ...]
+    fallback: int | None = count(None)
+    good_enough: Scalar = number(1e-3, low=0)
 
-    def __init__(self, *args: Planner, planners: tuple[Planner, ...] = ()):
+    def __init__(
+        self,
+        *args: Planner,
+        planners: tuple[Planner, ...] = (),
+        fallback: int | None = None,
+        good_enough: Scalar = 1e-3,
+    ):
         require(
             not (args and planners), "Chain: pass planners one by one or as planners=, not both."
         )
         object.__setattr__(self, "planners", tuple(args) or tuple(planners))
+        object.__setattr__(self, "fallback", fallback)
+        object.__setattr__(self, "good_enough", good_enough)
+        self.__post_init__()
 
     @property
     def iterations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -49,8 +74,14 @@ class Chain(Planner):
         return sum(p.iterations for p in self.planners)
 
     def check(self, problem: Problem) -> None:
-        """Raises for an empty chain; asks every planner too."""
+        """Raises for an empty chain, or a fallback that is none; asks every planner too."""
+        super().check(problem)
         require(len(self.planners) >= 1, "Chain needs at least one planner, got none.")
+        require(
+            self.fallback is None or self.fallback < len(self.planners),
+            f"Chain.fallback is {self.fallback}, but there are {len(self.planners)} planners, "
+            "counted from 0. The first one is none.",
+        )
         for i, planner in self._numbered():
             require_planner(planner, f"Chain.planners[{i}]")
             require(
@@ -67,12 +98,18 @@ class Chain(Planner):
     def extra_evals(self, problem: Problem) -> tuple[int, int]:
         """Every planner's first state is made at the beginning; the last one has the last word."""
         calls = [p.extra_evals(problem) for p in self.planners]
-        return sum(first for first, _ in calls), calls[-1][1]
+        guess = problem.max_horizon * (self.fallback is not None)
+        return guess + sum(first for first, _ in calls), calls[-1][1]
 
     def init(self, problem: Problem, key: jax.Array) -> ChainState:
         """Every planner's first state; all but the first start anew when their turn comes."""
         own = tuple(p.init(problem, jax.random.fold_in(key, i)) for i, p in self._numbered())
-        return ChainState(jnp.zeros((), jnp.int32), own)
+        guess = None
+        if self.fallback is not None:
+            cost = rollout_cost(problem, problem.init_actions)
+            cost = cost.astype(cost_dtype(problem.init_actions.dtype))
+            guess = Guess(problem.init_actions, cost, jnp.asarray(False))
+        return ChainState(jnp.zeros((), jnp.int32), own, guess)
 
     def step(
         self, problem: Problem, state: ChainState, context: StepContext
@@ -112,7 +149,7 @@ class Chain(Planner):
         turn = jnp.asarray(index, jnp.int32)
 
         def step(state: ChainState, context: StepContext) -> tuple[ChainState, StepInfo]:
-            own = state.planners[index]
+            own, guess = state.planners[index], state.guess
             begins = context.iteration == first
             local = dataclasses.replace(context, iteration=context.iteration - first)
             if index == 0:
@@ -125,20 +162,33 @@ class Chain(Planner):
                     best_actions=jnp.where(better, left, context.best_actions),
                     best_cost=jnp.where(better, cost, context.best_cost),
                 )
-                own = jax.lax.cond(
-                    begins,
-                    lambda: planner.init(
-                        problem.starting_from(local.best_actions),
-                        jax.random.fold_in(context.key, 1),
-                    ),
-                    lambda: own,
-                )
-                own, found = planner.step(problem, own, local)
+                if index == self.fallback and guess is not None:
+                    solved = local.best_cost <= self.good_enough * guess.cost
+                    guess = guess._replace(solved=jnp.where(begins, solved, guess.solved))
+                    own, found = jax.lax.cond(
+                        guess.solved,
+                        lambda: (own, _nothing(local)),
+                        lambda: self._go_on(problem, index, own, local, guess.actions),
+                    )
+                else:
+                    own, found = self._go_on(problem, index, own, local, local.best_actions)
                 found = _better(found, left, cost, spent, fits)
             planners = (*state.planners[:index], own, *state.planners[index + 1 :])
-            return ChainState(turn, planners), found
+            return ChainState(turn, planners, guess), found
 
         return step
+
+    def _go_on(
+        self, problem: Problem, index: int, own: Any, local: StepContext, start: jax.Array
+    ) -> tuple[Any, StepInfo]:
+        """A step of a planner, which begins at `start` `[T, A]`."""
+        planner = self.planners[index]
+        own = jax.lax.cond(
+            local.iteration == 0,
+            lambda: planner.init(problem.starting_from(start), jax.random.fold_in(local.key, 1)),
+            lambda: own,
+        )
+        return planner.step(problem, own, local)
 
     def _handed_over(
         self,
@@ -164,6 +214,12 @@ class Chain(Planner):
             return context.best_actions, *none
 
         return jax.lax.cond(begins, roll_out, nothing)
+
+
+def _nothing(context: StepContext) -> StepInfo:
+    """The step of a planner that is not needed."""
+    best = context.best_actions
+    return StepInfo.of(best, jnp.asarray(jnp.inf), jnp.asarray(True), 0.0, stuck=True)
 
 
 def _better(

@@ -17,11 +17,13 @@ def portfolio(*, effort: int = 1) -> Scaled:
     Ours. Each search goes on from the best plan so far; all of them count in the problem's own
     units, see `Scaled`.
 
-      1. `LatCo`: states and actions together, with the model's state gradients. For unstable
-         systems and long products of Jacobians, where a rollout's gradient says nothing.
-      2. `ICEM`: sampling. For contact and other places without a slope.
-      3. `Hops` of gradient descent from eight starts, its rate falling within each round. For
-         everything smooth, and to polish.
+      1. `Hops` of gradient descent from eight starts, its rate falling within each round. For
+         everything smooth.
+      2. `LatCo`, where more than a thousandth of the guess's cost is left: states and actions
+         together, with the model's state gradients, from the guess anew. For unstable systems and
+         long products of Jacobians, where a rollout's gradient says nothing. Not for the others:
+         through a learned model it also finds plans that please the model alone.
+      3. `ICEM`: sampling. For contact and other places without a slope, and to polish.
 
     At effort 1 it costs about 12,400 `T` model evaluations, three quarters of them `ICEM`'s, and
     2,900 `T` derivatives; `restarted_grasp()` costs 2,300 `T` and 2,200 `T`. With a `target_cost`
@@ -42,8 +44,9 @@ def portfolio(*, effort: int = 1) -> Scaled:
     hops = Hops(planner=descent, iterations=8 * effort)
     return Scaled(
         Chain(
+            MultiStart(hops, num_starts=8, start_std=0.5, resample_every=1),
             LatCo(iterations=1000 * effort),
             ICEM(num_samples=150, num_elites=15, iterations=60 * effort, std=0.5),
-            MultiStart(hops, num_starts=8, start_std=0.5, resample_every=1),
+            fallback=1,
         )
     )

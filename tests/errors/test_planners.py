@@ -184,6 +184,16 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         TypeError,
         ["Chain.planners[0] must be a grasp_jax planner", "list"],
     ),
+    "a fallback that is not there": (
+        {"planner": lambda: Chain(GD(), GD(), fallback=2)},
+        ValueError,
+        ["Chain.fallback is 2", "2 planners", "counted from 0"],
+    ),
+    "a fallback for nothing": (
+        {"planner": lambda: Chain(GD(), GD(), fallback=0)},
+        ValueError,
+        ["Chain.fallback must be at least 1, got 0"],
+    ),
     "no starts": (
         {"planner": lambda: MultiStart(GD(), num_starts=0)},
         ValueError,
