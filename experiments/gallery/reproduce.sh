@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The pictures of the method's story, each within two minutes on a quiet core.
+# The pictures of the method's story, each within a minute on a core.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
