@@ -115,7 +115,7 @@ PLANNERS: dict[str, Any] = {
         GD(learning_rate=0.1, iterations=2),
         LatCo(iterations=2, dual_every=2, evaluate_every=2),
         GD(learning_rate=0.1, iterations=2),
-        fallback=1,
+        fallbacks=(1,),
     ),
     "Proposed": Proposed(
         GD(learning_rate=0.1, iterations=ITERATIONS),

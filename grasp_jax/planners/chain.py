@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree
-from grasp_jax._fields import Scalar, count, number, require
+from grasp_jax._fields import Scalar, number, require, static
 from grasp_jax._tree import PyTree, cost_dtype
 from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
 from grasp_jax.problem import Problem
@@ -42,29 +42,29 @@ class Chain(Planner):
 
     Attributes:
       planners: One or more; each runs for its own number of iterations.
-      fallback: Which of them, counted from 0, is for what the ones before did not solve: it starts
-        from the starting guess anew, and only where the best cost so far is above `good_enough`
-        times the guess's; its turn passes without work where it is not needed (beside other goals
-        of a batch without gain in time). None for none.
+      fallbacks: Which of them, counted from 0, are for what the ones before did not solve: such a
+        one starts from the starting guess anew, and only where the best cost so far is above
+        `good_enough` times the guess's; its turn passes without work where it is not needed (beside
+        other goals of a batch without gain in time).
       good_enough: `[]`, a share of the guess's cost, traced.
     """
 
     planners: tuple[Planner, ...]
-    fallback: int | None = count(None)
+    fallbacks: tuple[int, ...] = static(())
     good_enough: Scalar = number(1e-3, low=0)
 
     def __init__(
         self,
         *args: Planner,
         planners: tuple[Planner, ...] = (),
-        fallback: int | None = None,
+        fallbacks: tuple[int, ...] = (),
         good_enough: Scalar = 1e-3,
     ):
         require(
             not (args and planners), "Chain: pass planners one by one or as planners=, not both."
         )
         object.__setattr__(self, "planners", tuple(args) or tuple(planners))
-        object.__setattr__(self, "fallback", fallback)
+        object.__setattr__(self, "fallbacks", fallbacks)
         object.__setattr__(self, "good_enough", good_enough)
         self.__post_init__()
 
@@ -77,10 +77,11 @@ class Chain(Planner):
         """Raises for an empty chain, or a fallback that is none; asks every planner too."""
         super().check(problem)
         require(len(self.planners) >= 1, "Chain needs at least one planner, got none.")
+        allowed = range(1, len(self.planners))
         require(
-            self.fallback is None or self.fallback < len(self.planners),
-            f"Chain.fallback is {self.fallback}, but there are {len(self.planners)} planners, "
-            "counted from 0. The first one is none.",
+            isinstance(self.fallbacks, tuple) and all(i in allowed for i in self.fallbacks),
+            f"Chain.fallbacks must be a tuple of places in 1..{len(self.planners) - 1}, counted "
+            f"from 0 among {len(self.planners)} planners, got {self.fallbacks!r:.60}.",
         )
         for i, planner in self._numbered():
             require_planner(planner, f"Chain.planners[{i}]")
@@ -98,14 +99,14 @@ class Chain(Planner):
     def extra_evals(self, problem: Problem) -> tuple[int, int]:
         """Every planner's first state is made at the beginning; the last one has the last word."""
         calls = [p.extra_evals(problem) for p in self.planners]
-        guess = problem.max_horizon * (self.fallback is not None)
+        guess = problem.max_horizon * bool(self.fallbacks)
         return guess + sum(first for first, _ in calls), calls[-1][1]
 
     def init(self, problem: Problem, key: jax.Array) -> ChainState:
         """Every planner's first state; all but the first start anew when their turn comes."""
         own = tuple(p.init(problem, jax.random.fold_in(key, i)) for i, p in self._numbered())
         guess = None
-        if self.fallback is not None:
+        if self.fallbacks:
             cost = rollout_cost(problem, problem.init_actions)
             cost = cost.astype(cost_dtype(problem.init_actions.dtype))
             guess = Guess(problem.init_actions, cost, jnp.asarray(False))
@@ -162,7 +163,7 @@ class Chain(Planner):
                     best_actions=jnp.where(better, left, context.best_actions),
                     best_cost=jnp.where(better, cost, context.best_cost),
                 )
-                if index == self.fallback and guess is not None:
+                if index in self.fallbacks and guess is not None:
                     solved = local.best_cost <= self.good_enough * guess.cost
                     guess = guess._replace(solved=jnp.where(begins, solved, guess.solved))
                     own, found = jax.lax.cond(

@@ -185,14 +185,19 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         ["Chain.planners[0] must be a grasp_jax planner", "list"],
     ),
     "a fallback that is not there": (
-        {"planner": lambda: Chain(GD(), GD(), fallback=2)},
+        {"planner": lambda: Chain(GD(), GD(), fallbacks=(2,))},
         ValueError,
-        ["Chain.fallback is 2", "2 planners", "counted from 0"],
+        ["Chain.fallbacks", "places in 1..1", "2 planners", "got (2,)"],
     ),
     "a fallback for nothing": (
-        {"planner": lambda: Chain(GD(), GD(), fallback=0)},
+        {"planner": lambda: Chain(GD(), GD(), fallbacks=(0,))},
         ValueError,
-        ["Chain.fallback must be at least 1, got 0"],
+        ["Chain.fallbacks", "places in 1..1", "got (0,)"],
+    ),
+    "a fallback that is no tuple": (
+        {"planner": lambda: Chain(GD(), GD(), fallbacks=1)},  # pyright: ignore[reportArgumentType]
+        ValueError,
+        ["Chain.fallbacks must be a tuple", "got 1"],
     ),
     "no starts": (
         {"planner": lambda: MultiStart(GD(), num_starts=0)},

@@ -198,7 +198,7 @@ SOLVES = GD(learning_rate=0.1, iterations=60)
 
 
 def test_a_fallback_is_not_needed_where_all_is_solved():
-    chain = Chain(SOLVES, CEM(num_samples=8, num_elites=3, iterations=2), SGD, fallback=1)
+    chain = Chain(SOLVES, CEM(num_samples=8, num_elites=3, iterations=2), SGD, fallbacks=(1,))
     found, alone = solve(chain), solve(Chain(SOLVES, SGD))
     assert alone.cost < 1e-3 * solve(GD(learning_rate=0.0, iterations=1)).cost
     assert_close(found.actions, alone.actions, 1e-6)
@@ -209,7 +209,7 @@ def test_a_fallback_is_not_needed_where_all_is_solved():
 
 def test_a_fallback_begins_at_the_guess():
     little = dataclasses.replace(SGD, iterations=1)
-    found, alone = solve(Chain(little, SGD, fallback=1)), solve(SGD)
+    found, alone = solve(Chain(little, SGD, fallbacks=(1,))), solve(SGD)
     # The first row also holds what the planner before left, which is better than the guess.
     assert_close(found.metrics.cost[2:], alone.metrics.cost[1:], 1e-6)
     handed_on = solve(Chain(little, SGD))
@@ -219,14 +219,14 @@ def test_a_fallback_begins_at_the_guess():
 @pytest.mark.parametrize(("good_enough", "spent"), [(0.0, True), (1.0, False)])
 def test_how_good_is_good_enough_may_be_traced(good_enough: float, spent: bool):
     def plan(share: jax.Array) -> Plan:
-        return solve(Chain(SGD, SOLVES, fallback=1, good_enough=share))
+        return solve(Chain(SGD, SOLVES, fallbacks=(1,), good_enough=share))
 
     found = jax.jit(plan)(jnp.asarray(good_enough))
     assert bool(jnp.any(found.metrics.model_vjps[4:] > 0)) == spent
 
 
 def test_a_batch_falls_back_goal_by_goal():
-    planner = Chain(SOLVES, CEM(num_samples=8, num_elites=3, iterations=2), fallback=1)
+    planner = Chain(SOLVES, CEM(num_samples=8, num_elites=3, iterations=2), fallbacks=(1,))
     goals = jnp.stack([GOAL, jnp.array([30.0, 30.0])])  # the second lies out of reach
     rows = {"state": jnp.stack([START, START]), "goal": goals, "batched": True}
     both = solve(planner, **rows)
