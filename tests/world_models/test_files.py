@@ -61,8 +61,7 @@ def test_widening_is_exact(dtype: str, tmp_path: pathlib.Path):
         np.testing.assert_array_equal(model.weights[name], x.astype(jnp.dtype(dtype)))
 
 
-@HALVES
-@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize(("dtype", "context"), [("bfloat16", True), ("float16", False)])
 def test_the_recipe_runs_on_half_precision_weights_at_hand(dtype: str, context: bool):
     full = LeWM.random(jax.random.key(0), golden.LEWM)
     model = LeWM({k: x.astype(dtype) for k, x in full.weights.items()}, golden.LEWM)

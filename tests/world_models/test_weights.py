@@ -285,9 +285,7 @@ def test_planning_needs_windows_of_the_right_size(tmp_path: pathlib.Path):
             goal,
             jnp.zeros((4, 4)),
             jax.random.key(0),
-            planner=grasp_jax.GRASP(
-                iterations=4, sync=grasp_jax.GD(learning_rate=0.05, iterations=2), sync_every=2
-            ),
+            planner=grasp_jax.GD(learning_rate=0.05, iterations=2),
             objective=model.objective,
             context=context,
         )
