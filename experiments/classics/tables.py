@@ -13,6 +13,7 @@ from experiments.harness.tables import (
 
 UNTUNED = {
     "Push-T, states": ("pusht_untuned", "pusht_state"),
+    "Push-T, pixels": ("pusht_pixels_untuned", "pusht_pixels"),
     "Wall, pixels": ("wall_pixels_untuned", "wall_pixels"),
     "PointMaze, pixels": ("pointmaze_pixels_untuned", "pointmaze_pixels"),
 }
