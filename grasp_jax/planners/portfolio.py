@@ -1,6 +1,6 @@
 """Searches that fail on different problems, in turn and in the problem's own units."""
 
-from grasp_jax._fields import as_count
+from grasp_jax._fields import Scalar, as_count
 from grasp_jax.planners.chain import Chain
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.hops import Hops
@@ -11,7 +11,7 @@ from grasp_jax.planners.scaled import Scaled
 from grasp_jax.schedules import sawtooth_schedule
 
 
-def portfolio(*, effort: int = 1) -> Scaled:
+def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
     """The planner for a problem of which nothing is known: no rates, no units, one number.
 
     Ours. Each search goes on from the best plan so far; all of them count in the problem's own
@@ -35,6 +35,9 @@ def portfolio(*, effort: int = 1) -> Scaled:
 
     Args:
       effort: Multiplies the iterations of every part.
+      action_scale: What an action counts in, see `Scaled`; by default half its range. For a learned
+        model whose bounds are far wider than its data give the deviation of the data's actions:
+        otherwise plans go where it was never trained.
 
     Raises:
       TypeError, ValueError: The effort is no positive integer.
@@ -54,5 +57,6 @@ def portfolio(*, effort: int = 1) -> Scaled:
             LatCo(iterations=1000 * effort),
             starts,
             fallbacks=(1, 2),
-        )
+        ),
+        action_scale=action_scale,
     )

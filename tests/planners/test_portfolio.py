@@ -29,6 +29,11 @@ def test_effort_multiplies_every_part() -> None:
     assert portfolio(effort=3).iterations == 3 * portfolio().iterations
 
 
+def test_an_action_counts_in_what_the_caller_says() -> None:
+    scaled = portfolio(action_scale=0.2)
+    assert scaled.action_scale == 0.2 and scaled.planner == portfolio().planner
+
+
 @pytest.mark.parametrize(("effort", "error"), [(0, ValueError), (1.5, TypeError)])
 def test_effort_is_a_count(effort: Any, error: type) -> None:
     with pytest.raises(error, match="portfolio: effort must be"):
