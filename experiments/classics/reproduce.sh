@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# The table: every planner at its defaults, in natural and in scaled units.
-python -m experiments.classics --goals=32 --output=experiments/results/classics
+# The table: every planner at its defaults. Without --planner also the rows in scaled units.
+python -m experiments.classics --goals=32 --output=experiments/results/classics \
+    --planner=portfolio --planner="restarted GRASP" --planner=GRASP --planner=GD \
+    --planner="GD x8" --planner=CEM --planner=iCEM --planner=MPPI --planner=LatCo
 
 # Other masses, bounds, units and networks.
 python -m experiments.classics --held_out --goals=32 --planner=portfolio \

@@ -14,15 +14,15 @@ from grasp_jax.schedules import sawtooth_schedule
 def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
     """The planner for a problem of which nothing is known: no rates, no units, one number.
 
-    Ours. Each search goes on from the best plan so far; all of them count in the problem's own
-    units, see `Scaled`.
+    Ours. Four searches in turn, which all count in the problem's own units, see `Scaled`; the best
+    plan of any of them wins.
 
       1. `Hops` of gradient descent from eight starts, its rate falling within each round. For
          everything smooth.
       2. `ICEM`: sampling. For contact and other places without a slope.
       3. `LatCo`: states and actions together, with the model's state gradients. For unstable
          systems and long products of Jacobians, where a rollout's gradient says nothing.
-      4. The first again, to polish.
+      4. The first again, from the best plan so far.
 
     The second and the third begin at the guess anew, and only where more than a thousandth of its
     cost is left: what is solved is left alone, because LatCo also finds plans that please a learned
