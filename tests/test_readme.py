@@ -38,6 +38,12 @@ def tables_shown() -> list[tuple[str, str, str]]:
     return [(f.parent.name, *found) for f in PAGES for found in marked.findall(f.read_text())]
 
 
+def test_every_local_link_leads_somewhere() -> None:
+    for page in (*PAGES, GUIDE, ROOT / "BUILD_NOTES.md"):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            assert link.startswith("https://") or (page.parent / link).exists(), (page, link)
+
+
 def test_the_command_prints_every_table_shown(capsys: pytest.CaptureFixture[str]) -> None:
     from experiments import tables
 

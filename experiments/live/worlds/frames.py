@@ -12,6 +12,7 @@ import grasp_jax
 from experiments.live.world import Window
 from experiments.models.load import load_model
 from experiments.models.sprites.model import VisualModel
+from experiments.planning.tasks import Task
 
 FIRST_SEED = 5000
 """Tasks of the page, of all worlds; far from the seeds of every table."""
@@ -56,6 +57,30 @@ def visual(checkpoint: str, render: Callable[[Any], Any]) -> dict[str, Any]:
         "context": context,
         "past": 1,
         "objective": model.objective,
+    }
+
+
+def maze(task: Task, steps: int) -> dict[str, Any]:
+    """What Wall and PointMaze share: tasks of so many simulator steps, and the task's own rules."""
+    model, read = load_model(task.checkpoint), measured(task.checkpoint)
+    assert isinstance(model, VisualModel)
+
+    def draw_task(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        goals = task.goals(1, steps, FIRST_SEED + seed, "report")
+        return goals.start[0], goals.goal[0]
+
+    def simulate(state: np.ndarray, action: np.ndarray) -> list[np.ndarray]:
+        taken = model.to_environment(action[None])
+        return list(task.execute(state[None], taken[None])[0, 1:])
+
+    return {
+        **visual(task.checkpoint, task.render),
+        "action_size": model.action_size,
+        "task": draw_task,
+        "simulate": simulate,
+        "success": lambda state, goal: bool(task.success(state, goal)),
+        "decode": lambda latents: read(np.asarray(latents, np.float64)),
+        "smooth": grasp_jax.AR1(rho=0.9, action_block=model.frameskip),
     }
 
 

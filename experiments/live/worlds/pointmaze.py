@@ -2,13 +2,11 @@
 
 import numpy as np
 
-import grasp_jax
 from experiments.environments.pointmaze import frames, simulator
 from experiments.live import drawing
 from experiments.live.controls import Settings
 from experiments.live.world import Handle, World
-from experiments.live.worlds.frames import FIRST_SEED, measured, visual
-from experiments.models.load import load_model
+from experiments.live.worlds.frames import maze
 from experiments.planning import tasks
 
 _EDGE = 1.6  # m from the maze's centre; the free cells end at 1.5
@@ -32,36 +30,18 @@ def _move(goal: np.ndarray, number: int, handle: Handle) -> np.ndarray:
 
 def point_maze() -> World:
     """A ball with inertia in a U, through a model of the frames."""
-    checkpoint = tasks.POINTMAZE.checkpoint
-    model = load_model(checkpoint)
-    read = measured(checkpoint)
-
-    def task(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        goals = tasks.POINTMAZE.goals(1, 50, FIRST_SEED + seed, "report")
-        return goals.start[0], goals.goal[0]
-
-    def simulate(state: np.ndarray, action: np.ndarray) -> list[np.ndarray]:
-        taken = model.to_environment(action[None])
-        return list(tasks.execute_pointmaze(state[None], taken[None])[0, 1:])
-
     blocks = (drawing.wall_box(x - 0.5, y - 0.5, x + 0.5, y + 0.5) for x, y in frames.BLOCKS)
     return World(
         name="pointmaze",
         title="PointMaze, from pixels",
         about="A ball with inertia in a U; the direct way is walled. The model sees nothing but "
         "64 × 64 frames; virtual states are latents, drawn where a probe says that the ball is.",
-        action_size=model.action_size,
         max_horizon=14,
-        task=task,
-        simulate=simulate,
-        success=lambda state, goal: bool(simulator.success(state, goal)),
         draw=lambda state: drawing.dot(*_point(state), _BALL),
         view=(-_EDGE, -_EDGE, 2 * _EDGE, 2 * _EDGE),
         point=_point,
         handles=lambda goal: (Handle(*_point(goal), None, 0.25),),
         move=_move,
-        decode=lambda latents: read(np.asarray(latents, np.float64)),
-        smooth=grasp_jax.AR1(rho=0.9, action_block=model.frameskip),
         backdrop="".join(blocks),
         presets={
             "GRASP": Settings("GRASP", "gradients", 12, 12, 0.1, 0.5, 0.1),
@@ -70,5 +50,5 @@ def point_maze() -> World:
             "iCEM": Settings("iCEM", "none", 15, 12, 0.0, 0.5),
             "MPPI": Settings("MPPI", "none", 15, 12, 0.0, 1.0),
         },
-        **visual(checkpoint, tasks.POINTMAZE.render),
+        **maze(tasks.POINTMAZE, 50),
     )

@@ -2,13 +2,11 @@
 
 import numpy as np
 
-import grasp_jax
 from experiments.environments.wall import simulator as wall
 from experiments.live import drawing
 from experiments.live.controls import Settings
 from experiments.live.world import Handle, World
-from experiments.live.worlds.frames import FIRST_SEED, measured, visual
-from experiments.models.load import load_model
+from experiments.live.worlds.frames import maze
 from experiments.planning import tasks
 
 
@@ -38,34 +36,17 @@ def _wall_move(goal: np.ndarray, number: int, handle: Handle) -> np.ndarray:
 
 def wall_rooms() -> World:
     """Two rooms and a door, through a model of the frames."""
-    checkpoint = tasks.WALL.checkpoint
-    model = load_model(checkpoint)
-    read = measured(checkpoint)
-
-    def task(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        goals = tasks.WALL.goals(1, 50, FIRST_SEED + seed, "report")
-        return goals.start[0], goals.goal[0]
-
-    def simulate(state: np.ndarray, action: np.ndarray) -> list[np.ndarray]:
-        return list(wall.execute(state, model.to_environment(action[None]))[1:])
-
     return World(
         name="wall",
         title="Wall, from pixels",
         about="Two rooms and a door. The model sees nothing but 64 × 64 frames; virtual states "
         "are latents, drawn where a probe says that the dot is.",
-        action_size=model.action_size,
         max_horizon=12,
-        task=task,
-        simulate=simulate,
-        success=lambda state, goal: bool(wall.success(state, goal)),
         draw=lambda state: drawing.dot(state[0], state[1], 1.7),
         view=(-0.5, -0.5, wall.WORLD_SIZE, wall.WORLD_SIZE),
         point=lambda state: (float(state[0]), float(state[1])),
         handles=lambda goal: (Handle(float(goal[0]), float(goal[1]), None, 4.0),),
         move=_wall_move,
-        decode=lambda latents: read(np.asarray(latents, np.float64)),
-        smooth=grasp_jax.AR1(rho=0.9, action_block=model.frameskip),
         backdrop=_wall_backdrop(),
         presets={
             "GRASP": Settings("GRASP", "gradients", 12, 10, 0.1, 0.5, 0.1),
@@ -75,5 +56,5 @@ def wall_rooms() -> World:
             "iCEM": Settings("iCEM", "none", 15, 10, 0.0, 0.5),
             "MPPI": Settings("MPPI", "none", 15, 10, 0.0, 0.5),
         },
-        **visual(checkpoint, tasks.WALL.render),
+        **maze(tasks.WALL, 50),
     )
