@@ -28,20 +28,35 @@ EVERY = 3
 
 @functools.cache
 def small_model() -> VisualModel:
-    """A dark bar that turns and a blue disc on a white ground; untrained networks."""
-    model = blank(Config(KINDS, size=32, frameskip=EVERY, measured=2, width=8))
-    bar, disc = model.scene.sprites
-    along = jnp.stack([jnp.linspace(-0.3, 0.15, 5), jnp.zeros(5)], axis=-1)
-    bar = eqx.tree_at(lambda s: (s.centres, s.colour), bar, (along, jnp.array([0.2, 0.3, 0.3])))
-    disc = eqx.tree_at(lambda s: s.colour, disc, jnp.array([0.1, 0.2, 0.9]))
-    scene = Scene(jnp.ones((32, 32, 3)), (bar, disc))
-    return eqx.tree_at(lambda m: m.scene, model, scene)
+    """A dark bar that turns and a blue disc on a white ground; untrained networks.
+
+    One program: eager, every shape of the networks would be a program of its own.
+    """
+
+    @jax.jit
+    def make() -> VisualModel:
+        model = blank(Config(KINDS, size=32, frameskip=EVERY, measured=2, width=8))
+        bar, disc = model.scene.sprites
+        along = jnp.stack([jnp.linspace(-0.3, 0.15, 5), jnp.zeros(5)], axis=-1)
+        bar = eqx.tree_at(lambda s: (s.centres, s.colour), bar, (along, jnp.array([0.2, 0.3, 0.3])))
+        disc = eqx.tree_at(lambda s: s.colour, disc, jnp.array([0.1, 0.2, 0.9]))
+        scene = Scene(jnp.ones((32, 32, 3)), (bar, disc))
+        return eqx.tree_at(lambda m: m.scene, model, scene)
+
+    return make()
 
 
 def latent(x: float, y: float, angle: float, u: float, v: float) -> jax.Array:
-    direction = jnp.array([jnp.cos(angle), jnp.sin(angle)])
-    facing = jnp.array([1.0, 0.0])
-    return small_model().scene.join([(jnp.array([x, y]), direction), (jnp.array([u, v]), facing)])
+    places = np.array([[x, y], [u, v]], np.float32)
+    return _joined(small_model().scene, places, np.float32([np.cos(angle), np.sin(angle)]))
+
+
+@jax.jit
+def _joined(scene: Scene, places: jax.Array, direction: jax.Array) -> jax.Array:
+    return scene.join([(places[0], direction), (places[1], jnp.array([1.0, 0.0]))])
+
+
+draw = jax.jit(Scene.render)
 
 
 def test_pusht_frames_are_gym_pushts_without_its_goal() -> None:
@@ -62,52 +77,56 @@ def test_pusht_frames_are_gym_pushts_without_its_goal() -> None:
 def test_a_scene_moves_with_its_latent() -> None:
     scene = small_model().scene
     pixel = 2 / scene.size
-    here = scene.render(latent(0.1, -0.2, 0.4, -0.5, 0.5))
-    there = scene.render(latent(0.1 + pixel, -0.2, 0.4, -0.5 + pixel, 0.5))
+    here = np.asarray(draw(scene, latent(0.1, -0.2, 0.4, -0.5, 0.5)))
+    there = np.asarray(draw(scene, latent(0.1 + pixel, -0.2, 0.4, -0.5 + pixel, 0.5)))
     np.testing.assert_allclose(there[:, 1:], here[:, :-1], atol=1e-5)
-    upright = scene.render(latent(0.0, 0.0, 0.0, 0.9, 0.9))
-    turned = scene.render(latent(0.0, 0.0, np.pi / 2, 0.9, 0.9))
+    upright = np.asarray(draw(scene, latent(0.0, 0.0, 0.0, 0.9, 0.9)))
+    turned = np.asarray(draw(scene, latent(0.0, 0.0, np.pi / 2, 0.9, 0.9)))
     middle = slice(4, 28)
-    quarter = jnp.rot90(upright[middle, middle], -1)
+    quarter = np.rot90(upright[middle, middle], -1)
     np.testing.assert_allclose(turned[middle, middle], quarter, atol=1e-4)
 
 
 def test_the_distance_of_latents_is_the_displacement_of_points() -> None:
     scene = small_model().scene
     a, b = latent(0.1, 0.2, 0.3, 0.4, 0.5), latent(-0.2, 0.1, 1.5, 0.3, 0.7)
-    points, shares = scene.sprites[0].shape()
+    points, shares = map(np.asarray, scene.sprites[0].shape())
+    poses = [tuple(map(np.asarray, scene.split(z)[0])) for z in (a, b)]
+    a, b = np.asarray(a), np.asarray(b)
     total = 0.0
     for share, point in zip(shares, points, strict=True):
         moved = []
-        for z in (a, b):
-            position, (c, s) = scene.split(z)[0]
+        for position, (c, s) in poses:
             moved.append(
-                position + jnp.array([c * point[0] - s * point[1], s * point[0] + c * point[1]])
+                position + np.array([c * point[0] - s * point[1], s * point[0] + c * point[1]])
             )
-        total += share * jnp.sum((moved[0] - moved[1]) ** 2)
-    total += jnp.sum((a[-2:] - b[-2:]) ** 2)
-    np.testing.assert_allclose(jnp.sum((a - b) ** 2), total, rtol=1e-4)
+        total += share * np.sum((moved[0] - moved[1]) ** 2)
+    total += np.sum((a[-2:] - b[-2:]) ** 2)
+    np.testing.assert_allclose(np.sum((a - b) ** 2), total, rtol=1e-4)
 
 
 def test_refining_finds_the_latent_and_never_gets_worse() -> None:
     scene = small_model().scene
     truth = latent(0.1, -0.2, 0.4, -0.5, 0.5)
-    frame = scene.render(truth)
+    frame = draw(scene, truth)
     guess = latent(0.15, -0.17, 0.6, -0.47, 0.46)
-    found = refine(scene, frame, guess, steps=8)
+    refined = jax.jit(functools.partial(refine, steps=8))
+    found = refined(scene, frame, guess)
     np.testing.assert_allclose(found, truth, atol=2e-3)
     lost = latent(-0.8, 0.8, 2.0, 0.9, -0.9)
-    before = jnp.sum((scene.render(lost) - frame) ** 2)
-    assert jnp.sum((scene.render(refine(scene, frame, lost)) - frame) ** 2) <= before
+    before = np.sum((draw(scene, lost) - frame) ** 2)
+    assert np.sum((draw(scene, refined(scene, frame, lost)) - frame) ** 2) <= before
 
 
 def test_encoding_is_the_same_alone_and_in_a_batch() -> None:
     model = small_model()
-    latents = random_latents(model.scene, jax.random.key(1), 5)
-    frames = jnp.round(255 * jax.vmap(model.scene.render)(latents)).astype(jnp.uint8)
-    together = model.encode(frames)
-    alone = jax.jit(encode)(model.scene, model.encoder, frames[3].astype(jnp.float32) / 255)
-    assert together.shape == (5, model.scene.latent_size)
+    latents = jax.jit(random_latents, static_argnums=2)(model.scene, jax.random.key(1), 4)
+    drawn = [draw(model.scene, latent) for latent in np.asarray(latents)]
+    frames = np.round(255 * np.stack(drawn)).astype(np.uint8)
+    # Two batches of two.
+    together = jax.jit(VisualModel.encode, static_argnames="batch")(model, frames, batch=2)
+    alone = jax.jit(encode)(model.scene, model.encoder, frames[3].astype(np.float32) / 255)
+    assert together.shape == (4, model.scene.latent_size)
     np.testing.assert_allclose(together[3], alone, atol=1e-3)
 
 
@@ -128,36 +147,40 @@ def test_sprites_are_discovered_in_frames_without_labels() -> None:
 
 
 def random_window() -> tuple[jax.Array, jax.Array]:
-    states = jnp.stack([latent(0.1, 0.0, 0.3, 0.25, 0.2), latent(0.1, 0.0, 0.3, 0.2, 0.15)])
-    return states, 0.2 * jax.random.normal(jax.random.key(3), (2, 2 * EVERY))
+    states = np.stack([latent(0.1, 0.0, 0.3, 0.25, 0.2), latent(0.1, 0.0, 0.3, 0.2, 0.15)])
+    actions = 0.2 * np.random.default_rng(3).standard_normal((2, 2 * EVERY), np.float32)
+    return jax.device_put(states), jax.device_put(actions)
 
 
 def test_a_step_depends_on_no_later_action_and_far_objects_rest() -> None:
-    model = eqx.tree_at(
-        lambda m: m.dynamics.drive, small_model(), jnp.full((EVERY, 1 + 2 * EVERY), 0.05)
-    )
     # What `fit_drive` returns has zeros where actions come later.
-    drive = jnp.where(jnp.arange(1 + 2 * EVERY) > EVERY + 1 + jnp.arange(EVERY)[:, None], 0, 0.05)
-    model = eqx.tree_at(lambda m: m.dynamics.drive, model, drive)
-    states, actions = random_window()
-    found = model.steps(states, actions)
-    later = model.steps(states, actions.at[1, -2:].add(1.0))
+    drive = np.where(np.arange(1 + 2 * EVERY) > EVERY + 1 + np.arange(EVERY)[:, None], 0, 0.05)
+    drive = jax.device_put(drive.astype(np.float32))
+    model = eqx.tree_at(lambda m: m.dynamics.drive, small_model(), drive)
+    states, actions = map(np.asarray, random_window())
+    steps, call = jax.jit(VisualModel.steps), jax.jit(VisualModel.__call__)
+    found = np.asarray(steps(model, states, actions))
+    changed = actions.copy()
+    changed[1, -2:] += 1.0
+    later = np.asarray(steps(model, states, changed))
     np.testing.assert_array_equal(found[:-1], later[:-1])
-    assert jnp.abs(found[-1] - later[-1]).max() > 1e-3
-    np.testing.assert_allclose(model(states, actions), found[-1])
-    far = jnp.stack([latent(-0.6, -0.6, 0.3, 0.7, 0.7)] * 2)
-    np.testing.assert_allclose(model(far, actions)[:4], far[1][:4], atol=1e-6)
+    assert np.abs(found[-1] - later[-1]).max() > 1e-3
+    np.testing.assert_allclose(call(model, states, actions), found[-1])
+    far = np.stack([latent(-0.6, -0.6, 0.3, 0.7, 0.7)] * 2)
+    np.testing.assert_allclose(call(model, far, actions)[:4], far[1][:4], atol=1e-6)
 
 
 def test_steps_are_the_same_eager_jitted_and_mapped() -> None:
     model = small_model()
     states, actions = random_window()
     alone = model(states, actions)
-    np.testing.assert_allclose(eqx.filter_jit(model)(states, actions), alone, atol=1e-6)
-    mapped = jax.vmap(model)(jnp.stack([states, states + 0.1]), jnp.stack([actions] * 2))
+    call = jax.jit(VisualModel.__call__)
+    np.testing.assert_allclose(call(model, states, actions), alone, atol=1e-6)
+    several = np.stack([states, np.asarray(states) + 0.1]), np.stack([actions] * 2)
+    mapped = jax.jit(jax.vmap(VisualModel.__call__, (None, 0, 0)))(model, *several)
     np.testing.assert_allclose(mapped[0], alone, atol=1e-6)
-    gradient = jax.grad(lambda a: jnp.sum(model(states, a) ** 2))(actions)
-    assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
+    gradient = np.asarray(jax.jit(jax.grad(lambda a: jnp.sum(model(states, a) ** 2)))(actions))
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
 
 
 def test_the_drive_of_linear_motion_is_found_exactly() -> None:
