@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ import grasp_jax
 from experiments.environments.goals import PAST
 from experiments.harness import summary
 from experiments.harness.log import CEILING, FLOOR, Record, ResultLog
+from experiments.harness.workers import Work
 from experiments.models import plans
 from experiments.planning import cells, collect, pictures, runner, tasks
 from experiments.planning.cells import Cell
@@ -23,6 +26,12 @@ MAZE = runner.Setting(tasks.POINTMAZE, "pointmaze_pixels")
 
 def run(cell: Cell) -> list[Record]:
     return [record for records in runner.run_cell(cell) for record in records]
+
+
+def in_this_process(work: Work, tasks: list[Cell], *_: object) -> Iterator[Any]:
+    """In place of workers, which test_states starts: the tests here share compiled programs."""
+    for task in tasks:
+        yield from work(task)
 
 
 def cell(name: str, planner: object, horizon: int, goals: int, setting: runner.Setting) -> Cell:
@@ -52,7 +61,7 @@ def test_frames_are_encoded_to_where_things_are(setting: runner.Setting) -> None
 
 
 def test_a_goal_has_the_same_plan_in_any_chunk_and_padded_to_a_longer_horizon() -> None:
-    whole = run(cell("tiny", TINY, 10, 3, WALL))
+    whole = run(dataclasses.replace(cell("tiny", TINY, 10, 3, WALL), chunk=2))
     parts = run(dataclasses.replace(cell("tiny", TINY, 10, 3, WALL), todo=(1, 2), chunk=1))
     both = [cell("tiny", TINY, h, 3, WALL) for h in (10, 20)]
     padded = run(cells.together(both, chunk=6)[0])
@@ -74,7 +83,10 @@ def test_the_closed_loop_plans_at_every_step_and_reaches_most_goals() -> None:
     assert sum(r["success"] for r in closed) >= 5
 
 
-def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
+def test_killed_runs_resume_and_report(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "run_tasks", in_this_process)
     log = ResultLog(tmp_path / "results.jsonl", runner.KEY_FIELDS)
 
     def missing(log: ResultLog) -> list[Cell]:

@@ -17,6 +17,7 @@ from experiments.planning import cells, pictures, runner, table, tasks
 from experiments.planning.cells import Cell
 from experiments.planning.runner import KEY_FIELDS, Setting
 from experiments.pusht import planners
+from tests.experiments.planning.test_pixels import in_this_process
 
 STATES = Setting(tasks.PUSHT_STATE, tasks.PUSHT_STATE.checkpoint)
 TINY = grasp_jax.GD(learning_rate=0.1, iterations=4, start_std=0.1)
@@ -55,9 +56,10 @@ def test_horizons_share_one_program_and_keep_their_plans() -> None:
     alone = run(parts[1])
     floors = [cell(FLOOR, None, h, 2) for h in todo]
     mixed, floor = cells.together([*parts, *floors], chunk=3)
-    assert [(r["horizon"], r["goal"]) for r in run(floor)] == [(40, 0), (40, 1), (50, 0), (50, 1)]
+    rested = run(floor)
+    assert [(r["horizon"], r["goal"]) for r in rested] == [(40, 0), (40, 1), (50, 0), (50, 1)]
     apart = [r for f in reversed(floors) for r in run(f)]
-    np.testing.assert_allclose([r["cost"] for r in run(floor)], [r["cost"] for r in apart])
+    np.testing.assert_allclose([r["cost"] for r in rested], [r["cost"] for r in apart])
     records = run(mixed)
     assert [(r["horizon"], r["goal"]) for r in records] == [(40, 0), (40, 1), (50, 1)]
     assert [len(r["actions"]) for r in records] == [8, 8, 10]
@@ -72,7 +74,9 @@ def test_a_time_budget_stops_the_search_early() -> None:
     assert short[0]["model_forward"] == free[0]["model_forward"] / 4
 
 
-def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
+def test_killed_runs_resume_and_report(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = {FLOOR: None, "tiny": TINY}
     log = ResultLog(tmp_path / "results.jsonl", KEY_FIELDS)
     todo = cells.make_cells(chosen, [40], 2, seed=0, log=log, checks=2, settings=(STATES,))
@@ -84,6 +88,8 @@ def test_killed_runs_resume_and_report(tmp_path: pathlib.Path) -> None:
     resumed = ResultLog(log.path, KEY_FIELDS)
     todo = cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2, settings=(STATES,))
     assert [cell.todo for cell in todo] == [(1,)]
+    # The first run has started a worker; this one shares the programs of this process.
+    monkeypatch.setattr(cells, "run_tasks", in_this_process)
     cells.run_cells(runner.run_cell, todo, resumed, workers=1, title="test", compile_fast=True)
     assert not cells.make_cells(chosen, [40], 2, seed=0, log=resumed, checks=2, settings=(STATES,))
 
