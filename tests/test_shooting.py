@@ -120,15 +120,22 @@ def test_the_diagonal_learns_slopes_that_differ_from_entry_to_entry():
     problem = grasp_jax.make_problem(
         lambda s, a: decay * s + jnp.tanh(a), jnp.zeros(2), jnp.ones(2), actions
     )
-    expected = rollout_gradient(problem, actions + 0.5).gradient
-    errors = {}
-    for correction in Correction:
+    expected = jax.jit(rollout_gradient)(problem, actions + 0.5).gradient
+
+    def last_gradient(correction: Correction) -> jax.Array:
+        def one(handover: Any, shift: jax.Array) -> Any:
+            found = sweep(problem, actions + shift, handover, correction)
+            return found.handover, found.found.gradient
+
         true = serial(problem, actions, no_handover(problem, 6, correction))
-        handover, found = true.handover, true
-        for i in range(4):  # the first sweep fits the diagonal, three more see other actions
-            found = sweep(problem, actions + 0.5 * (i > 0), handover, correction)
-            handover = found.handover
-        errors[correction] = float(jnp.max(jnp.abs(found.found.gradient - expected)))
+        # The first sweep fits the diagonal, three more see other actions.
+        return jax.lax.scan(one, true.handover, jnp.array([0.0, 0.5, 0.5, 0.5]))[1][-1]
+
+    errors = {
+        correction: float(jnp.max(jnp.abs(found - expected)))
+        for correction in Correction
+        for found in [jax.jit(last_gradient, static_argnums=0)(correction)]
+    }
     assert errors[Correction.DIAGONAL] < 0.3 * errors[Correction.NONE]
     assert errors[Correction.DIAGONAL] < 0.3 * errors[Correction.IDENTITY]
 

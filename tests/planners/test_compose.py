@@ -132,7 +132,7 @@ def test_resamplings_are_the_same_in_a_batch_and_in_pieces():
         alone = solve(planner, goal=goals[i], key=jax.random.fold_in(key(), i))
         assert_close(together.actions[i], alone.actions, 1e-4)
     search = grasp_jax.start(problem(), key(), planner=planner)
-    pieces = grasp_jax.advance(grasp_jax.advance(search, 2), 4)
+    pieces = grasp_jax.advance(grasp_jax.advance(search, 3), 3)
     assert_close(grasp_jax.read(pieces).cost, solve(planner).cost, 1e-4)
 
 

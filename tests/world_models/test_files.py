@@ -33,7 +33,7 @@ def half_safetensors(folder: pathlib.Path, dtype: str) -> pathlib.Path:
 
 def recipe(model: LeWM, context: bool = True) -> grasp_jax.Plan:
     """The README's: frames to latents, latents to a plan, no word about dtypes."""
-    start, goal = model.encode(jnp.asarray(golden.inputs(golden.LEWM)["pixels"][:2]))
+    start, goal = jax.jit(LeWM.encode)(model, golden.inputs(golden.LEWM)["pixels"][:2])
     return grasp_jax.plan(
         model,
         start,
@@ -63,8 +63,9 @@ def test_widening_is_exact(dtype: str, tmp_path: pathlib.Path):
 
 @pytest.mark.parametrize(("dtype", "context"), [("bfloat16", True), ("float16", False)])
 def test_the_recipe_runs_on_half_precision_weights_at_hand(dtype: str, context: bool):
-    full = LeWM.random(jax.random.key(0), golden.LEWM)
-    model = LeWM({k: x.astype(dtype) for k, x in full.weights.items()}, golden.LEWM)
+    full = weights.load_lewm(golden_arrays())
+    half = {k: np.asarray(x).astype(jnp.dtype(dtype)) for k, x in full.weights.items()}
+    model = LeWM(jax.device_put(half), golden.LEWM)
     plan = recipe(model, context)
     assert plan.status == grasp_jax.Status.OK and plan.states.dtype == jnp.float32
     np.testing.assert_allclose(plan.cost, recipe(full, context).cost, rtol=0.05)

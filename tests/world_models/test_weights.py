@@ -276,7 +276,7 @@ def test_an_empty_context_plans_under_debug_nans_and_infs(kind: str):
 def test_planning_needs_windows_of_the_right_size(tmp_path: pathlib.Path):
     model = weights.load_dinowm(stored("dinowm", tmp_path), golden.DINOWM)
     x = golden.inputs(golden.DINOWM)
-    states = model.encode(jnp.asarray(x["pixels"]), jnp.asarray(x["proprio"]))
+    states = jax.jit(DinoWM.encode)(model, x["pixels"], x["proprio"])
     start, goal = (_tree.take(states, i) for i in (0, 1))
     for context in (None, model.empty_context(), model.empty_context(1)):
         plan = grasp_jax.plan(

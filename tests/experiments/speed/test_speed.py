@@ -55,7 +55,12 @@ def test_the_roofline_calls_the_model_once_per_term() -> None:
     assert len(calls) == 2 * 3 * 5
 
 
-def test_a_model_in_bfloat16_costs_nearly_the_same_plan() -> None:
+def test_a_model_in_bfloat16_costs_nearly_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As wide as LeWM, but of two layers: its random weights alone would take seconds.
+    encoder = grasp_jax.world_models.ViTConfig(depth=1, image=28, pos_grid=2)
+    config = grasp_jax.world_models.LeWMConfig(depth=2, encoder=encoder)
+    random = grasp_jax.world_models.LeWM.random
+    monkeypatch.setattr(grasp_jax.world_models.LeWM, "random", lambda key: random(key, config))
     exact, rounded = (models.make_workload(name, 1) for name in ("lewm", "lewm:bfloat16"))
     assert rounded.model is not exact.model
     assert rounded.state_size == 192
