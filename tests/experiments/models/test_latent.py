@@ -2,8 +2,11 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import pathlib
+import time
+import types
 from typing import Any
 
 import jax
@@ -38,10 +41,33 @@ TRAINED = pytest.mark.parametrize(
 
 @functools.cache
 def model_of(config: Config) -> LatentModel:
-    """Random, with steering that is not zero."""
-    model = jax.jit(LatentModel.random, static_argnums=1)(jax.random.key(0), config)
+    """Random, with steering that is not zero; drawn by NumPy, which compiles nothing."""
+    shapes = jax.eval_shape(lambda: LatentModel.random(jax.random.key(0), config))
     rng = np.random.default_rng(1)
-    return jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape, np.float32), model)
+
+    def drawn(x: jax.ShapeDtypeStruct) -> np.ndarray:
+        scale = x.shape[0] ** -0.5 if len(x.shape) == 2 else 0.05
+        return scale * rng.standard_normal(x.shape, np.float32)
+
+    units = np.array([[0.0] * config.measured, [1.0] * config.measured], np.float32)
+    model = dataclasses.replace(jax.tree.map(drawn, shapes), units=units)
+    return jax.device_put(model)
+
+
+call, encode, decode = map(jax.jit, (LatentModel.__call__, LatentModel.encode, LatentModel.decode))
+# Of as many states everywhere, which makes one program.
+FOUR = slice(0, 4)
+
+
+@functools.cache
+def frames() -> np.ndarray:
+    """The first four of a video."""
+    return np.asarray(jax.jit(losses.frames_of)(videos().states[0, FOUR]))
+
+
+@functools.cache
+def latents_of(config: Config) -> np.ndarray:
+    return np.asarray(encode(model_of(config), frames()))
 
 
 @functools.cache
@@ -57,13 +83,11 @@ def videos() -> Videos:
 
 @CONFIGS
 def test_the_interface_that_planners_take(config: Config) -> None:
-    model = model_of(config)
-    frames = losses.frames_of(videos().states[0, :3])
-    latents = model.encode(frames)
-    assert latents.shape == (3, config.latent)
-    assert model.decode(latents).shape == frames.shape
-    assert model.measure(latents).shape == (3, 6)
-    found = model(latents[:2], jnp.ones((2, 10)))
+    model, latents = model_of(config), latents_of(config)
+    assert latents.shape == (4, config.latent)
+    assert decode(model, latents).shape == frames().shape
+    assert jax.eval_shape(LatentModel.measure, model, latents).shape == (4, 6)
+    found = call(model, latents[:2], np.ones((2, 10), np.float32))
     assert found.shape == (config.latent,)
     planned = grasp_jax.plan(
         model,
@@ -74,15 +98,14 @@ def test_the_interface_that_planners_take(config: Config) -> None:
         planner=grasp_jax.GD(learning_rate=0.1, iterations=2),
         bounds=model.bounds,
         objective=model.with_metric("temporal").objective,
-        context=grasp_jax.Context(latents[2:], jnp.zeros((1, 10))),
+        context=grasp_jax.Context(jnp.asarray(latents[2:3]), jnp.zeros((1, 10))),
     )
     assert np.isfinite(planned.cost)
 
 
 def test_tokens_have_a_mean_square_of_one_also_after_a_step() -> None:
-    model = model_of(TOKENS)
-    latents = model.encode(losses.frames_of(videos().states[0, :2]))
-    after = model(latents, jnp.ones((2, 10)))
+    latents = latents_of(TOKENS)
+    after = call(model_of(TOKENS), latents[:2], np.ones((2, 10), np.float32))
     for tokens in (latents[0], after):
         squares = np.mean(np.asarray(tokens).reshape(64, 4) ** 2, axis=-1)
         np.testing.assert_allclose(squares, 1, atol=0.02)
@@ -91,12 +114,12 @@ def test_tokens_have_a_mean_square_of_one_also_after_a_step() -> None:
 @CONFIGS
 def test_a_rollout_is_one_step_after_another(config: Config) -> None:
     model = model_of(config)
-    latents = model.encode(losses.frames_of(videos().states[0, :4])).reshape(2, 2, -1)
-    actions = jax.random.normal(jax.random.key(1), (2, 3, 10))
-    found = rollout(model.predictor, latents, actions)
-    first = model(latents[0], actions[0, :2])
-    second = model(jnp.stack([latents[0, 1], first]), actions[0, 1:])
-    np.testing.assert_allclose(found[0], jnp.stack([first, second]), atol=1e-5)
+    latents = latents_of(config).reshape(2, 2, -1)
+    actions = np.random.default_rng(1).standard_normal((2, 3, 10), np.float32)
+    found = jax.jit(rollout)(model.predictor, latents, actions)
+    first = call(model, latents[0], actions[0, :2])
+    second = call(model, np.stack([latents[0, 1], first]), actions[0, 1:])
+    np.testing.assert_allclose(found[0], np.stack([first, second]), atol=1e-5)
 
 
 def test_errors_count_where_a_frame_is_not_the_background() -> None:
@@ -120,23 +143,29 @@ def test_the_distance_in_time_prefers_neighbours() -> None:
 
 
 @TRAINED
-def test_updates_lower_the_loss_and_a_stage_resumes(config: Config, tmp_path: pathlib.Path) -> None:
+def test_updates_lower_the_loss_and_a_stage_resumes(
+    config: Config, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A clock by which ten chunks of four updates take the two seconds of a stage, on any machine.
+    ticks = itertools.count(0.0, 0.2)
+    clock = types.SimpleNamespace(monotonic=lambda: next(ticks), strftime=time.strftime)
+    monkeypatch.setattr(run, "time", clock)
     recipe = Recipe(
         batch=4, steps=2 if config.grid == 1 else 0, rate=3e-3, projections=8, bfloat16=False
     )
 
     def update(state: training.Trained, key: jax.Array, progress: jax.Array) -> Any:
-        return training.latent_updates(state, videos(), key, progress, config, recipe, 10)
+        return training.latent_updates(state, videos(), key, progress, config, recipe, 4)
 
-    fresh = training.start(training.fresh(jax.random.key(0), config))
-    _, first = update(fresh, jax.random.key(5), jnp.float32(0))
-    fresh = training.start(training.fresh(jax.random.key(0), config))
-    state = run.run_stage(tmp_path, "latent", fresh, update, 2.0, jax.random.key(1))
+    # An update takes the state's memory: a new one for each.
+    fresh = jax.jit(lambda: training.start(training.fresh(jax.random.key(0), config)))
+    _, first = update(fresh(), jax.random.key(5), jnp.float32(0))
+    state = run.run_stage(tmp_path, "latent", fresh(), update, 2.0, jax.random.key(1))
+    done = int(state.count)
     _, last = update(state, jax.random.key(5), jnp.float32(0.5))
     assert last["reconstruction"] < first["reconstruction"]
-    again = training.start(training.fresh(jax.random.key(0), config))
-    same = run.run_stage(tmp_path, "latent", again, update, 2.0, jax.random.key(1))
-    assert int(same.count) > 0
+    same = run.run_stage(tmp_path, "latent", fresh(), update, 2.0, jax.random.key(1))
+    assert int(same.count) == done > 0
 
 
 @TRAINED

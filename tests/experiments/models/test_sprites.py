@@ -48,7 +48,9 @@ def small_model() -> VisualModel:
 
 def latent(x: float, y: float, angle: float, u: float, v: float) -> jax.Array:
     places = np.array([[x, y], [u, v]], np.float32)
-    return _joined(small_model().scene, places, np.float32([np.cos(angle), np.sin(angle)]))
+    return _joined(
+        small_model().scene, places, np.array([np.cos(angle), np.sin(angle)], np.float32)
+    )
 
 
 @jax.jit

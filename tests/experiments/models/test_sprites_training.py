@@ -221,7 +221,8 @@ def test_data_parallel_training_is_training() -> None:
 
         # Another function each time, which is traced anew.
         settings = {"optimizer": optimizer, "stage": stage, "every": EVERY}
-        chunk = jax.jit(functools.partial(training.train_chunk.__wrapped__, **settings))
+        plain: Any = training.train_chunk
+        chunk = jax.jit(functools.partial(plain.__wrapped__, **settings))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(training, "split_over_devices", dealing)
             return chunk(state, model.scene, data, starts, jax.random.key(0), np.int32(0))[1]
