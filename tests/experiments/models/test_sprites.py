@@ -212,37 +212,48 @@ def test_waves_are_sines_and_cosines_of_every_octave() -> None:
     assert waves(place, 0).shape == (0,)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def driven_disc(octaves: int, drive: jax.Array) -> tuple[Scene, Dynamics]:
+    """A scene of one object, and its random motion around `drive`."""
+    kind = Kind(blobs=2, extent=0.1, turns=False, octaves=octaves)
+    scene = blank(Config((kind,), size=32)).scene
+    return scene, Dynamics.random(jax.random.key(0), scene, drive, 8)
+
+
+moves = jax.jit(Dynamics.steps)
+
+
 def test_scenery_stops_a_driven_object_dead() -> None:
-    scene = blank(Config((Kind(blobs=2, extent=0.1, turns=False, octaves=2),), size=32)).scene
-    drive = jnp.zeros((EVERY, 1 + 2 * EVERY)).at[:, 1 + EVERY].set(0.1)
-    motion = Dynamics.random(jax.random.key(0), scene, drive, 8)
+    drive = np.zeros((EVERY, 1 + 2 * EVERY), np.float32)
+    drive[:, 1 + EVERY] = 0.1
+    scene, motion = driven_disc(2, drive)
     last = len(motion.correction.biases) - 1
     states, actions = jnp.zeros((2, 2)), jnp.ones((2, EVERY, 2))
-    moved = motion.steps(scene, states, actions)[-1]
+    moved = moves(motion, scene, states, actions)[-1]
     assert (jnp.abs(moved) > 0.05).all()
     stopped = eqx.tree_at(
         lambda d: (d.correction.weights[last], d.correction.biases[last]),
         motion,
         (jnp.zeros((8, 3)), jnp.array([0.0, 0.0, -3.0])),
     )
-    assert (jnp.abs(stopped.steps(scene, states, actions)) < 1e-10).all()
+    assert (jnp.abs(moves(stopped, scene, states, actions)) < 1e-10).all()
 
 
 def test_what_is_driven_stays_in_the_picture_and_comes_back_at_once() -> None:
-    scene = blank(Config((Kind(blobs=2, extent=0.1, turns=False),), size=32)).scene
-    drive = jnp.eye(EVERY, 1 + 2 * EVERY, k=1 + EVERY) * 0.2
-    motion = Dynamics.random(jax.random.key(0), scene, drive, 8)
+    drive = np.eye(EVERY, 1 + 2 * EVERY, k=1 + EVERY, dtype=np.float32) * 0.2
+    scene, motion = driven_disc(0, drive)
     motion = eqx.tree_at(
         lambda d: d.correction, motion, jax.tree.map(jnp.zeros_like, motion.correction)
     )
     states = jnp.full((2, 2), 0.9)
     out = jnp.array([1.0, 1.0, -1.0])[:, None] * jnp.ones(2)
-    found = motion.steps(scene, states, jnp.stack([0 * out, out]))
+    found = moves(motion, scene, states, jnp.stack([0 * out, out]))
     np.testing.assert_allclose(found, jnp.array([1.0, 1.0, 0.8])[:, None] * jnp.ones(2), atol=1e-6)
 
 
 def test_planning_actions_and_environment_actions() -> None:
-    model = blank(Config(KINDS[1:], 32, EVERY, action_std=0.5, measured=2, width=8))
+    config = Config(KINDS[1:], 32, EVERY, action_std=0.5, measured=2, width=8)
+    model = jax.eval_shape(lambda: blank(config))
     planned = np.linspace(-1, 1, 4 * 6).reshape(4, 6)
     environment = model.to_environment(planned)
     assert environment.shape == (12, 2)
