@@ -33,8 +33,11 @@ def crosses(path: np.ndarray, walls: np.ndarray) -> bool:
     return bool(np.any((side(a, b, c) != side(a, b, d)) & (side(c, d, a) != side(c, d, b))))
 
 
+_roll_all = jax.jit(jax.vmap(ball.rollout, (None, None, 0)))
+
+
 def roll_all(world: ball.Ball, start: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.jit(jax.vmap(ball.rollout, (None, None, 0)))(world, start, actions))
+    return np.asarray(_roll_all(world, start, actions))
 
 
 @pytest.mark.parametrize("name", ball.MAPS)
@@ -72,8 +75,9 @@ def test_gradients_are_finite_everywhere_even_on_and_inside_walls(name):
     points = np.random.default_rng(0).uniform(-1.2, 1.2, (500, 2)).astype(np.float32)
     points = jnp.concatenate([points, world.walls.reshape(-1, 2), world.walls.mean(1)])
     actions = jax.random.uniform(jax.random.key(0), points.shape, minval=-1.0)
+    slopes = jax.jit(jax.vmap(jax.jacrev(world, (0, 1))))
     for acts in (actions, jnp.zeros_like(points)):
-        by_state, by_action = jax.vmap(jax.jacrev(world, (0, 1)))(points, acts)
+        by_state, by_action = slopes(points, acts)
         assert jnp.all(jnp.isfinite(by_state)) and jnp.all(jnp.isfinite(by_action))
 
 
