@@ -64,6 +64,11 @@ class EmbeddingModel(eqx.Module):
         return -1 / self.config.action_std, 1 / self.config.action_std
 
     @property
+    def training_action_std(self) -> float:
+        """Planning actions count in the deviation of the data's."""
+        return 1.0
+
+    @property
     def objective(self) -> grasp_jax.Objective:
         """The squared distance of latents, LeWM's goal cost."""
         return grasp_jax.Objective()

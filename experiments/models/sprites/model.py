@@ -84,6 +84,11 @@ class VisualModel(eqx.Module):
         return -1 / self.config.action_std, 1 / self.config.action_std
 
     @property
+    def training_action_std(self) -> float:
+        """Planning actions count in the deviation of the data's."""
+        return 1.0
+
+    @property
     def objective(self) -> grasp_jax.Objective:
         """The mean squared displacement of the objects' points, summed over objects."""
         return grasp_jax.Objective()
