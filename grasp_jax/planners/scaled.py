@@ -170,10 +170,12 @@ def _check_training_std(problem: Problem) -> None:
     std = training_action_std(problem.dynamics)
     if std is None:
         return
-    known = isinstance(std, (bool, int, float, list, tuple, np.ndarray, np.generic))
+    fits = np.shape(std) in ((), problem.low.shape)
+    if not isinstance(std, jax.Array):  # on the host; others are read inside the program
+        numbers = np.asarray(std)
+        fits &= numbers.dtype.kind in "iuf" and bool(np.all(np.isfinite(numbers) & (numbers > 0)))
     require(
-        jnp.shape(std) in ((), problem.low.shape)
-        and (not known or bool(np.all(np.isfinite(std) & (np.asarray(std) > 0)))),
+        fits,
         "dynamics.training_action_std must be a positive number, or one for each of the "
         f"{problem.low.shape[0]} numbers of an action, got {std!r:.60}. It is the deviation of the "
         "actions that the model was trained on; leave it out where that is unknown.",
