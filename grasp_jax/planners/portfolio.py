@@ -55,7 +55,7 @@ def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
             starts,
             ICEM(num_samples=150, num_elites=15, iterations=60 * effort, std=0.5),
             LatCo(iterations=1000 * effort),
-            starts,
+            turns=(0, 1, 2, 0),
             fallbacks=(1, 2),
         ),
         action_scale=action_scale,
