@@ -146,12 +146,13 @@ class Controller:
         def control(path: Any) -> SubgoalMPC:
             return SubgoalMPC(
                 problem=problem,
-                proposer=far_rows.proposer(path),
+                proposer=far_rows.proposer(row, path),
                 planner=row.planner,
                 num_states=row.num_states,
-                leave_distance=far_rows.LEAVE_DISTANCE,
-                by_steps=row.path == "truth",
+                leave_distance=jnp.inf if path is None else far_rows.LEAVE_DISTANCE,
+                by_steps=path is None,
                 replan_every=far_rows.REPLAN_EVERY,
+                min_horizon=far_rows.MIN_HORIZON,
             )
 
         def start(latent: Any, goal: Any, path: Any, context: Any, key: Any) -> Any:

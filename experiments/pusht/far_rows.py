@@ -13,7 +13,9 @@ from grasp_jax.proposals import PathTree, ProposedPath, Proposer, straight_line
 
 FLAT_AHEAD, AHEAD = 16, 5
 """Model steps of a plan, straight for the goal and for a subgoal."""
-REPLAN_EVERY = 2
+COMMITTED = FLAT_AHEAD - 2
+"""After so many steps a flat plan that did not arrive is made anew, at full length."""
+REPLAN_EVERY, MIN_HORIZON = 2, 2
 LEAVE_DISTANCE = 0.2
 """Latent distance from the path; 0.1 is about 26 of 512 px."""
 SEGMENT, NEIGHBORS = 10, 8
@@ -56,8 +58,11 @@ def rows() -> dict[str, Row]:
     long_grasp, long_icem = short["GRASP-x1/16"], short["iCEM-x1/16"]
     grasp, icem = short["GRASP-x1/4"], short["iCEM-x1/4"]
     return {
-        "GRASP": Row(None, long_grasp, FLAT_AHEAD, FLAT_AHEAD + 1),
-        "iCEM": Row(None, long_icem, FLAT_AHEAD, FLAT_AHEAD + 1),
+        "GRASP": Row(None, long_grasp, FLAT_AHEAD, FLAT_AHEAD + COMMITTED),
+        "iCEM": Row(None, long_icem, FLAT_AHEAD, FLAT_AHEAD + COMMITTED),
+        "G4": Row(None, grasp, FLAT_AHEAD, FLAT_AHEAD + COMMITTED),
+        "I4": Row(None, icem, FLAT_AHEAD, FLAT_AHEAD + COMMITTED),
+        "GG8": Row("graph", grasp, ahead=8, num_states=24),
         "GRASP-segments": Row("segments", grasp, num_states=AHEAD + 2),
         "GRASP-graph": Row("graph", grasp),
         "iCEM-graph": Row("graph", icem, lifts=False),
@@ -66,14 +71,33 @@ def rows() -> dict[str, Row]:
     }
 
 
-def proposer(path: PathTree | jax.Array | None) -> Proposer:
-    """A tree as it is, states `[P, L]` as a path that is known, nothing as the straight line."""
-    if path is None:
-        return straight_line
+def proposer(row: Row, path: PathTree | jax.Array | None) -> Proposer:
+    """A tree as it is, states `[P, L]` as a path that is known, nothing as a plan of its own."""
     if isinstance(path, PathTree):
         return path
+    return _committed(row.ahead) if path is None else _listed(path)
 
-    def listed(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
-        return ProposedPath(path[:num_states], jnp.asarray(jnp.inf), jnp.asarray(True))
 
-    return listed
+def _committed(steps: int) -> Proposer:
+    """Straight for the goal, to be there after `steps` steps, and not always `steps` from now."""
+
+    def line(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        there = jnp.broadcast_to(goal, (num_states - steps + 1, *goal.shape))
+        ahead = straight_line(state, goal, num_states=steps - 1).states
+        states = jnp.concatenate([ahead, there])
+        return ProposedPath(states, jnp.asarray(float(steps)), jnp.asarray(True))
+
+    return line
+
+
+def _listed(path: jax.Array) -> Proposer:
+    """The rest of a path `[P, L]` from its row next to the state; its last row is the goal."""
+
+    def rest(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        first = jnp.argmin(jnp.sum((path - state) ** 2, axis=-1))
+        rows = jnp.minimum(first + jnp.arange(num_states), len(path) - 1)
+        arrives = jnp.argmax(jnp.all(path == path[-1], axis=-1))
+        steps = jnp.maximum(arrives - first, 0) + 1.0
+        return ProposedPath(path[rows], steps, jnp.asarray(True))
+
+    return rest
