@@ -15,7 +15,7 @@ FLAT_AHEAD, AHEAD = 16, 5
 """Model steps of a plan, straight for the goal and for a subgoal."""
 COMMITTED = FLAT_AHEAD - 2
 """After so many steps a flat plan that did not arrive is made anew, at full length."""
-REPLAN_EVERY, MIN_HORIZON = 2, 2
+REPLAN_EVERY, MIN_HORIZON = 2, 4
 LEAVE_DISTANCE = 0.2
 """Latent distance from the path; 0.1 is about 26 of 512 px."""
 SEGMENT, NEIGHBORS = 10, 8
@@ -63,6 +63,8 @@ def rows() -> dict[str, Row]:
         "G4": Row(None, grasp, FLAT_AHEAD, FLAT_AHEAD + COMMITTED),
         "I4": Row(None, icem, FLAT_AHEAD, FLAT_AHEAD + COMMITTED),
         "GG8": Row("graph", grasp, ahead=8, num_states=24),
+        "GG16": Row("graph", grasp, ahead=16, num_states=32),
+        "IG16": Row("graph", icem, ahead=16, num_states=32, lifts=False),
         "GRASP-segments": Row("segments", grasp, num_states=AHEAD + 2),
         "GRASP-graph": Row("graph", grasp),
         "iCEM-graph": Row("graph", icem, lifts=False),
