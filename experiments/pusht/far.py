@@ -6,8 +6,9 @@ r"""Push-T's far goals: 50 to 200 recorded steps away, closed loop, from pixels.
 Every few model steps the planner sees a frame and plans anew: flat, straight for the goal's frame,
 or for a state on a path that comes from recorded pushes, from their graph, or (a ceiling) from the
 frames that the goal's own recording passed. Plans arrive when they first said, they do not put it
-off at every step: `grasp_jax.MPC` with a horizon that shrinks, `SubgoalMPC` along paths. An episode has twice the recorded time; where the present frame shows the goal reached,
-the agent rests for a model step and the episode ends. One JSON line per episode; resumes.
+off at every step: `grasp_jax.MPC` with a horizon that shrinks, `SubgoalMPC` along paths. An episode
+has twice the recorded time; where the present frame shows the goal reached, the agent rests for a
+model step and the episode ends. One JSON line per episode; resumes.
 """
 
 import dataclasses
