@@ -169,7 +169,12 @@ class MPC:
 
     @usual_promotion
     def step(
-        self, memory: MPCState, observation: PyTree, goal: PyTree
+        self,
+        memory: MPCState,
+        observation: PyTree,
+        goal: PyTree,
+        *,
+        horizon: jax.Array | int | None = None,
     ) -> tuple[jax.Array, MPCState, MPCInfo]:
         """One control step.
 
@@ -177,11 +182,16 @@ class MPC:
           memory: Of the last step, or of `init`.
           observation: The present state of the world, as the model reads it.
           goal: See `grasp_jax.plan`; it may move.
+          horizon: `[]`, in how many steps from now, 1 to `T`, a plan made now is to reach the goal;
+            None for what the controller's settings say. A plan that always looks as far ahead may
+            put off its arrival at every step.
 
         Returns:
           The action to take now `[A]`, the memory for the next step, and what it says beside.
         """
         here = replace_arrays(self.problem, state=observation, goal=goal)
+        if horizon is not None:
+            here = replace_arrays(here, horizon=horizon)
 
         def replan(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
             found = self._plan(memory, here)
@@ -257,7 +267,7 @@ class MPC:
 
         Args:
           memory: Its actions are the starting guess.
-          here: The controller's problem, with the present state and goal.
+          here: The controller's problem, with the present state, goal and perhaps horizon.
         """
         horizon = here.max_horizon
         here = dataclasses.replace(here, init_actions=memory.actions, context=memory.context)
@@ -265,7 +275,7 @@ class MPC:
             # Before the first plan nothing was shifted.
             known = jnp.where(memory.step == 0, horizon, horizon - self.replan_every)
             here = here.starting_from(continued(here, memory.actions, self.tail, known))
-        if self.shrinking_horizon:
+        if self.shrinking_horizon and here.given_horizon is None:
             # A plan is followed for `replan_every` steps, and behind its end there are zeros.
             least = max(self.min_horizon, self.replan_every)
             left = jnp.clip(horizon - memory.step, least, horizon)  # pyright: ignore

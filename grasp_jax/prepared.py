@@ -1,4 +1,4 @@
-"""Models that offer more than a step: their action encoder apart, or all states in one call."""
+"""Models that offer more than a step: an action encoder apart, a rollout in one call, a unit."""
 
 import abc
 from typing import Any
@@ -93,6 +93,15 @@ class RolloutModel(abc.ABC):
     @abc.abstractmethod
     def rollout(self, state: PyTree, actions: jax.Array) -> PyTree:
         """`s_1..s_T`, leaves `[T, ...]`, from `s_0` and actions `[T, A]`."""
+
+
+def training_action_std(model: Any) -> Any:
+    """The deviation, `[]` or `[A]`, of the actions that a model was trained on; None if unknown.
+
+    A model that knows it says so in an attribute of this name, in the units in which it takes
+    actions: 1 where training z-scored them. `Scaled` and `portfolio` then search in that unit.
+    """
+    return getattr(model, "training_action_std", None)
 
 
 def prepare(model: Any, actions: jax.Array) -> PyTree:

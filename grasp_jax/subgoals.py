@@ -39,12 +39,15 @@ class SubgoalState(NamedTuple):
       path: Leaves `[P, ...]`, where to be after 1, 2, ... steps from where it was proposed.
       position: `[]` int32, the row of the path that lies next.
       known: `[]` bool, whether the proposer knew a path when it was last asked.
+      num_steps: `[]` float, in how many steps from where it was proposed it arrives; `inf` where
+        that is not known.
     """
 
     mpc: MPCState
     path: PyTree
     position: jax.Array
     known: jax.Array
+    num_steps: jax.Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +66,8 @@ class SubgoalMPC:
       by_steps: True takes the next row at every step, as time goes by; False the row after the
         nearest of the next `T` ones, as the world gets on.
       replan_every: Control steps from plan to plan.
+      min_horizon: A path that arrives in less than `T` steps is followed by shorter plans, which
+        arrive when it does, but by none below this number of steps; None always plans `T` steps.
       distance: `(state, row of the path) -> []`; Euclid's by default.
 
     Raises:
@@ -77,11 +82,14 @@ class SubgoalMPC:
     leave_distance: jax.Array | float = jnp.inf
     by_steps: bool = False
     replan_every: int = 1
+    min_horizon: int | None = None
     distance: Callable[[PyTree, PyTree], jax.Array] | None = None
 
     def __post_init__(self) -> None:
         """Raises for settings that cannot work."""
-        horizon = MPC(self.problem, replan_every=self.replan_every).problem.max_horizon
+        least = 1 if self.min_horizon is None else self.min_horizon
+        controller = MPC(self.problem, replan_every=self.replan_every, min_horizon=least)
+        horizon = controller.problem.max_horizon
         as_count(self.num_states, "SubgoalMPC.num_states")
         require(
             self.num_states > horizon,
@@ -104,8 +112,9 @@ class SubgoalMPC:
         self._check_proposer(observation, goal)
         mpc = MPC(self.problem, replan_every=self.replan_every).init(key)
         proposed = self.proposer(observation, goal, num_states=self.num_states)
+        steps = jnp.asarray(proposed.num_steps, jnp.float32)
         zero = jnp.zeros((), jnp.int32)
-        return SubgoalState(mpc, proposed.states, zero, jnp.asarray(proposed.known))
+        return SubgoalState(mpc, proposed.states, zero, jnp.asarray(proposed.known), steps)
 
     def step(
         self, memory: SubgoalState, observation: PyTree, goal: PyTree
@@ -129,8 +138,19 @@ class SubgoalMPC:
         ahead = _tree.where(memory.known, ahead, line)
         planner = self.planner(_tree.take(ahead, slice(None, -1)))
         controller = MPC(self.problem, planner, replan_every=self.replan_every)
-        action, mpc, info = controller.step(memory.mpc, observation, _tree.take(ahead, -1))
+        left = self._steps_left(memory)
+        goal = _tree.take(ahead, -1)
+        action, mpc, info = controller.step(memory.mpc, observation, goal, horizon=left)
         return action, memory._replace(mpc=mpc), info
+
+    def _steps_left(self, memory: SubgoalState) -> jax.Array | None:
+        """How long the next plan is to be, `[]`; None for `T`."""
+        if self.min_horizon is None:
+            return None
+        horizon = self.problem.max_horizon
+        left = jnp.ceil(memory.num_steps) - memory.position
+        left = jnp.where(memory.known & jnp.isfinite(left), left, horizon)
+        return jnp.clip(left, max(self.min_horizon, self.replan_every), horizon).astype(jnp.int32)
 
     def _along(self, memory: SubgoalState, observation: PyTree, goal: PyTree) -> SubgoalState:
         """The memory with the present position on the path, or on a new one."""
@@ -147,8 +167,12 @@ class SubgoalMPC:
 
         def propose() -> SubgoalState:
             found = self.proposer(observation, goal, num_states=self.num_states)
-            zero = jnp.zeros((), jnp.int32)
-            return memory._replace(path=found.states, position=zero, known=jnp.asarray(found.known))
+            return memory._replace(
+                path=found.states,
+                position=jnp.zeros((), jnp.int32),
+                known=jnp.asarray(found.known),
+                num_steps=jnp.asarray(found.num_steps, jnp.float32),
+            )
 
         def keep() -> SubgoalState:
             return memory._replace(position=position.astype(jnp.int32))

@@ -114,7 +114,7 @@ PLANNERS: dict[str, Any] = {
     "Chain fallback": Chain(
         GD(learning_rate=0.1, iterations=2),
         LatCo(iterations=2, dual_every=2, evaluate_every=2),
-        GD(learning_rate=0.1, iterations=2),
+        turns=(0, 1, 0),
         fallbacks=(1,),
     ),
     "Proposed": Proposed(

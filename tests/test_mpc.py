@@ -137,6 +137,27 @@ def test_a_shrinking_horizon_arrives_in_time(shrink: bool):
     assert (jnp.linalg.norm(states[-1] - GOAL) < 0.05) == shrink
 
 
+def test_a_horizon_of_the_callers_is_that_of_the_plan():
+    controller, memory = CONTROLLER, CONTROLLER.init(KEY)
+    for horizon in (2, len(GUESS)):
+        found = grasp_jax.plan(
+            model,
+            START,
+            GOAL,
+            GUESS,
+            jax.random.fold_in(KEY, 0),
+            planner=CONTROLLER.planner,
+            bounds=(-2.0, 2.0),
+            horizon=horizon,
+        )
+        action, after, info = controller.step(memory, START, GOAL, horizon=horizon)
+        assert jnp.allclose(action, found.actions[0], atol=1e-6)
+        assert jnp.allclose(after.actions[:-1], found.actions[1:], atol=1e-6)
+        assert jnp.allclose(info.cost, found.cost, atol=1e-6)
+    with pytest.raises(ValueError, match=r"horizon must be in 1\.\.6, got 7"):
+        controller.step(memory, START, GOAL, horizon=7)
+
+
 def test_a_whole_episode_is_one_scan_and_equals_the_loop():
     controller = MPC(problem(), CEM(num_samples=32, num_elites=4, iterations=5))
 

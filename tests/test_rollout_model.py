@@ -77,6 +77,20 @@ def test_a_rollout_takes_no_loop() -> None:
     assert loops(AtOnce(WEIGHTS)) == 0
 
 
+@pytest.mark.parametrize("planner", [GD(iterations=2), LatCo(iterations=2)])
+def test_search_units_keep_the_rollout(planner: Any) -> None:
+    """The default plans in such units, and has as few loops around the model as without them."""
+
+    def loops(model: Any, planner: Any) -> int:
+        return str(jax.make_jaxpr(lambda m: plan(m, planner).cost)(model)).count("scan[")
+
+    scaled = grasp_jax.Scaled(planner, state_scale=0.5)
+    assert loops(AtOnce(WEIGHTS), scaled) == loops(AtOnce(WEIGHTS), planner)
+    assert loops(AtOnce(WEIGHTS), scaled) < loops(Decaying(WEIGHTS), scaled)
+    found, expected = plan(AtOnce(WEIGHTS), scaled), plan(Decaying(WEIGHTS), scaled)
+    np.testing.assert_allclose(found.actions, expected.actions, atol=2e-5)
+
+
 def test_a_shorter_horizon_goes_step_by_step() -> None:
     planner = PLANNERS[0]
     found = plan(AtOnce(WEIGHTS), planner, horizon=3)

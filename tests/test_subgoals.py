@@ -9,7 +9,17 @@ import numpy as np
 import optax
 import pytest
 
-from grasp_jax import CEM, GRASP, GivenPath, Status, make_problem, solve
+from grasp_jax import (
+    CEM,
+    GD,
+    GRASP,
+    GivenPath,
+    Objective,
+    QuadraticControlCost,
+    Status,
+    make_problem,
+    solve,
+)
 from grasp_jax.paths_from_data import build_index
 from grasp_jax.proposals import PathTree, ProposedPath, straight_line
 from grasp_jax.subgoals import SubgoalMPC, SubgoalState
@@ -37,6 +47,9 @@ def fit(states: jax.Array) -> GRASP:
     )
 
 
+DESCENT = GD(learning_rate=0.1, iterations=100)
+
+
 @pytest.fixture(scope="module")
 def tree() -> PathTree:
     states, episodes, _ = corridor()
@@ -46,7 +59,8 @@ def tree() -> PathTree:
 def controller(tree: Any, **changes: Any) -> SubgoalMPC:
     problem = make_problem(move, jnp.zeros(2), jnp.zeros(2), jnp.zeros((T, 2)), bounds=(-1.0, 1.0))
     settings: dict[str, Any] = {"planner": fit, "num_states": 12, "leave_distance": 1.0}
-    return SubgoalMPC(problem=problem, proposer=tree, **(settings | changes))
+    settings |= {"problem": problem, "proposer": tree}
+    return SubgoalMPC(**(settings | changes))
 
 
 def drive(agent: SubgoalMPC, start: Any, goal: Any, steps: int, push: Any = None) -> Any:
@@ -127,6 +141,28 @@ def test_any_planner_may_go_for_the_subgoals(tree: PathTree):
     agent = controller(tree, planner=lambda states: cem)
     positions, _ = drive(agent, START, GOAL, 60)
     assert jnp.linalg.norm(positions[-1] - GOAL) < 0.5
+
+
+@pytest.mark.parametrize(("least", "late"), [(None, True), (1, False)])
+def test_plans_arrive_when_their_path_does(least: int | None, late: bool):
+    """A plan that always takes `T` steps to a goal that is nearer puts it off at every step."""
+
+    def path(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        shares = jnp.minimum(jnp.arange(1, num_states + 1) / 7, 1)[:, None]
+        return ProposedPath(state + shares * (goal - state), jnp.asarray(6.2), jnp.asarray(True))
+
+    effort = Objective(control_cost=QuadraticControlCost(0.1))
+    guess, bounds = jnp.zeros((T, 2)), (-1.0, 1.0)
+    problem = make_problem(move, jnp.zeros(2), jnp.zeros(2), guess, bounds=bounds, objective=effort)
+    agent = controller(
+        path,
+        problem=problem,
+        planner=lambda states: DESCENT,
+        by_steps=True,
+        min_horizon=least,
+    )
+    positions, _ = drive(agent, [0.0, 0.0], [4.2, 0.0], 7)
+    assert (jnp.abs(positions[-1, 0] - 4.2) > 0.25) == late
 
 
 def test_a_callers_own_proposer():

@@ -5,9 +5,10 @@ r"""Push-T's far goals: 50 to 200 recorded steps away, closed loop, from pixels.
 
 Every few model steps the planner sees a frame and plans anew: flat, straight for the goal's frame,
 or for a state on a path that comes from recorded pushes, from their graph, or (a ceiling) from the
-frames that the goal's own recording passed. The controller is `grasp_jax.subgoals.SubgoalMPC` for
-all rows. An episode has twice the recorded time; where the present frame shows the goal reached,
-the agent rests for a model step and the episode ends. One JSON line per episode; resumes.
+frames that the goal's own recording passed. Plans arrive when they first said, they do not put it
+off at every step: `grasp_jax.MPC` with a horizon that shrinks, `SubgoalMPC` along paths. An episode
+has twice the recorded time; where the present frame shows the goal reached, the agent rests for a
+model step and the episode ends. One JSON line per episode; resumes.
 """
 
 import dataclasses
@@ -34,6 +35,7 @@ from experiments.planning import runner, tasks
 from experiments.pusht import far_rows
 from experiments.pusht.far_rows import Row
 from experiments.pusht.recorded import make_index, record
+from grasp_jax import MPC
 from grasp_jax.paths_from_data import StateIndex
 from grasp_jax.subgoals import SubgoalMPC
 
@@ -150,19 +152,32 @@ class Controller:
                 planner=row.planner,
                 num_states=row.num_states,
                 leave_distance=far_rows.LEAVE_DISTANCE,
-                by_steps=row.path == "truth",
                 replan_every=far_rows.REPLAN_EVERY,
+                min_horizon=far_rows.MIN_HORIZON,
             )
 
         def start(latent: Any, goal: Any, path: Any, context: Any, key: Any) -> Any:
             memory = control(path).init(latent, goal, key)
             return memory._replace(mpc=dataclasses.replace(memory.mpc, context=context))
 
-        def step(memory: Any, latent: Any, goal: Any, path: Any) -> Any:
+        def step(memory: Any, latent: Any, goal: Any, path: Any, horizon: Any) -> Any:
+            del horizon  # the path knows when it arrives
             action, memory, _ = control(path).step(memory, latent, goal)
             return action, memory
 
-        self.start, self.step = jax.jit(start), jax.jit(step)
+        flat = MPC(problem, row.planner(None), replan_every=far_rows.REPLAN_EVERY)
+
+        def start_flat(latent: Any, goal: Any, path: Any, context: Any, key: Any) -> Any:
+            del latent, goal, path
+            return dataclasses.replace(flat.init(key), context=context)
+
+        def step_flat(memory: Any, latent: Any, goal: Any, path: Any, horizon: Any) -> Any:
+            del path
+            action, memory, _ = flat.step(memory, latent, goal, horizon=horizon)
+            return action, memory
+
+        chosen = (start, step) if row.path else (start_flat, step_flat)
+        self.start, self.step = map(jax.jit, chosen)
         self.see = jax.jit(lambda frames: model.encode(frames)[0])
 
 
@@ -172,7 +187,8 @@ def drive(world: World, row: Row, controller: Controller, episode: Episode) -> R
     goal_seen = tasks.pusht_seen(model.measure(episode.goal))
     states, memory, arrived, spent = [episode.states[0]], None, False, []
     known = _knowledge(world, row, episode)
-    for _ in range(BUDGET * episode.offset // task.frameskip):
+    recorded = episode.offset // task.frameskip
+    for step in range(BUDGET * recorded):
         frames = jnp.asarray(task.render(states[-1][None]))
         began = time.process_time()
         latent = controller.see(frames)
@@ -182,7 +198,8 @@ def drive(world: World, row: Row, controller: Controller, episode: Episode) -> R
         if memory is None:
             key = jax.random.fold_in(jax.random.key(0), episode.number)
             memory = controller.start(latent, episode.goal, path, episode.context, key)
-        action, memory = controller.step(memory, latent, episode.goal, path)
+        left = far_rows.steps_left(step, recorded)
+        action, memory = controller.step(memory, latent, episode.goal, path, left)
         commands = np.asarray(model.to_environment(np.asarray(action)[None]))
         spent.append(time.process_time() - began)
         states += list(task.execute(states[-1][None], commands[None])[0, 1:])

@@ -13,7 +13,9 @@ from grasp_jax.proposals import PathTree, ProposedPath, Proposer, straight_line
 
 FLAT_AHEAD, AHEAD = 16, 5
 """Model steps of a plan, straight for the goal and for a subgoal."""
-REPLAN_EVERY = 2
+REPLAN_EVERY, MIN_HORIZON = 2, 2
+POLISH = 2
+"""Model steps that a flat plan which did not arrive gets to end its work; then it is made anew."""
 LEAVE_DISTANCE = 0.2
 """Latent distance from the path; 0.1 is about 26 of 512 px."""
 SEGMENT, NEIGHBORS = 10, 8
@@ -48,16 +50,12 @@ class Row:
 
 
 def rows() -> dict[str, Row]:
-    """Name in tables to row: long plans of few searches, or short ones of four times as many.
-
-    Both take about a tenth of a second per plan, so rows have equal time to think.
-    """
+    """Name in tables to row; every planner has a quarter of its budget in the open-loop tables."""
     short = short_searches()
-    long_grasp, long_icem = short["GRASP-x1/16"], short["iCEM-x1/16"]
     grasp, icem = short["GRASP-x1/4"], short["iCEM-x1/4"]
     return {
-        "GRASP": Row(None, long_grasp, FLAT_AHEAD, FLAT_AHEAD + 1),
-        "iCEM": Row(None, long_icem, FLAT_AHEAD, FLAT_AHEAD + 1),
+        "GRASP": Row(None, grasp, FLAT_AHEAD),
+        "iCEM": Row(None, icem, FLAT_AHEAD),
         "GRASP-segments": Row("segments", grasp, num_states=AHEAD + 2),
         "GRASP-graph": Row("graph", grasp),
         "iCEM-graph": Row("graph", icem, lifts=False),
@@ -66,14 +64,32 @@ def rows() -> dict[str, Row]:
     }
 
 
+def steps_left(step: int, recorded: int) -> int:
+    """How far a flat plan looks ahead: it is to arrive when it said, and not always `T` from now.
+
+    Args:
+      step: Model steps so far.
+      recorded: Model steps that the recording took.
+    """
+    whole = min(FLAT_AHEAD, recorded)
+    return max(whole - step % (whole + POLISH), MIN_HORIZON)
+
+
 def proposer(path: PathTree | jax.Array | None) -> Proposer:
     """A tree as it is, states `[P, L]` as a path that is known, nothing as the straight line."""
     if path is None:
         return straight_line
-    if isinstance(path, PathTree):
-        return path
+    return path if isinstance(path, PathTree) else _listed(path)
 
-    def listed(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
-        return ProposedPath(path[:num_states], jnp.asarray(jnp.inf), jnp.asarray(True))
 
-    return listed
+def _listed(path: jax.Array) -> Proposer:
+    """The rest of a path `[P, L]` from its row next to the state; its last row is the goal."""
+
+    def rest(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
+        first = jnp.argmin(jnp.sum((path - state) ** 2, axis=-1))
+        rows = jnp.minimum(first + jnp.arange(num_states), len(path) - 1)
+        arrives = jnp.argmax(jnp.all(path == path[-1], axis=-1))
+        steps = jnp.maximum(arrives - first, 0) + 1.0
+        return ProposedPath(path[rows], steps, jnp.asarray(True))
+
+    return rest

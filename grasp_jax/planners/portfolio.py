@@ -35,9 +35,9 @@ def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
 
     Args:
       effort: Multiplies the iterations of every part.
-      action_scale: What an action counts in, see `Scaled`; by default half its range. For a learned
-        model whose bounds are far wider than its data give the deviation of the data's actions:
-        otherwise plans go where it was never trained.
+      action_scale: What an action counts in, see `Scaled`; by default half its range, or what the
+        model says by `training_action_std`. A learned model whose bounds are far wider than its
+        data needs one of the two: otherwise plans go where it was never trained.
 
     Raises:
       TypeError, ValueError: The effort is no positive integer.
@@ -55,7 +55,7 @@ def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
             starts,
             ICEM(num_samples=150, num_elites=15, iterations=60 * effort, std=0.5),
             LatCo(iterations=1000 * effort),
-            starts,
+            turns=(0, 1, 2, 0),
             fallbacks=(1, 2),
         ),
         action_scale=action_scale,

@@ -2,7 +2,8 @@
 
     u_t = a_t / A      z_t = s_t / S      F'(z, u) = F(S z, A u) / S      d'(z, g) = d(S z, g) / C
 
-`A` is half the range of an action, `S` one number for each leaf of the state, `C` one number. The
+`A` is half the range of an action, or one deviation of the actions that a learned model was trained
+on, `S` one number for each leaf of the state, `C` one number. The
 planner inside sees the problem in `u` and `z`, so that its rates and deviations are multiples of
 `A` and `S`; what it finds is handed back in the caller's units.
 """
@@ -23,7 +24,7 @@ from grasp_jax.noise import AR1, scale_like, spanning
 from grasp_jax.objectives import Along, along
 from grasp_jax.planner import Planner, PlannerState, StepContext, StepInfo, require_planner
 from grasp_jax.planners.base import LiftedPlanner
-from grasp_jax.prepared import PreparedModel
+from grasp_jax.prepared import PreparedModel, RolloutModel, training_action_std
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
 
@@ -60,7 +61,8 @@ class Scaled(Planner):
     Attributes:
       planner: Any planner. A path or a planner of the caller's own sees search units too.
       action_scale: What an action counts in: a number or `[A]`, above 0. None for half the range of
-        each action, and 1 where a bound is missing.
+        each action, and 1 where a bound is missing; where the dynamics has an attribute
+        `training_action_std`, a number or `[A]`, for that, if it is less.
       state_scale: What a virtual state counts in: a number, or a pytree of numbers like the state,
         above 0. None reads it from the problem, where `planner` is a lifted one (the others do not
         depend on it): for each leaf the root mean square of its way from `s_0` in eight rollouts
@@ -93,6 +95,7 @@ class Scaled(Planner):
             "Scaled.action_scale must be a number or one for each of the "
             f"{problem.low.shape[0]} numbers of an action, got {describe(self.action_scale)}.",
         )
+        _check_training_std(problem)
         self.planner.check(problem)
 
     def extra_evals(self, problem: Problem) -> tuple[int, int]:
@@ -152,7 +155,31 @@ class Scaled(Planner):
         if self.action_scale is not None:
             return self.action_scale
         half = (problem.high - problem.low) / 2
-        return jnp.where(jnp.isfinite(half) & (half > 0), half, 1)
+        bounded = jnp.isfinite(half) & (half > 0)
+        std = training_action_std(problem.dynamics)
+        if std is None:
+            return jnp.where(bounded, half, 1)
+        std = jnp.broadcast_to(jnp.asarray(std, half.dtype), half.shape)
+        # Far beyond its data a learned model says nothing; a traced unit that is none is left out.
+        std = jnp.where(jnp.isfinite(std) & (std > 0), std, jnp.where(bounded, half, 1))
+        return jnp.where(bounded, jnp.minimum(half, std), std)
+
+
+def _check_training_std(problem: Problem) -> None:
+    """Raises ValueError where the model names a unit of actions that cannot be one."""
+    std = training_action_std(problem.dynamics)
+    if std is None:
+        return
+    fits = np.shape(std) in ((), problem.low.shape)
+    if not isinstance(std, jax.Array):  # on the host; others are read inside the program
+        numbers = np.asarray(std)
+        fits &= numbers.dtype.kind in "iuf" and bool(np.all(np.isfinite(numbers) & (numbers > 0)))
+    require(
+        fits,
+        "dynamics.training_action_std must be a positive number, or one for each of the "
+        f"{problem.low.shape[0]} numbers of an action, got {std!r:.60}. It is the deviation of the "
+        "actions that the model was trained on; leave it out where that is unknown.",
+    )
 
 
 def is_lifted(planner: Planner) -> bool:
@@ -212,7 +239,11 @@ def _cost_scale(problem: Problem) -> jax.Array:
 def _search_units(problem: Problem, scales: Scales) -> Problem:
     """The same problem of one goal, in units of the scales."""
     dynamics = problem.dynamics
-    kind = _PreparedInUnits if isinstance(dynamics, PreparedModel) else _InUnits
+    as_rollout = isinstance(dynamics, RolloutModel)
+    if isinstance(dynamics, PreparedModel):
+        kind = _PreparedRolloutInUnits if as_rollout else _PreparedInUnits
+    else:
+        kind = _RolloutInUnits if as_rollout else _InUnits
     goal, of_goal = problem.goal, looks_like_state(problem)
     objective = problem.objective
     costs: dict[str, Any] = {
@@ -316,3 +347,21 @@ class _PreparedInUnits(PreparedModel):
         return _searched(
             prepared.step(self.dynamics, natural, prepared_actions, present), self.scales
         )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _RolloutInUnits(_InUnits, RolloutModel):
+    """A dynamics that gives all states in one call, in search units."""
+
+    def rollout(self, state: PyTree, actions: jax.Array) -> PyTree:
+        found = self.dynamics.rollout(_natural(state, self.scales), actions * self.scales.action)
+        return _searched(found, self.scales)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _PreparedRolloutInUnits(_PreparedInUnits, RolloutModel):
+    """Both."""
+
+    rollout = _RolloutInUnits.rollout

@@ -142,6 +142,11 @@ class DinoWM(PreparedModel):
         return DinoWM(random_weights(key, config.shapes()), config)
 
     @property
+    def training_action_std(self) -> float:
+        """Training z-scores actions, see `grasp_jax.prepared.training_action_std`."""
+        return 1.0
+
+    @property
     def objective(self) -> Objective:
         """The authors' goal cost, with `α = 1`."""
         return Objective(terminal_cost=PatchDistance())

@@ -51,6 +51,14 @@ class _Ensemble(Record, PreparedModel):
                 "jax.tree.map(lambda *x: jnp.stack(x), *models)."
             )
 
+    @property
+    def training_action_std(self) -> jax.Array | None:
+        """Their mean, where the members know theirs."""
+        if prepared.training_action_std(self.members) is None:
+            return None
+        each = _each(self.members, lambda m: jnp.asarray(m.training_action_std), axes=())
+        return jnp.mean(each, axis=0)
+
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What every member reads of actions `[n, A]`: leaves `[n, M, ...]`."""
         self._check()

@@ -130,6 +130,11 @@ class LeWM(PreparedModel):
         return LeWM(random_weights(key, config.shapes()), config)
 
     @property
+    def training_action_std(self) -> float:
+        """Training z-scores actions, see `grasp_jax.prepared.training_action_std`."""
+        return 1.0
+
+    @property
     def objective(self) -> Objective:
         """The authors' goal cost: the squared distance of the last latent to the goal's."""
         return Objective(terminal_cost=squared_distance)

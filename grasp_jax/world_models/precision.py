@@ -50,6 +50,11 @@ class MixedPrecision(PreparedModel):
     model: Any
     dtype: Any = dataclasses.field(default=jnp.bfloat16, metadata={"static": True})
 
+    @property
+    def training_action_std(self) -> Any:
+        """The model's."""
+        return prepared.training_action_std(self.model)
+
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`, leaves `[n, ...]` in the shorter float."""
         return prepared.prepare(self.model, _cast(actions, self.dtype))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from grasp_jax import prepared
@@ -38,6 +39,11 @@ class ActionRepeat(Record, PreparedModel):
 
     def __post_init__(self) -> None:
         _check_count(self.repeat, "ActionRepeat.repeat")
+
+    @property
+    def training_action_std(self) -> Any:
+        """The model's."""
+        return prepared.training_action_std(self.model)
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`."""
@@ -82,6 +88,12 @@ class StackedActions(Record, PreparedModel):
 
     def __post_init__(self) -> None:
         _check_count(self.action_block, "StackedActions.action_block")
+
+    @property
+    def training_action_std(self) -> Any:
+        """The model's, for each action of the stack."""
+        std = prepared.training_action_std(self.model)
+        return std if std is None or np.ndim(std) == 0 else jnp.tile(std, self.action_block)
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, action_block · A]`: leaves `[n, action_block, ...]`.

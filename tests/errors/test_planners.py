@@ -187,12 +187,27 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "a fallback that is not there": (
         {"planner": lambda: Chain(GD(), GD(), fallbacks=(2,))},
         ValueError,
-        ["Chain.fallbacks", "places in 1..1", "2 planners", "got (2,)"],
+        ["Chain.fallbacks", "turns in 1..1", "got (2,)"],
     ),
     "a fallback for nothing": (
         {"planner": lambda: Chain(GD(), GD(), fallbacks=(0,))},
         ValueError,
-        ["Chain.fallbacks", "places in 1..1", "got (0,)"],
+        ["Chain.fallbacks", "turns in 1..1", "got (0,)"],
+    ),
+    "a turn of nobody": (
+        {"planner": lambda: Chain(GD(), GD(), turns=(0, 1, 2))},
+        ValueError,
+        ["Chain.turns must be a tuple", "each of 0..1", "2 planners", "got (0, 1, 2)"],
+    ),
+    "a planner without a turn": (
+        {"planner": lambda: Chain(GD(), GD(), turns=(0, 0))},
+        ValueError,
+        ["Chain.turns", "each of 0..1 comes at least once", "got (0, 0)"],
+    ),
+    "turns that are no tuple": (
+        {"planner": lambda: Chain(GD(), turns=0)},  # pyright: ignore[reportArgumentType]
+        ValueError,
+        ["Chain.turns must be a tuple", "got 0"],
     ),
     "a fallback that is no tuple": (
         {"planner": lambda: Chain(GD(), GD(), fallbacks=1)},  # pyright: ignore[reportArgumentType]

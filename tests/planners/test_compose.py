@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -192,6 +193,24 @@ def test_a_later_grasp_lifts_from_the_plan_it_was_handed():
     still = GRASP(iterations=1, action_rate=0.0, sync=None)
     _, search = searched(Chain(SGD, still))
     assert_close(search.inner.planners[1].actions, search.best_actions, 1e-6)
+
+
+def test_a_planner_with_two_turns_is_two_equal_planners():
+    sampler = CEM(num_samples=8, num_elites=3, iterations=2)
+    lifted = GRASP(iterations=3, sync=SGD, sync_every=2)
+    for planners, turns in (((SGD, sampler), (0, 1, 0)), ((sampler, lifted), (0, 1, 1, 0))):
+        found = solve(Chain(*planners, turns=turns))
+        copies = solve(Chain(*(planners[i] for i in turns)))
+        chex.assert_trees_all_close(found, copies, rtol=1e-6, atol=1e-7)
+
+
+def test_a_planner_with_two_turns_stands_once_in_the_program():
+    def slopes(chain: Chain) -> int:
+        return str(jax.make_jaxpr(lambda state: solve(chain, state=state).cost)(START)).count("cos")
+
+    sampler = CEM(num_samples=8, num_elites=3, iterations=2)
+    assert slopes(Chain(SGD, sampler, turns=(0, 1, 0))) == slopes(Chain(SGD, sampler))
+    assert slopes(Chain(SGD, sampler, SGD)) > slopes(Chain(SGD, sampler))
 
 
 SOLVES = GD(learning_rate=0.1, iterations=60)

@@ -69,7 +69,7 @@ class Cart:
     def effort(self, actions: jax.Array) -> jax.Array:
         return 0.01 * jnp.sum((actions / self.push) ** 2)
 
-    def plan(self, planner: Any) -> grasp_jax.Plan:
+    def plan(self, planner: Any, bound: float | None = None) -> grasp_jax.Plan:
         return grasp_jax.plan(
             self,
             self.state(0.3, 0.1),
@@ -77,7 +77,7 @@ class Cart:
             jnp.full((5, 2), 0.1) * self.push,
             KEY,
             planner=planner,
-            bounds=(-0.8 * self.push, 0.6 * self.push),
+            bounds=(-0.8 * self.push, 0.6 * self.push) if bound is None else (-bound, bound),
             objective=grasp_jax.Objective(
                 jax.tree_util.Partial(Cart.distance, self),
                 jax.tree_util.Partial(Cart.effort, self),
@@ -135,6 +135,44 @@ def test_a_scale_that_is_none_is_refused(scale: float) -> None:
 def test_a_scale_for_every_step_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Scaled.action_scale must be a number or one for each"):
         Cart().plan(Scaled(PLANNERS["GD"], action_scale=jnp.ones((5, 2))))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Learned(Cart):
+    """The cart as a model that knows in which unit its training actions counted."""
+
+    training_action_std: Any = 0.25
+
+
+@pytest.mark.parametrize(
+    ("std", "bound", "scale"),
+    [
+        (0.25, 1.0, 0.25),
+        (jnp.array([0.5, 0.25]), 1.0, jnp.array([0.5, 0.25])),
+        (7.0, 1.0, 1.0),  # the bounds are narrower than the data
+        (7.0, float("inf"), 7.0),
+    ],
+)
+def test_a_learned_model_is_searched_in_the_unit_of_its_data(
+    std: Any, bound: float, scale: Any
+) -> None:
+    found = Learned(training_action_std=std).plan(Scaled(PLANNERS["CEM"]), bound)
+    expected = Cart().plan(Scaled(PLANNERS["CEM"], action_scale=jnp.asarray(scale)), bound)
+    chex.assert_trees_all_close(found.actions, expected.actions, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("std", [float("nan"), 0.0])
+def test_a_traced_unit_of_the_data_that_is_none_is_left_out(std: float) -> None:
+    found = Learned(training_action_std=jnp.asarray(std)).plan(Scaled(PLANNERS["CEM"]))
+    expected = Cart().plan(Scaled(PLANNERS["CEM"]))
+    chex.assert_trees_all_close(found.actions, expected.actions, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("std", [-1.0, float("inf"), (1.0, 0.0), jnp.ones(3), "one"])
+def test_a_unit_of_the_data_that_cannot_be_one_is_refused(std: Any) -> None:
+    with pytest.raises(ValueError, match=r"training_action_std must be a positive number, or one"):
+        Learned(training_action_std=std).plan(Scaled(PLANNERS["CEM"]))
 
 
 def test_no_bounds_no_way_to_go_and_no_spread() -> None:

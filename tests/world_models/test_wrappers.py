@@ -9,6 +9,7 @@ import pytest
 
 import grasp_jax
 from grasp_jax import world_models
+from grasp_jax.prepared import training_action_std
 
 
 def one_step(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -196,3 +197,35 @@ def test_wrappers_and_units_compare_field_by_field() -> None:
     ]
     for make in made:
         assert make(1.0) == make(1.0) and make(1.0) != make(2.0)
+
+
+@jax.tree_util.register_pytree_node_class
+class Knowing:
+    """A model that knows the deviation `[2]` of its training actions."""
+
+    def __init__(self, training_action_std: Any):
+        self.training_action_std = training_action_std
+
+    def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+        return state + action
+
+    def tree_flatten(self) -> tuple[Any, None]:
+        return (self.training_action_std,), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, leaves: Any) -> "Knowing":
+        return cls(*leaves)
+
+
+def test_wrappers_hand_on_the_unit_of_the_training_actions() -> None:
+    model = Knowing(jnp.array([0.5, 2.0]))
+    members = jax.tree.map(lambda *x: jnp.stack(x), model, Knowing(jnp.array([1.5, 4.0])))
+    for wrapped, expected in (
+        (world_models.ActionRepeat(model, 2), [0.5, 2.0]),
+        (world_models.StackedActions(model, 2), [0.5, 2.0, 0.5, 2.0]),
+        (world_models.mixed_precision(model), [0.5, 2.0]),
+        (world_models.MeanEnsemble(members), [1.0, 3.0]),
+    ):
+        np.testing.assert_allclose(training_action_std(wrapped), expected)
+    for wrapped in (world_models.ActionRepeat(one_step, 2), world_models.MeanEnsemble(MEMBERS)):
+        assert training_action_std(wrapped) is None

@@ -107,6 +107,11 @@ class PushTStateModel(eqx.Module):
         return -1 / ACTION_STD, 1 / ACTION_STD
 
     @property
+    def training_action_std(self) -> float:
+        """Planning actions count in the deviation of the data's."""
+        return 1.0
+
+    @property
     def objective(self) -> grasp_jax.Objective:
         """Squared distance of all but the velocity."""
         return grasp_jax.Objective(terminal_cost=goal_distance)

@@ -11,16 +11,14 @@ import pathlib
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike, NDArray
 
 import grasp_jax
-from experiments.models import units
 from experiments.models.checkpoint import write
 from experiments.models.sprites.dynamics import Dynamics
 from experiments.models.sprites.encoder import Encoder, encode
 from experiments.models.sprites.scene import Kind, Scene, Sprite
+from experiments.models.units import PlanningUnits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Config:
     width: int = 96
 
 
-class VisualModel(eqx.Module):
+class VisualModel(PlanningUnits):
     """A world model over frames; itself the dynamics that `grasp_jax.plan` takes, with a context.
 
     Attributes:
@@ -64,24 +62,9 @@ class VisualModel(eqx.Module):
     config: Config = eqx.field(static=True)
 
     @property
-    def frameskip(self) -> int:
-        """Environment steps in a model step."""
-        return self.config.frameskip
-
-    @property
     def history(self) -> int:
         """Frames in a window."""
         return 2
-
-    @property
-    def action_size(self) -> int:
-        """`P`, numbers in a planning action."""
-        return 2 * self.config.frameskip
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Of planning actions; environment actions lie in [-1, 1]."""
-        return -1 / self.config.action_std, 1 / self.config.action_std
 
     @property
     def objective(self) -> grasp_jax.Objective:
@@ -106,14 +89,6 @@ class VisualModel(eqx.Module):
         taken = scale * actions.reshape(2, self.frameskip, 2)
         return self.dynamics.steps(self.scene, states, taken)
 
-    def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """Planning actions [..., T, P] to environment actions [..., T * frameskip, 2]."""
-        return units.to_environment(actions, self.config.action_std)
-
-    def from_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
-        """The inverse of `to_environment`."""
-        return units.from_environment(actions, self.config.action_std, self.action_size)
-
     def measure(self, latents: Array) -> Array:
         """Simulator quantities [..., M] of latents [..., L], as the probe reads them."""
         return latents @ self.probe[:, :-1].T + self.probe[:, -1]
@@ -129,7 +104,13 @@ def blank(config: Config) -> VisualModel:
     drive = jnp.zeros((config.frameskip, 1 + 2 * config.frameskip))
     dynamics = Dynamics.random(key, scene, drive, config.width)
     probe = jnp.zeros((config.measured, scene.latent_size + 1))
-    return VisualModel(scene, Encoder.random(key, scene), dynamics, probe, config)
+    return VisualModel(
+        scene=scene,
+        encoder=Encoder.random(key, scene),
+        dynamics=dynamics,
+        probe=probe,
+        config=config,
+    )
 
 
 def save_model(model: VisualModel, path: pathlib.Path | str) -> None:
