@@ -20,6 +20,7 @@ from experiments.harness.tables import (
 )
 from experiments.latent import tables as latent
 from experiments.ogbench import tables as ogbench
+from experiments.pusht import tables as far
 from experiments.speed.tables import (
     compiling,
     parallel_gpu,
@@ -235,7 +236,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ogbench_depth": ogbench.depth,
     "ogbench_widths": ogbench.widths,
     "ogbench_ball": ogbench.ball,
-    "pusht_far": ogbench.far,
+    "pusht_far": far.far,
+    "pusht_far_costs": far.far_costs,
 }
 """Every table, by the name of its marks in the pages."""
 

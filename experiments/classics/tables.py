@@ -8,7 +8,7 @@ from experiments.harness.tables import (
     only_one,
     rate,
     read_summary,
-    wilson_interval,
+    share,
 )
 
 UNTUNED = {
@@ -74,9 +74,7 @@ def _share(solved: dict[int, bool], goals: dict[int, bool]) -> str:
     """Success in % with its interval on some goals; empty where not all were planned."""
     if not goals.keys() <= solved.keys():
         return ""
-    wins = sum(solved[g] for g in goals)
-    low, high = wilson_interval(wins, len(goals))
-    return f"{100 * wins / len(goals):.1f} [{100 * low:.0f}–{100 * high:.0f}]"
+    return share(sum(solved[g] for g in goals), len(goals))
 
 
 def costs() -> str:

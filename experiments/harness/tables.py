@@ -164,6 +164,12 @@ def only_one(first: dict[int, bool], second: dict[int, bool]) -> str:
     return f"{wins} : {losses} of {len(goals)}, {shown}"
 
 
+def share(wins: int, count: int) -> str:
+    """`wins` of `count` in % with its interval."""
+    low, high = wilson_interval(wins, count)
+    return f"{100 * wins / count:.1f} [{100 * low:.0f}–{100 * high:.0f}]"
+
+
 def rate(row: dict[str, str] | None) -> str:
     """Success in % with its interval; empty for a cell that was not planned."""
     if row is None:

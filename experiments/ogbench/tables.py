@@ -1,4 +1,4 @@
-"""The tables of the point mazes and of Push-T's far goals, for `experiments.tables`."""
+"""The tables of the point mazes, for `experiments.tables`."""
 
 import functools
 import json
@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from experiments.harness.log import Record, read_results
-from experiments.harness.tables import RESULTS, markdown, wilson_interval
+from experiments.harness.tables import RESULTS, markdown, share
 
 FOLDER = RESULTS / "ogbench_states"
 OURS = "GRASP-graph"
@@ -29,10 +29,8 @@ def solved(records: list[Record], counted: bool = False) -> str:
     """Success in % with its interval, and of how many; empty without records."""
     if not records:
         return ""
-    wins = sum(r["success"] for r in records)
-    low, high = wilson_interval(wins, len(records))
-    share = f"{100 * wins / len(records):.1f} [{100 * low:.0f}–{100 * high:.0f}]"
-    return f"{share} of {len(records)}" if counted else share
+    found = share(sum(r["success"] for r in records), len(records))
+    return f"{found} of {len(records)}" if counted else found
 
 
 def _mean(records: list[Record], field: str) -> float:
@@ -166,19 +164,3 @@ def ball() -> str:
 
 def _fastest(rows: list[Record]) -> str:
     return f"{float(np.median([r['seconds'] for r in rows])):.3f}" if rows else ""
-
-
-def far() -> str:
-    """Push-T: success at the end of an episode per offset, seconds per control step."""
-    cells: dict[tuple[str, int], list[Record]] = {}
-    for record in read_results(RESULTS / "pusht_far"):
-        cells.setdefault((record["planner"], record["horizon"]), []).append(record)
-    offsets = sorted({offset for _, offset in cells})
-    lines = []
-    for name in dict.fromkeys(planner for planner, _ in cells):
-        own = [cells.get((name, offset), []) for offset in offsets]
-        every = [r for rows in own for r in rows]
-        seconds = float(np.median([r["control_seconds"] for r in every if r["control_steps"]]))
-        lines.append([name, *map(solved, own), f"{_mean(every, 'steps'):.0f}", f"{seconds:.3f}"])
-    header = ["planner", *(f"{offset} steps" for offset in offsets)]
-    return markdown([*header, "steps driven", "s per control step"], lines)
