@@ -33,6 +33,12 @@ python -m experiments.pusht --observation=pixels --goals=50 --horizons=25 --repl
     --planners=GRASP,GRASP-x1/4,GRASP-x1/16,iCEM,iCEM-x1/4,iCEM-x1/16 \
     --output=experiments/results/pusht_pixels
 
+# Far goals, closed loop; most rows of subgoals on fewer goals.
+python -m experiments.pusht.far --goals=GOALS --output=experiments/results/pusht_far \
+    --rows=GRASP,iCEM,GRASP-graph,GRASP-truth
+python -m experiments.pusht.far --goals=FEW --output=experiments/results/pusht_far \
+    --rows=GRASP-segments,iCEM-graph,iCEM-truth
+
 # One goal alone, on a GPU and on a core.
 python -m experiments.pusht --observation=pixels --timing=alone --horizons=40 --goals=50 \
     --nocompile_fast --planners=GRASP,iCEM,GRASP-wide \

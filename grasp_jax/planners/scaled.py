@@ -9,22 +9,20 @@ planner inside sees the problem in `u` and `z`, so that its rates and deviations
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grasp_jax import prepared
 from grasp_jax._fields import Scalar, Scale, number, require
 from grasp_jax._tree import PyTree, cost_dtype, describe
 from grasp_jax.init_states import looks_like_state
 from grasp_jax.noise import AR1, scale_like, spanning
-from grasp_jax.objectives import Along, along
 from grasp_jax.planner import Planner, PlannerState, StepContext, StepInfo, require_planner
 from grasp_jax.planners.base import LiftedPlanner
-from grasp_jax.prepared import PreparedModel, RolloutModel, training_action_std
+from grasp_jax.planners.search_units import Scales, natural, search_units
+from grasp_jax.prepared import training_action_std
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import trajectory
 
@@ -32,14 +30,6 @@ NUM_PROBES = 8
 """Rollouts from which the scale of the states is read."""
 
 _TINY = float(np.finfo(np.float32).tiny)
-
-
-class Scales(NamedTuple):
-    """`action` `[A]`, `state` `[]` for each leaf of the state, `cost` `[]`; all positive."""
-
-    action: jax.Array
-    state: PyTree
-    cost: jax.Array
 
 
 class ScaledState(NamedTuple):
@@ -113,7 +103,7 @@ class Scaled(Planner):
             state = _state_scale(problem, action, jax.random.fold_in(key, NUM_PROBES))
             cost = _cost_scale(problem).astype(cost.dtype)
         scales = Scales(action, scale_like(1.0 if state is None else state, problem.state), cost)
-        return ScaledState(scales, self.planner.init(_search_units(problem, scales), key))
+        return ScaledState(scales, self.planner.init(search_units(problem, scales), key))
 
     def step(
         self, problem: Problem, state: ScaledState, context: StepContext
@@ -125,26 +115,26 @@ class Scaled(Planner):
             best_actions=context.best_actions / scales.action,
             best_cost=context.best_cost / scales.cost,
         )
-        inner, found = self.planner.step(_search_units(problem, scales), state.inner, local)
+        inner, found = self.planner.step(search_units(problem, scales), state.inner, local)
         actions = problem.clip(found.actions * scales.action)
         found = dataclasses.replace(found, actions=actions, cost=found.cost * scales.cost)
         return ScaledState(scales, inner), found
 
     def actions(self, problem: Problem, state: ScaledState) -> jax.Array:
         """The planner's present actions `[T, A]`, in the caller's units."""
-        found = self.planner.actions(_search_units(problem, state.scales), state.inner)
+        found = self.planner.actions(search_units(problem, state.scales), state.inner)
         return problem.clip(found * state.scales.action)
 
     def virtual_states(self, problem: Problem, state: ScaledState) -> PyTree | None:
         """The planner's, in the caller's units."""
-        scaled = _search_units(problem, state.scales)
-        return _natural(self.planner.virtual_states(scaled, state.inner), state.scales)
+        scaled = search_units(problem, state.scales)
+        return natural(self.planner.virtual_states(scaled, state.inner), state.scales)
 
     def present(self, problem: Problem, state: ScaledState) -> tuple[jax.Array, PyTree | None]:
         """Both."""
-        scaled = _search_units(problem, state.scales)
+        scaled = search_units(problem, state.scales)
         actions, states = self.planner.present(scaled, state.inner)
-        return problem.clip(actions * state.scales.action), _natural(states, state.scales)
+        return problem.clip(actions * state.scales.action), natural(states, state.scales)
 
     @property
     def _probes(self) -> bool:
@@ -234,134 +224,3 @@ def _cost_scale(problem: Problem) -> jax.Array:
     numbers = sum(x.size for x in jax.tree.leaves(problem.state))
     scale = jnp.abs(problem.terminal_cost(problem.state)) / numbers
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
-
-
-def _search_units(problem: Problem, scales: Scales) -> Problem:
-    """The same problem of one goal, in units of the scales."""
-    dynamics = problem.dynamics
-    as_rollout = isinstance(dynamics, RolloutModel)
-    if isinstance(dynamics, PreparedModel):
-        kind = _PreparedRolloutInUnits if as_rollout else _PreparedInUnits
-    else:
-        kind = _RolloutInUnits if as_rollout else _InUnits
-    goal, of_goal = problem.goal, looks_like_state(problem)
-    objective = problem.objective
-    costs: dict[str, Any] = {
-        "terminal_cost": _state_cost(objective.terminal_cost, scales, of_goal),
-        "control_cost": None,
-        "running_cost": None,
-        "constraint": None,
-        "constraint_weight": objective.constraint_weight / scales.cost,
-    }
-    control, running, rule = (
-        objective.control_cost,
-        objective.running_cost,
-        objective.constraint,
-    )
-    if control is not None:
-        costs["control_cost"] = lambda u: control(u * scales.action) / scales.cost
-    if running is not None:
-        found = _along(running, scales, of_goal)
-        costs["running_cost"] = lambda s, g, u, t: found(s, g, u, t) / scales.cost
-    if rule is not None:
-        costs["constraint"] = _along(rule, scales, of_goal)
-    context = problem.context
-    if context is not None:
-        context = dataclasses.replace(
-            context,
-            states=_searched(context.states, scales),
-            actions=context.actions / scales.action,
-        )
-    return dataclasses.replace(
-        problem,
-        dynamics=kind(dynamics, scales),
-        state=_searched(problem.state, scales),
-        goal=_searched(goal, scales) if of_goal else goal,
-        init_actions=problem.init_actions / scales.action,
-        low=problem.low / scales.action,
-        high=problem.high / scales.action,
-        objective=dataclasses.replace(objective, **costs),
-        context=context,
-    )
-
-
-def _searched(states: PyTree, scales: Scales) -> PyTree:
-    """States, leaves `[...]` with any axes in front, in search units."""
-    return jax.tree.map(lambda x, s: (x / s).astype(x.dtype), states, scales.state)
-
-
-def _natural(states: PyTree | None, scales: Scales) -> PyTree | None:
-    """And back."""
-    if states is None:
-        return None
-    return jax.tree.map(lambda x, s: (x * s).astype(x.dtype), states, scales.state)
-
-
-def _state_cost(
-    cost: Callable[[PyTree, PyTree], jax.Array], scales: Scales, of_goal: bool
-) -> Callable[[PyTree, PyTree], jax.Array]:
-    def scaled(state: PyTree, goal: PyTree) -> jax.Array:
-        goal = _natural(goal, scales) if of_goal else goal
-        return cost(_natural(state, scales), goal) / scales.cost
-
-    return scaled
-
-
-def _along(cost: Along, scales: Scales, of_goal: bool) -> Along:
-    def scaled(state: PyTree, goal: PyTree, action: jax.Array, step: jax.Array) -> jax.Array:
-        goal = _natural(goal, scales) if of_goal else goal
-        return along(cost, _natural(state, scales), goal, action * scales.action, step)
-
-    return scaled
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class _InUnits:
-    """A dynamics in search units."""
-
-    dynamics: Any
-    scales: Scales
-
-    def __call__(self, state: PyTree, action: jax.Array, *present: jax.Array) -> PyTree:
-        action = action * self.scales.action
-        following = self.dynamics(_natural(state, self.scales), action, *present)
-        return _searched(following, self.scales)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class _PreparedInUnits(PreparedModel):
-    """A model in two halves in search units."""
-
-    dynamics: Any
-    scales: Scales
-
-    def prepare_actions(self, actions: jax.Array) -> PyTree:
-        return self.dynamics.prepare_actions(actions * self.scales.action)
-
-    def step_prepared(
-        self, states: PyTree, prepared_actions: PyTree, present: jax.Array | None = None
-    ) -> PyTree:
-        natural = _natural(states, self.scales)
-        return _searched(
-            prepared.step(self.dynamics, natural, prepared_actions, present), self.scales
-        )
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class _RolloutInUnits(_InUnits, RolloutModel):
-    """A dynamics that gives all states in one call, in search units."""
-
-    def rollout(self, state: PyTree, actions: jax.Array) -> PyTree:
-        found = self.dynamics.rollout(_natural(state, self.scales), actions * self.scales.action)
-        return _searched(found, self.scales)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class _PreparedRolloutInUnits(_PreparedInUnits, RolloutModel):
-    """Both."""
-
-    rollout = _RolloutInUnits.rollout
