@@ -100,9 +100,9 @@ def test_feedback_beats_a_plan_followed_blindly():
     assert jnp.linalg.norm(closed[-1] - GOAL) < 0.1
 
 
-def test_a_plan_followed_to_its_end_is_the_plan():
-    controller = dataclasses.replace(CONTROLLER, replan_every=6)
-    found = grasp_jax.plan(
+def first_plan(horizon: int) -> grasp_jax.Plan:
+    """What the controller plans at its first step."""
+    return grasp_jax.plan(
         model,
         START,
         GOAL,
@@ -110,7 +110,13 @@ def test_a_plan_followed_to_its_end_is_the_plan():
         jax.random.fold_in(KEY, 0),
         planner=CONTROLLER.planner,
         bounds=(-2.0, 2.0),
+        horizon=horizon,
     )
+
+
+def test_a_plan_followed_to_its_end_is_the_plan():
+    controller = dataclasses.replace(CONTROLLER, replan_every=6)
+    found = first_plan(6)
     states, info, _ = episode(controller, 6, truth=model)
     assert jnp.allclose(states, found.states, atol=1e-5)
     # What the plan cost when it was made, at every step that follows it.
@@ -140,16 +146,7 @@ def test_a_shrinking_horizon_arrives_in_time(shrink: bool):
 def test_a_horizon_of_the_callers_is_that_of_the_plan():
     controller, memory = CONTROLLER, CONTROLLER.init(KEY)
     for horizon in (2, len(GUESS)):
-        found = grasp_jax.plan(
-            model,
-            START,
-            GOAL,
-            GUESS,
-            jax.random.fold_in(KEY, 0),
-            planner=CONTROLLER.planner,
-            bounds=(-2.0, 2.0),
-            horizon=horizon,
-        )
+        found = first_plan(horizon)
         action, after, info = controller.step(memory, START, GOAL, horizon=horizon)
         assert jnp.allclose(action, found.actions[0], atol=1e-6)
         assert jnp.allclose(after.actions[:-1], found.actions[1:], atol=1e-6)
