@@ -131,7 +131,7 @@ def sweep(
     )
     # What is broken is not handed on: the next sweep would break too.
     sound = _tree.all_finite(following)
-    return Swept(found, _tree.where(sound, following, handover), gap)
+    return Swept(found, _tree.where(sound, following, handover), gap.astype(found.cost.dtype))
 
 
 def serial(problem: Problem, actions: jax.Array, handover: Handover) -> Swept:
