@@ -59,7 +59,8 @@ def plan(
       context: The frames and actions before now, for models that read a window.
       horizon: `[]` int in `1..T`, traced: reach the goal at this step instead of `T`, so that
         shorter horizons share one compiled program. The plan's actions are zero from there on (or
-        the nearest bound), its states stand still. None for `T`.
+        the nearest bound), its states stand still; until there it is the plan of that `T`, up to
+        rounding, but with `ParallelShooting`, which cuts its segments from `T`. None for `T`.
       mesh: Devices to split the time steps or the samples over, see `grasp_jax.sharding`.
       target_cost: `[]`, traced: stop at the first iteration whose best cost is at or below it. The
         metrics keep their shape; `metrics.iterations_taken` says how far the search went. None

@@ -15,7 +15,18 @@ from tests.matrix import ACTION_SIZE, ACTIONS, GOALS, HORIZON, STARTS, solve
 PADDED = jnp.concatenate([ACTIONS, jnp.full((3, ACTION_SIZE), 7.0)])
 
 
-@matrix.every_kind
+# Scaled: the padding once counted into the scale of the states.
+KINDS = (*matrix.KINDS, "Scaled LatCo")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in KINDS else pytest.param(name, marks=pytest.mark.slow)
+        for name in matrix.NAMES
+        if name != "ParallelShooting"  # cuts its segments from the whole
+    ],
+)
 def test_a_padded_horizon_plans_like_the_short_one(name: str):
     short, padded = matrix.solved(name), solve(name, init_actions=PADDED, horizon=HORIZON)
     matrix.assert_close(padded.actions[:HORIZON], short.actions, 1e-4)

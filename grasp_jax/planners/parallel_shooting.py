@@ -65,7 +65,8 @@ class ParallelShooting(Planner):
       learning_rate: A number or an optax schedule: that of `GD`, before it falls as below.
       iterations: Gradient steps; each costs `T` model calls forward and `T` backward.
       num_segments: `K`, at most `T`. Large for accelerators and slow states; on a core it only
-        costs. Where `T` is no multiple of `K`, the last segment is padded.
+        costs. Where `T` is no multiple of `K`, the last segment is padded. A `horizon` below `T`
+        leaves them as they are, so that its plan is not that of a shorter `T`.
       correction: What a hand-over takes for a segment's state Jacobian: `IDENTITY` for states that
         stay where they are put, `NONE` otherwise (oscillating systems, latents of low rank).
       serial_every: Every so many iterations a true rollout and a check; None for the ends alone.

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from grasp_jax import _tree
 from grasp_jax._fields import Scalar, Scale, number, require
 from grasp_jax._tree import PyTree, cost_dtype, describe
 from grasp_jax.init_states import looks_like_state
@@ -191,7 +192,14 @@ def _state_scale(problem: Problem, action_scale: jax.Array, key: jax.Array) -> P
     def probe(index: jax.Array) -> PyTree:
         draws = noise(jax.random.fold_in(key, index), problem.init_actions)
         states = trajectory(problem, problem.clip(middle + action_scale / 2 * draws))
-        return jax.tree.map(lambda x: _mean_square(x - x[:1]), states)
+        ways = jax.tree.map(lambda x: x - x[:1], states)
+        if problem.given_horizon is None:
+            return jax.tree.map(_mean_square, ways)
+        # Behind its horizon a rollout stands still: those rows are padding, and do not count.
+        steps = jnp.arange(problem.max_horizon + 1)
+        ways = _tree.where(steps <= problem.horizon, ways, 0.0)
+        padding = (problem.max_horizon + 1) / (problem.horizon + 1)
+        return jax.tree.map(lambda x: padding * _mean_square(x), ways)
 
     spread = jax.tree.map(jnp.mean, jax.vmap(probe)(jnp.arange(NUM_PROBES)))
     if not looks_like_state(problem):
