@@ -10,34 +10,32 @@ import pytest
 from experiments.planning import runner, tasks
 from experiments.pusht import far, far_rows, recorded
 from grasp_jax import GD, GRASP, MultiStart
+from grasp_jax.proposals import straight_line
 
 SETTING = runner.Setting(tasks.PUSHT, "pusht_pixels", replan_every=1)
 
 
 def test_a_path_comes_from_a_list_a_tree_or_the_goal_alone() -> None:
-    row, rows = far_rows.Row("truth", GD(), num_states=4), jnp.arange(12.0).reshape(6, 2)
-    found = far_rows.proposer(row, rows)(rows[2] + 0.1, rows[-1], num_states=4)
+    rows = jnp.arange(12.0).reshape(6, 2)
+    found = far_rows.proposer(rows)(rows[2] + 0.1, rows[-1], num_states=4)
     assert found.known and found.num_steps == 4
     np.testing.assert_array_equal(found.states, rows[2:])
     line = np.linspace([0.0, 0.0], [9.0, 3.0], 10, dtype=np.float32)
     index = recorded.make_index(recorded.Recorded(line, np.zeros(10, int)), 10)
     tree = index.towards(line[-1])
-    assert far_rows.proposer(row, tree) is tree
+    assert far_rows.proposer(tree) is tree and far_rows.proposer(None) is straight_line
     np.testing.assert_allclose(tree(jnp.asarray(line[0]), num_states=12).states[-1], line[-1])
 
 
 def test_a_flat_plan_is_to_arrive_when_it_said() -> None:
-    state, goal = jnp.zeros(2), jnp.array([8.0, 4.0])
-    row = far_rows.Row(None, GD(), 4, 6)
-    found = far_rows.proposer(row, None)(state, goal, num_states=6)
-    assert found.known and found.num_steps == 4
-    np.testing.assert_allclose(found.states[:3], [[2.0, 1.0], [4.0, 2.0], [6.0, 3.0]])
-    np.testing.assert_array_equal(found.states[3:], np.tile(goal, (3, 1)))
+    ahead = [far_rows.steps_left(step, 10) for step in range(15)]
+    assert ahead == [10, 9, 8, 7, 6, 5, 4, 3, 2, 2, 2, 2, 10, 9, 8]
+    assert far_rows.steps_left(0, 40) == far_rows.FLAT_AHEAD
 
 
 def test_every_row_has_a_planner_and_looks_less_far_than_its_path() -> None:
     for name, row in far_rows.rows().items():
-        assert row.num_states > row.ahead, name
+        assert row.path is None or row.num_states > row.ahead, name
         planner = row.planner(jnp.zeros((row.ahead - 1, 6)))
         if name.startswith("GRASP-"):
             assert isinstance(planner, MultiStart) and isinstance(planner.planner, GRASP)
