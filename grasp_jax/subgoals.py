@@ -28,7 +28,7 @@ from grasp_jax.mpc import MPC, MPCInfo, MPCState
 from grasp_jax.objectives import squared_distance
 from grasp_jax.planner import Planner
 from grasp_jax.problem import Problem
-from grasp_jax.proposals import Proposer, straight_line
+from grasp_jax.proposals import ProposedPath, Proposer, straight_line
 
 
 class SubgoalState(NamedTuple):
@@ -39,8 +39,8 @@ class SubgoalState(NamedTuple):
       path: Leaves `[P, ...]`, where to be after 1, 2, ... steps from where it was proposed.
       position: `[]` int32, the row of the path that lies next.
       known: `[]` bool, whether the proposer knew a path when it was last asked.
-      num_steps: `[]` float, in how many steps from where it was proposed it arrives; `inf` where
-        that is not known.
+      num_steps: `[]` int32, in how many steps from where it was proposed it arrives; -1 where that
+        is not known.
     """
 
     mpc: MPCState
@@ -112,9 +112,8 @@ class SubgoalMPC:
         self._check_proposer(observation, goal)
         mpc = MPC(self.problem, replan_every=self.replan_every).init(key)
         proposed = self.proposer(observation, goal, num_states=self.num_states)
-        steps = jnp.asarray(proposed.num_steps, jnp.float32)
-        zero = jnp.zeros((), jnp.int32)
-        return SubgoalState(mpc, proposed.states, zero, jnp.asarray(proposed.known), steps)
+        zero, known = jnp.zeros((), jnp.int32), jnp.asarray(proposed.known)
+        return SubgoalState(mpc, proposed.states, zero, known, _whole_steps(proposed))
 
     def step(
         self, memory: SubgoalState, observation: PyTree, goal: PyTree
@@ -148,9 +147,9 @@ class SubgoalMPC:
         if self.min_horizon is None:
             return None
         horizon = self.problem.max_horizon
-        left = jnp.ceil(memory.num_steps) - memory.position
-        left = jnp.where(memory.known & jnp.isfinite(left), left, horizon)
-        return jnp.clip(left, max(self.min_horizon, self.replan_every), horizon).astype(jnp.int32)
+        arrives = memory.known & (memory.num_steps >= 0)
+        left = jnp.where(arrives, memory.num_steps - memory.position, horizon)
+        return jnp.clip(left, max(self.min_horizon, self.replan_every), horizon)
 
     def _along(self, memory: SubgoalState, observation: PyTree, goal: PyTree) -> SubgoalState:
         """The memory with the present position on the path, or on a new one."""
@@ -171,7 +170,7 @@ class SubgoalMPC:
                 path=found.states,
                 position=jnp.zeros((), jnp.int32),
                 known=jnp.asarray(found.known),
-                num_steps=jnp.asarray(found.num_steps, jnp.float32),
+                num_steps=_whole_steps(found),
             )
 
         def keep() -> SubgoalState:
@@ -206,3 +205,10 @@ class SubgoalMPC:
             f"SubgoalMPC.proposer must return a ProposedPath whose states are {expected}, got "
             f"{shapes}.",
         )
+
+
+def _whole_steps(found: ProposedPath) -> jax.Array:
+    """`SubgoalState.num_steps`: no `inf`, which stops programs under `jax_debug_infs`."""
+    steps = jnp.asarray(found.num_steps, jnp.float32)
+    finite = jnp.isfinite(steps)
+    return jnp.where(finite, jnp.ceil(jnp.where(finite, steps, 0)), -1).astype(jnp.int32)

@@ -165,6 +165,15 @@ def test_plans_arrive_when_their_path_does(least: int | None, late: bool):
     assert (jnp.abs(positions[-1, 0] - 4.2) > 0.25) == late
 
 
+def test_what_it_remembers_is_finite_where_no_path_is_known():
+    """An `inf` in the output of a program stops users of `jax_debug_infs`."""
+    agent = controller(straight_line, min_horizon=1)
+    memory = agent.init(jnp.zeros(2), jnp.ones(2), jax.random.key(0))
+    with jax.debug_infs(True):
+        _, memory, _ = jax.jit(agent.step)(memory, jnp.zeros(2), jnp.ones(2))
+    assert memory.num_steps == -1 and not memory.known
+
+
 def test_a_callers_own_proposer():
     positions, known = drive(controller(straight_line), [0.0, 0.0], [3.0, 1.0], 20)
     assert not known.any()
