@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -145,40 +145,51 @@ class Controller:
             context=first.context,
         )
 
-        def control(path: Any) -> SubgoalMPC:
-            return SubgoalMPC(
-                problem=problem,
-                proposer=far_rows.proposer(path),
-                planner=row.planner,
-                num_states=row.num_states,
-                leave_distance=far_rows.LEAVE_DISTANCE,
-                replan_every=far_rows.REPLAN_EVERY,
-                min_horizon=far_rows.MIN_HORIZON,
-            )
-
-        def start(latent: Any, goal: Any, path: Any, context: Any, key: Any) -> Any:
-            memory = control(path).init(latent, goal, key)
-            return memory._replace(mpc=dataclasses.replace(memory.mpc, context=context))
-
-        def step(memory: Any, latent: Any, goal: Any, path: Any, horizon: Any) -> Any:
-            del horizon  # the path knows when it arrives
-            action, memory, _ = control(path).step(memory, latent, goal)
-            return action, memory
-
-        flat = MPC(problem, row.planner(None), replan_every=far_rows.REPLAN_EVERY)
-
-        def start_flat(latent: Any, goal: Any, path: Any, context: Any, key: Any) -> Any:
-            del latent, goal, path
-            return dataclasses.replace(flat.init(key), context=context)
-
-        def step_flat(memory: Any, latent: Any, goal: Any, path: Any, horizon: Any) -> Any:
-            del path
-            action, memory, _ = flat.step(memory, latent, goal, horizon=horizon)
-            return action, memory
-
-        chosen = (start, step) if row.path else (start_flat, step_flat)
-        self.start, self.step = map(jax.jit, chosen)
+        start, step = (_along_paths if row.path else _flat)(row, problem)
+        self.start, self.step = jax.jit(start), jax.jit(step)
         self.see = jax.jit(lambda frames: model.encode(frames)[0])
+
+
+def _flat(row: Row, problem: grasp_jax.Problem) -> tuple[Callable, Callable]:
+    """First memory and control step of plans straight for the goal; no path is read."""
+    controller = MPC(problem, row.search, replan_every=far_rows.REPLAN_EVERY)
+
+    def start(latent: Any, goal: Any, path: Any, context: Any, key: Any) -> Any:
+        del latent, goal, path
+        return dataclasses.replace(controller.init(key), context=context)
+
+    def step(memory: Any, latent: Any, goal: Any, path: Any, horizon: Any) -> Any:
+        del path
+        action, memory, _ = controller.step(memory, latent, goal, horizon=horizon)
+        return action, memory
+
+    return start, step
+
+
+def _along_paths(row: Row, problem: grasp_jax.Problem) -> tuple[Callable, Callable]:
+    """The same along paths, which know themselves when they arrive."""
+
+    def control(path: Any) -> SubgoalMPC:
+        return SubgoalMPC(
+            problem=problem,
+            proposer=far_rows.proposer(path),
+            planner=row.planner,
+            num_states=row.num_states,
+            leave_distance=far_rows.LEAVE_DISTANCE,
+            replan_every=far_rows.REPLAN_EVERY,
+            min_horizon=far_rows.MIN_HORIZON,
+        )
+
+    def start(latent: Any, goal: Any, path: Any, context: Any, key: Any) -> Any:
+        memory = control(path).init(latent, goal, key)
+        return memory._replace(mpc=dataclasses.replace(memory.mpc, context=context))
+
+    def step(memory: Any, latent: Any, goal: Any, path: Any, horizon: Any) -> Any:
+        del horizon
+        action, memory, _ = control(path).step(memory, latent, goal)
+        return action, memory
+
+    return start, step
 
 
 def drive(world: World, row: Row, controller: Controller, episode: Episode) -> Record:

@@ -44,7 +44,7 @@ class Row:
 
     def planner(self, states: Any) -> Planner:
         """The planner for a path's states `[T-1, L]`."""
-        if self.path is None or not self.lifts:
+        if not self.lifts:
             return self.search
         return alter(self.search, init_states=GivenPath(states))
 
@@ -83,7 +83,7 @@ def proposer(path: PathTree | jax.Array | None) -> Proposer:
 
 
 def _listed(path: jax.Array) -> Proposer:
-    """The rest of a path `[P, L]` from its row next to the state; its last row is the goal."""
+    """The rest of a path `[P, L]` from its row next to the state; it arrives at its last row."""
 
     def rest(state: Any, goal: Any, *, num_states: int) -> ProposedPath:
         first = jnp.argmin(jnp.sum((path - state) ** 2, axis=-1))

@@ -2,10 +2,10 @@
 
     u_t = a_t / A      z_t = s_t / S      F'(z, u) = F(S z, A u) / S      d'(z, g) = d(S z, g) / C
 
-`A` is half the range of an action, or one deviation of the actions that a learned model was trained
-on, `S` one number for each leaf of the state, `C` one number. The
-planner inside sees the problem in `u` and `z`, so that its rates and deviations are multiples of
-`A` and `S`; what it finds is handed back in the caller's units.
+`A` is half the range of an action, or one deviation of the actions that a learned model was
+trained on, `S` one number for each leaf of the state, `C` one number. The planner inside sees the
+problem in `u` and `z`, so that its rates and deviations are multiples of `A` and `S`; what it finds
+is handed back in the caller's units.
 """
 
 import dataclasses
@@ -86,7 +86,8 @@ class Scaled(Planner):
             "Scaled.action_scale must be a number or one for each of the "
             f"{problem.low.shape[0]} numbers of an action, got {describe(self.action_scale)}.",
         )
-        _check_training_std(problem)
+        if self.action_scale is None:
+            _check_training_std(problem)
         self.planner.check(problem)
 
     def extra_evals(self, problem: Problem) -> tuple[int, int]:

@@ -175,6 +175,12 @@ def test_a_unit_of_the_data_that_cannot_be_one_is_refused(std: Any) -> None:
         Learned(training_action_std=std).plan(Scaled(PLANNERS["CEM"]))
 
 
+def test_a_scale_of_the_callers_stands_above_the_models() -> None:
+    asked = Scaled(PLANNERS["CEM"], action_scale=jnp.asarray(0.5))
+    found = Learned(training_action_std=-1.0).plan(asked)
+    chex.assert_trees_all_close(found.actions, Cart().plan(asked).actions, rtol=1e-5, atol=1e-6)
+
+
 def test_no_bounds_no_way_to_go_and_no_spread() -> None:
     """Without bounds, at the goal, in a world that stands still: finite, and it stays there."""
     found = grasp_jax.plan(
