@@ -111,9 +111,14 @@ class MPC:
       tail: A policy `(state, goal) -> [A]`, pure, for the last `replan_every` rows of a shifted
         plan, in the states that the model predicts there; None for zeros. Not for models with a
         context.
+      target_cost: `[]`, traced: a plan that costs this or less is good enough and ends its search,
+        see `grasp_jax.plan`; a shifted plan that still is one is followed unsearched. None runs
+        every search to its end. In `step_batch` all episodes wait for the last, and what a planner
+        does every few iterations (GRASP's sync) is computed at every one.
 
     Raises:
-      TypeError, ValueError: A count does not fit `T`, or the problem is batched.
+      TypeError, ValueError: A count does not fit `T`, the problem is batched, or, when a step
+        plans, `target_cost` is no number.
     """
 
     problem: Problem
@@ -123,6 +128,7 @@ class MPC:
     shrinking_horizon: bool = False
     min_horizon: int = 1
     tail: Policy | None = None
+    target_cost: Any = None
 
     def __post_init__(self) -> None:
         """Raises for settings that cannot work."""
@@ -260,7 +266,7 @@ class MPC:
         return self._plan(memory, replace_arrays(self.problem, state=observation, goal=goal))
 
     def _plan(self, memory: MPCState, here: Problem) -> Plan:
-        return solve(*self.search(memory, here), planner=self.planner)
+        return solve(*self.search(memory, here), planner=self.planner, target_cost=self.target_cost)
 
     def search(self, memory: MPCState, here: Problem) -> tuple[Problem, jax.Array]:
         """What a control step would solve, and with which key.
@@ -283,17 +289,18 @@ class MPC:
         return here, jax.random.fold_in(memory.key, memory.step)  # pyright: ignore
 
 
-def _flatten(mpc: MPC) -> tuple[tuple[Any, Any, Any], tuple[int, bool, int]]:
+def _flatten(mpc: MPC) -> tuple[tuple[Any, Any, Any, Any], tuple[int, bool, int]]:
     static = mpc.replan_every, mpc.shrinking_horizon, mpc.min_horizon
-    return (mpc.problem, frozen(mpc.planner, is_number), frozen(mpc.tail, is_number)), static
+    planner, tail = (frozen(part, is_number) for part in (mpc.planner, mpc.tail))
+    return (mpc.problem, planner, tail, mpc.target_cost), static
 
 
 def _unflatten(static: tuple[int, bool, int], children: Any) -> MPC:
     mpc = object.__new__(MPC)  # inside a transformation the parts may be anything
-    values = (children[0], thawed(children[1]), *static, thawed(children[2]))
-    names = ("problem", "planner", "replan_every", "shrinking_horizon", "min_horizon", "tail")
-    for name, value in zip(names, values, strict=True):
-        object.__setattr__(mpc, name, value)
+    problem, planner, tail, target = children
+    values = (problem, thawed(planner), *static, thawed(tail), target)
+    for field, value in zip(dataclasses.fields(MPC), values, strict=True):
+        object.__setattr__(mpc, field.name, value)
     return mpc
 
 

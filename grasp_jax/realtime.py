@@ -111,6 +111,10 @@ class RealTimeMPC:
             f"RealTimeMPC plans at every step, but MPC.replan_every is {self.mpc.replan_every}. "
             "Leave it at 1; `act` alone follows a plan.",
         )
+        require(
+            self.mpc.target_cost is None,
+            "RealTimeMPC searches until its deadline, but MPC.target_cost is given. Leave it out.",
+        )
 
     def init(self, key: jax.Array) -> RealTimeState:
         """Before the first control step; the first plan is the problem's `init_actions`."""

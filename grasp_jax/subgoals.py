@@ -15,7 +15,7 @@ comes in by `dataclasses.replace(controller, proposer=...)` inside the mapped fu
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,7 @@ class SubgoalMPC:
       min_horizon: A path that arrives in less than `T` steps is followed by shorter plans, which
         arrive when it does, but by none below this number of steps; None always plans `T` steps.
       distance: `(state, row of the path) -> []`; Euclid's by default.
+      target_cost: See `grasp_jax.MPC`.
 
     Raises:
       ValueError: `num_states` is not above `T`.
@@ -84,6 +85,7 @@ class SubgoalMPC:
     replan_every: int = 1
     min_horizon: int | None = None
     distance: Callable[[PyTree, PyTree], jax.Array] | None = None
+    target_cost: Any = None
 
     def __post_init__(self) -> None:
         """Raises for settings that cannot work."""
@@ -136,7 +138,9 @@ class SubgoalMPC:
         line = _tree.concatenate(line, jax.tree.map(lambda g: g[None], goal))
         ahead = _tree.where(memory.known, ahead, line)
         planner = self.planner(_tree.take(ahead, slice(None, -1)))
-        controller = MPC(self.problem, planner, replan_every=self.replan_every)
+        controller = MPC(
+            self.problem, planner, replan_every=self.replan_every, target_cost=self.target_cost
+        )
         left = self._steps_left(memory)
         goal = _tree.take(ahead, -1)
         action, mpc, info = controller.step(memory.mpc, observation, goal, horizon=left)

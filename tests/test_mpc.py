@@ -100,7 +100,7 @@ def test_feedback_beats_a_plan_followed_blindly():
     assert jnp.linalg.norm(closed[-1] - GOAL) < 0.1
 
 
-def first_plan(horizon: int) -> grasp_jax.Plan:
+def first_plan(horizon: int, target_cost: float | None = None) -> grasp_jax.Plan:
     """What the controller plans at its first step."""
     return grasp_jax.plan(
         model,
@@ -111,6 +111,7 @@ def first_plan(horizon: int) -> grasp_jax.Plan:
         planner=CONTROLLER.planner,
         bounds=(-2.0, 2.0),
         horizon=horizon,
+        target_cost=target_cost,
     )
 
 
@@ -153,6 +154,29 @@ def test_a_horizon_of_the_callers_is_that_of_the_plan():
         assert jnp.allclose(info.cost, found.cost, atol=1e-6)
     with pytest.raises(ValueError, match=r"horizon must be in 1\.\.6, got 7"):
         controller.step(memory, START, GOAL, horizon=7)
+
+
+def test_a_plan_that_is_good_enough_ends_its_search():
+    whole = first_plan(6)
+    target = float(whole.metrics.cost[20])
+    assert target > whole.cost
+    controller = dataclasses.replace(CONTROLLER, target_cost=target)
+    found, expected = controller.plan(controller.init(KEY), START, GOAL), first_plan(6, target)
+    taken = jnp.argmax(whole.metrics.best_cost <= target) + 1
+    assert found.metrics.iterations_taken == expected.metrics.iterations_taken == taken < 22
+    assert jnp.allclose(found.actions, expected.actions, atol=1e-6)
+    # The number is traced: another one compiles nothing, and each episode may have its own.
+    step = jax.jit(lambda c: c.step(c.init(KEY), START, GOAL)[2].cost)
+    assert jnp.allclose(step(controller), found.cost, atol=1e-6)
+    endless = dataclasses.replace(controller, target_cost=-1.0)
+    assert jnp.allclose(step(endless), whole.cost, atol=1e-6)
+    assert step._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
+    starts, goals = jnp.stack([START, GOAL]), jnp.stack([GOAL, GOAL])
+    together = controller.init_batch(jnp.stack([KEY, KEY]))
+    costs = controller.step_batch(together, starts, goals)[2].cost
+    assert jnp.allclose(costs, jnp.array([found.cost, 0.0]), atol=1e-6)
+    with pytest.raises(TypeError, match="target_cost must be one number"):
+        dataclasses.replace(CONTROLLER, target_cost="low").step(CONTROLLER.init(KEY), START, GOAL)
 
 
 def test_a_whole_episode_is_one_scan_and_equals_the_loop():

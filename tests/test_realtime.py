@@ -131,6 +131,7 @@ def test_the_context_follows_the_real_frames():
         (DESCENT, {}, TypeError, "RealTimeMPC.mpc must be an MPC, got GD"),
         (MPC(PROBLEM, DESCENT), {"chunk": 41}, ValueError, "RealTimeMPC.chunk is 41"),
         (MPC(PROBLEM, DESCENT, replan_every=2), {}, ValueError, "MPC.replan_every is 2"),
+        (MPC(PROBLEM, DESCENT, target_cost=0.1), {}, ValueError, "MPC.target_cost is given"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(mpc: Any, changes: Any, error: Any, message: str):

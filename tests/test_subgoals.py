@@ -143,6 +143,15 @@ def test_any_planner_may_go_for_the_subgoals(tree: PathTree):
     assert jnp.linalg.norm(positions[-1] - GOAL) < 0.5
 
 
+def test_a_guess_that_is_good_enough_is_the_plan(tree: PathTree):
+    cem = CEM(num_samples=64, num_elites=8, iterations=6, std=0.7)
+    start, goal = jnp.asarray(START), jnp.asarray(GOAL)
+    for target, moves in ((1e9, False), (-1.0, True)):
+        agent = controller(tree, planner=lambda states: cem, target_cost=target)
+        action = agent.step(agent.init(start, goal, jax.random.key(0)), start, goal)[0]
+        assert bool(jnp.any(action != 0)) == moves
+
+
 @pytest.mark.parametrize(("least", "late"), [(None, True), (1, False)])
 def test_plans_arrive_when_their_path_does(least: int | None, late: bool):
     """A plan that always takes `T` steps to a goal that is nearer puts it off at every step."""

@@ -16,6 +16,8 @@ FLAT_AHEAD, AHEAD = 16, 5
 REPLAN_EVERY, MIN_HORIZON = 2, 2
 POLISH = 2
 """Model steps that a flat plan which did not arrive gets to end its work; then it is made anew."""
+INSIDE = 0.8
+"""An episode ends where the frame shows the goal within this share of the tolerances."""
 LEAVE_DISTANCE = 0.2
 """Latent distance from the path; 0.1 is about 26 of 512 px."""
 SEGMENT, NEIGHBORS = 10, 8
@@ -34,6 +36,7 @@ class Row:
       ahead: Model steps of a plan.
       num_states: Of a proposed path.
       lifts: Whether the planner has virtual states to start on the path.
+      target_cost: A plan of this cost is good enough, and ends its search.
     """
 
     path: str | None
@@ -41,6 +44,7 @@ class Row:
     ahead: int = AHEAD
     num_states: int = GRAPH_STATES
     lifts: bool = True
+    target_cost: float | None = None
 
     def planner(self, states: Any) -> Planner:
         """The planner for a path's states `[T-1, L]`."""
