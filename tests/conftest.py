@@ -28,8 +28,18 @@ hypothesis.settings.load_profile("suite")
 
 
 MAPS = pathlib.Path("/proc/self/maps")
-MOST_MAPS = 30_000
+MOST_MAPS = 45_000
 """Linux allows a process 65,530 memory maps by default."""
+SHARED = ("test_golden", "test_horizons", "test_planning", "test_search", "test_target_cost")
+"""Modules that plan the same problems by the same planners: one worker compiles them once."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests run on one worker (`--dist loadgroup`), and so do those of `SHARED`."""
+    for item in items:
+        group = "matrix" if item.path.stem in SHARED else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", autouse=True)

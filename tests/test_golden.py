@@ -49,7 +49,9 @@ def recorded() -> dict[str, np.ndarray]:
 
 
 def is_slow(name: str, case: str) -> bool:
-    """Other numbers for programs that are in the default run already."""
+    """Other numbers for, or parts of, programs that are in the default run already."""
+    if case in ("horizon", "context"):
+        return name not in matrix.KINDS
     return name in matrix.VARIANTS and case != "one"
 
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import itertools
 import re
 from typing import Any
 
@@ -25,7 +26,7 @@ GOAL = matrix.stacked(*(GOALS[i % 3] for i in range(COUNT)))
 COLLECTIVES = r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 
 
-QUICK = ("GRASP", "CEM", "ICEM", "MultiStart GRASP")
+QUICK = ("GRASP", "CEM", "ICEM")
 
 
 def first(tree: Any, count: int) -> Any:
@@ -77,11 +78,19 @@ def collectives(search: grasp_jax.Search) -> dict[str, int]:
     return dict(collections.Counter(re.findall(COLLECTIVES, program)))
 
 
+SHAPES = [(8, 1, 1), (2, 2, 1), (1, 8, 1), (2, 1, 4)]
+# A population is split as its search is.
+FIRST = {*itertools.product(QUICK, SHAPES), ("MultiStart GRASP", (2, 2, 1))}
+
+
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in matrix.NAMES],
+    ("name", "shape"),
+    [
+        pytest.param(*case, marks=() if case in FIRST else pytest.mark.slow)
+        for case in itertools.product(matrix.NAMES, SHAPES)
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 1), (1, 8, 1), (2, 1, 4)], ids=str)
 def test_a_mesh_changes_no_plan(name: str, shape: tuple[int, int, int]):
     matrix.assert_close(results(batch(name, sharding.make_mesh(*shape))), alone(name), 2e-4)
 
@@ -207,7 +216,9 @@ def test_too_many_devices():
         sharding.make_mesh(goals=64)
 
 
-@pytest.mark.parametrize("name", ["GRASP restart", "CEM", "Chain"])
+@pytest.mark.parametrize(
+    "name", ["GRASP restart", "CEM", pytest.param("Chain", marks=pytest.mark.slow)]
+)
 def test_a_plan_inside_shard_map(name: str):
     mesh = sharding.make_mesh(goals=4)
 

@@ -90,9 +90,7 @@ def test_virtual_states_are_those_of_the_best_start():
     assert_same(found.virtual_states, search.inner.inner.states[best, :-1])
 
 
-NOISY = GRASP(
-    iterations=6, sync=SGD, sync_every=1, sync_std=0.3, restart_states=grasp_jax.Rollout(std=0.2)
-)
+NOISY = Hops(planner=SGD, iterations=6, std=0.3)
 
 
 def searches(planner: MultiStart, iterations: int) -> Any:
@@ -107,12 +105,12 @@ def test_a_resampling_replaces_the_worse_half_by_the_better_half():
     assert len(jnp.unique(apart.best_cost)) == 5
     # The middle one of five stays.
     kept = jnp.concatenate([jnp.sort(apart.best_cost)[:3], better])
-    assert_same(jnp.sort(mixed.best_cost), jnp.sort(kept))
+    assert_close(jnp.sort(mixed.best_cost), jnp.sort(kept))
     assert_same(mixed.key, apart.key)  # keys stay where they are
     best, worst = jnp.argmin(apart.best_cost), jnp.argmax(apart.best_cost)
-    copies = jnp.where(mixed.best_cost == better[0])[0]
+    copies = jnp.where(mixed.best_cost == mixed.best_cost.min())[0]
     assert best in copies and len(copies) == 2
-    assert_same(mixed.inner.states[copies[0]], mixed.inner.states[copies[1]])
+    assert_same(mixed.inner[copies[0]], mixed.inner[copies[1]])
     assert mixed.best_cost[worst] < apart.best_cost[worst]
 
 
@@ -139,13 +137,13 @@ def test_resamplings_are_the_same_in_a_batch_and_in_pieces():
 
 def test_copies_part_again_after_resampling():
     after = searches(MultiStart(NOISY, num_starts=4, start_std=0.7, resample_every=3), 4)
-    assert len(jnp.unique(after.inner.states[:, 0, 0])) == 4
+    assert len(jnp.unique(after.inner[:, 0, 0])) == 4
 
 
 def test_copies_of_nested_searches_part_again():
     inner = MultiStart(NOISY, num_starts=2, start_std=0.7)
     after = searches(MultiStart(inner, num_starts=4, resample_every=2), 3).inner
-    assert len(jnp.unique(after.inner.states[:, :, 0, 0])) == 8
+    assert len(jnp.unique(after.inner[:, :, 0, 0])) == 8
 
 
 def test_a_resampling_count_must_be_positive():
@@ -196,12 +194,11 @@ def test_a_later_grasp_lifts_from_the_plan_it_was_handed():
 
 
 def test_a_planner_with_two_turns_is_two_equal_planners():
-    sampler = CEM(num_samples=8, num_elites=3, iterations=2)
-    lifted = GRASP(iterations=3, sync=SGD, sync_every=2)
-    for planners, turns in (((SGD, sampler), (0, 1, 0)), ((sampler, lifted), (0, 1, 1, 0))):
-        found = solve(Chain(*planners, turns=turns))
-        copies = solve(Chain(*(planners[i] for i in turns)))
-        chex.assert_trees_all_close(found, copies, rtol=1e-6, atol=1e-7)
+    planners = SGD, CEM(num_samples=8, num_elites=3, iterations=2)
+    turns = (0, 1, 1, 0)
+    found = solve(Chain(*planners, turns=turns))
+    copies = solve(Chain(*(planners[i] for i in turns)))
+    chex.assert_trees_all_close(found, copies, rtol=1e-6, atol=1e-7)
 
 
 def test_a_planner_with_two_turns_stands_once_in_the_program():
