@@ -166,9 +166,9 @@ def all_in_range(record: Any) -> jax.Array:
     found = [jnp.asarray(True)]
     for field in dataclasses.fields(record):
         rule, value = field.metadata.get("rule"), getattr(record, field.name)
-        if isinstance(value, _tree.Record):
-            found.append(all_in_range(value))
-        elif isinstance(rule, Number) and not callable(value):
+        parts = value if isinstance(value, tuple) else (value,)
+        found += [all_in_range(part) for part in parts if isinstance(part, _tree.Record)]
+        if isinstance(rule, Number) and not callable(value):
             numbers = [jnp.asarray(x) for x in jax.tree.leaves(value)]
             found += [jnp.all((x >= rule.low) & (x < rule.high)) for x in numbers]
     return jnp.all(jnp.stack(found))

@@ -42,6 +42,7 @@ class MPCState:
       key: One random key.
       cost: `[]`, the predicted cost of the present plan when it was made; 0 before the first.
       status: `[]` int32, the `grasp_jax.Status` of the present plan.
+      num_planned: `[]` int32, rows of `actions` that a plan made; the rest are zeros.
     """
 
     actions: jax.Array
@@ -50,6 +51,7 @@ class MPCState:
     key: jax.Array
     cost: jax.Array
     status: jax.Array
+    num_planned: jax.Array
 
 
 @jax.tree_util.register_dataclass
@@ -108,8 +110,8 @@ class MPC:
         shorter (they share its program), and never shorter than `min_horizon` and `replan_every`;
         False keeps the horizon at `T`.
       min_horizon: Fewest steps a shrinking plan looks ahead.
-      tail: A policy `(state, goal) -> [A]`, pure, for the last `replan_every` rows of a shifted
-        plan, in the states that the model predicts there; None for zeros. Not for models with a
+      tail: A policy `(state, goal) -> [A]`, pure, for the rows of a shifted plan that lie behind
+        its end, in the states that the model predicts there; None for zeros. Not for models with a
         context.
       target_cost: `[]`, traced: a plan that costs this or less is good enough and ends its search,
         see `grasp_jax.plan`; a shifted plan that still is one is followed unsearched. None runs
@@ -147,6 +149,11 @@ class MPC:
             "MPC.problem has a horizon of its own; use shrinking_horizon, or fewer init_actions.",
         )
         require_planner(self.planner, "MPC.planner")
+        if not (self.tail is None or callable(self.tail)):
+            raise TypeError(
+                "MPC.tail must be a policy, called as tail(state, goal), or None, got "
+                f"{type(self.tail).__name__}."
+            )
         horizon = self.problem.max_horizon
         for name in ("replan_every", "min_horizon"):
             value = as_count(getattr(self, name), f"MPC.{name}")
@@ -171,7 +178,8 @@ class MPC:
         step, status = jnp.zeros((2,), jnp.int32)
         cost = jnp.zeros((), cost_dtype(actions.dtype))
         context = jax.tree.map(jnp.copy, self.problem.context)
-        return MPCState(jnp.copy(actions), context, step, jnp.copy(key), cost, status)
+        planned = jnp.asarray(len(actions), jnp.int32)
+        return MPCState(jnp.copy(actions), context, step, jnp.copy(key), cost, status, planned)
 
     @usual_promotion
     def step(
@@ -199,20 +207,22 @@ class MPC:
         if horizon is not None:
             here = replace_arrays(here, horizon=horizon)
 
-        def replan(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
-            found = self._plan(memory, here)
+        def replan(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+            problem, key = self.search(memory, here)
+            found = solve(problem, key, planner=self.planner, target_cost=self.target_cost)
             cost = jnp.where(found.status == Status.FAILED, memory.cost, found.cost)
-            return found.actions, cost.astype(memory.cost.dtype), found.status
+            planned = jnp.asarray(problem.horizon, jnp.int32)
+            return found.actions, cost.astype(memory.cost.dtype), found.status, planned
 
-        def follow(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array]:
-            return memory.actions, memory.cost, memory.status
+        def follow(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+            return memory.actions, memory.cost, memory.status, memory.num_planned
 
         due = memory.step % self.replan_every == 0  # pyright: ignore[reportOptionalOperand]
         if isinstance(due, Tracer):
-            actions, cost, status = jax.lax.cond(due, replan, follow, memory)
+            actions, cost, status, planned = jax.lax.cond(due, replan, follow, memory)
         else:
             # A `cond` would be compiled anew at every call.
-            actions, cost, status = (replan if due else follow)(memory)
+            actions, cost, status, planned = (replan if due else follow)(memory)
         context = memory.context
         if context is not None:
             context = push(context, here.state, actions[0])
@@ -223,6 +233,7 @@ class MPC:
             memory.key,
             cost,
             status,
+            jnp.maximum(planned - 1, 0),
         )
         return actions[0], following, MPCInfo(jnp.asarray(due), cost, status)
 
@@ -263,9 +274,7 @@ class MPC:
 
     def plan(self, memory: MPCState, observation: PyTree, goal: PyTree) -> Plan:
         """The plan a control step would make now, whole."""
-        return self._plan(memory, replace_arrays(self.problem, state=observation, goal=goal))
-
-    def _plan(self, memory: MPCState, here: Problem) -> Plan:
+        here = replace_arrays(self.problem, state=observation, goal=goal)
         return solve(*self.search(memory, here), planner=self.planner, target_cost=self.target_cost)
 
     def search(self, memory: MPCState, here: Problem) -> tuple[Problem, jax.Array]:
@@ -278,8 +287,7 @@ class MPC:
         horizon = here.max_horizon
         here = dataclasses.replace(here, init_actions=memory.actions, context=memory.context)
         if self.tail is not None:
-            # Before the first plan nothing was shifted.
-            known = jnp.where(memory.step == 0, horizon, horizon - self.replan_every)
+            known = memory.num_planned
             here = here.starting_from(continued(here, memory.actions, self.tail, known))
         if self.shrinking_horizon and here.given_horizon is None:
             # A plan is followed for `replan_every` steps, and behind its end there are zeros.

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree
 from grasp_jax._fields import Scalar, check_values, count, number, process, require, static
 from grasp_jax._tree import PyTree, Record
-from grasp_jax.noise import AR1, Noise
+from grasp_jax.noise import AR1, Noise, spanning
 from grasp_jax.problem import Problem
 
 
@@ -145,7 +145,8 @@ class FromPolicy(Record):
         """`[n, T, A]`."""
 
         def one(index: jax.Array) -> jax.Array:
-            draws = self.noise(jax.random.fold_in(key, index), problem.init_actions)
+            noise = spanning(self.noise, problem.given_horizon)
+            draws = noise(jax.random.fold_in(key, index), problem.init_actions)
             std = jnp.where(index == 0, 0, self.std).astype(draws.dtype)
             return continued(problem, std * draws, self.policy, 0)
 
@@ -175,6 +176,11 @@ def continued(
     def step(state: PyTree, row: tuple[jax.Array, jax.Array]) -> tuple[PyTree, jax.Array]:
         action, index = row
         asked = jnp.asarray(policy(state, problem.goal), action.dtype)
+        require(
+            asked.shape == action.shape,
+            f"a policy must return an action {_tree.describe(action)}, got "
+            f"{_tree.describe(asked)}; it is called as policy(state, goal).",
+        )
         action = jnp.where(index < known, action, action + asked)
         action = jnp.clip(action, problem.low, problem.high)
         prepared = _tree.take(problem.windows(action[None]), 0)

@@ -146,7 +146,7 @@ class RealTimeMPC:
             plan = jax.block_until_ready(read(search))
             rest += self.clock() - began
         assert plan is not None
-        mpc = self._adopted(memory.mpc, plan) or memory.mpc
+        mpc = self._adopted(memory.mpc, plan, search) or memory.mpc
         ready = RealTimeState(mpc, statistics.median(spent[pieces:]), 2 * rest)
         jax.block_until_ready(self.act(ready, observation)[0])  # compiles; the action is not taken
         return ready
@@ -164,7 +164,11 @@ class RealTimeMPC:
             here = replace_arrays(self.mpc.problem, state=observation)
             context = push(context, here.state, action)
         following = dataclasses.replace(
-            mpc, actions=shift(mpc.actions), context=context, step=_count(mpc) + 1
+            mpc,
+            actions=shift(mpc.actions),
+            context=context,
+            step=_count(mpc) + 1,
+            num_planned=jnp.maximum(mpc.num_planned - 1, 0),
         )
         return action, dataclasses.replace(memory, mpc=following, past=mpc.context)
 
@@ -208,7 +212,7 @@ class RealTimeMPC:
             slowest = max(_FORGET * slowest, self.clock() - piece)
         after = self.clock()
         plan = jax.block_until_ready(read(search))
-        adopted = self._adopted(memory.mpc, plan)
+        adopted = self._adopted(memory.mpc, plan, search)
         end = self.clock()
         rest = max(_FORGET * memory.rest, before + end - after)
         info = ThinkInfo(done, end - began, end - deadline, adopted is not None, float(plan.cost))
@@ -223,12 +227,16 @@ class RealTimeMPC:
         search = dataclasses.replace(advance(search, self.chunk), metrics=())
         return jax.block_until_ready(search)
 
-    def _adopted(self, mpc: MPCState, plan: Plan) -> MPCState | None:
+    def _adopted(self, mpc: MPCState, plan: Plan, search: Search) -> MPCState | None:
         """The memory with a new plan; None where planning failed."""
         if int(plan.status) == Status.FAILED:
             return None
         return dataclasses.replace(
-            mpc, actions=plan.actions, cost=plan.cost.astype(mpc.cost.dtype), status=plan.status
+            mpc,
+            actions=plan.actions,
+            cost=plan.cost.astype(mpc.cost.dtype),
+            status=plan.status,
+            num_planned=jnp.asarray(search.problem.horizon, jnp.int32),
         )
 
 

@@ -42,7 +42,8 @@ _MESSAGES = {
     ),
     Status.SETTINGS: (
         "A number of the planner is NaN or outside the range that its field documents (a negative "
-        "rate or deviation?). It was traced or on a device, where it cannot be refused at the door."
+        "rate or deviation?), or the horizon is not in 1..T. It was traced or on a device, where "
+        "it cannot be refused at the door."
     ),
 }
 

@@ -33,7 +33,8 @@ class SearchState:
       best_cost: `[]`, their cost; `inf` before any finite evaluation.
       finite: `[]` bool, whether every number so far was finite.
       control_finite: `[]` bool, whether every slope of the control cost so far was.
-      moved: `[]` bool, whether any slope so far was not zero, or anything became better.
+      moved: `[]` bool, whether any slope so far was not zero, or anything became better; True
+        before the first iteration.
       iteration: `[]` int32, iterations done.
       key: `[2]` uint32, key data from which iteration `i` draws `fold_in(key, i)`; raw and of a
         fixed kind, so that a saved search resumes equally anywhere and `vmap` equals a loop.
@@ -106,7 +107,7 @@ def initialize(
         best_cost=jnp.where(finite, cost, jnp.inf).astype(cost_dtype(problem.init_actions.dtype)),
         finite=finite | (not evaluate),
         control_finite=jnp.asarray(True),
-        moved=jnp.asarray(False),
+        moved=jnp.asarray(True),
         iteration=jnp.zeros((), jnp.int32),
         key=jax.random.bits(run_key, (2,), jnp.uint32),
     )
@@ -136,7 +137,9 @@ def one_step(
         best_cost=jnp.where(better, found.cost, search.best_cost),
         finite=search.finite & found.finite,
         control_finite=search.control_finite & found.control_finite,
-        moved=search.moved | ~found.stuck | (better & jnp.isfinite(search.best_cost)),
+        moved=(search.moved & (iteration > 0))
+        | ~found.stuck
+        | (better & jnp.isfinite(search.best_cost)),
         iteration=iteration + 1,
     )
     return search, found
@@ -268,10 +271,14 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
     states, costs = jax.lax.map(lambda actions: _evaluate(problem, actions), candidates)
     finite = jnp.isfinite(costs)
     choice = jnp.argmin(jnp.where(finite, costs, jnp.inf))
-    status = jnp.where(search.moved | (costs[choice] == 0), Status.OK, Status.STUCK)
+    guess = problem.clip(_tree.finite_or_zero(problem.init_actions))
+    stuck = ~search.moved & (costs[choice] != 0) & jnp.all(candidates[choice] == guess)
+    status = jnp.where(stuck, Status.STUCK, Status.OK)
     status = jnp.where(search.control_finite, status, Status.CONTROL_COST)
     status = jnp.where(search.finite & finite[1], status, Status.NON_FINITE)
-    status = jnp.where(all_in_range(planner), status, Status.SETTINGS)
+    in_range = all_in_range(planner)
+    in_range &= (problem.horizon >= 1) & (problem.horizon <= problem.max_horizon)
+    status = jnp.where(in_range, status, Status.SETTINGS)
     chosen = _tree.take(states, choice)
     return Plan(
         actions=candidates[choice],

@@ -110,6 +110,16 @@ def test_a_model_without_slopes_is_said_to_be_stuck(planner: grasp_jax.Planner):
     assert "every slope was exactly zero" in Status.STUCK.message
 
 
+def test_a_plan_that_needed_no_slope_is_not_stuck():
+    """Bug: it was, where the guess met the target or a proposal was better than the guess."""
+    descent = grasp_jax.GD(iterations=2)
+    near = grasp_jax.solve(matrix.problem(), jax.random.key(0), planner=descent, target_cost=1e6)
+    assert near.metrics.iterations_taken == 0 and near.status == Status.OK
+    proposed = grasp_jax.Proposed(descent, jnp.full((1, 4, 2), 0.2))
+    found = grasp_jax.plan(*FLAT, jnp.full((4, 2), 0.01), jax.random.key(0), planner=proposed)
+    assert found.status == Status.OK and jnp.allclose(found.actions, 0.2)
+
+
 def test_nothing_to_gain_is_not_stuck():
     there, planner = (rounding, jnp.ones(2), jnp.ones(2), jnp.zeros((4, 2))), PLANNERS["GD"]
     still = grasp_jax.plan(*there, jax.random.key(0), planner=planner)

@@ -16,11 +16,19 @@ from grasp_jax.rollout import rollout_cost
 
 
 class Guess(NamedTuple):
-    """For a fallback: the starting guess `[T, A]`, its cost `[]`, whether that is solved `[]`."""
+    """For fallbacks, which know nothing of the turns before them.
+
+    Attributes:
+      actions, cost: The starting guess `[T, A]`, and its cost `[]`.
+      solved: `[]` bool, whether this turn is not needed.
+      best_actions, best_cost: The best of the guess and what this turn found.
+    """
 
     actions: jax.Array
     cost: jax.Array
     solved: jax.Array
+    best_actions: jax.Array
+    best_cost: jax.Array
 
 
 class Handed(NamedTuple):
@@ -56,8 +64,8 @@ class Chain(Planner):
         `Chain(a, b, turns=(0, 1, 0))` holds one program of `a`, `Chain(a, b, a)` two.
       fallbacks: Which turns, counted from 0, are for what the ones before did not solve: such a one
         starts from the starting guess anew, and only where the best cost so far is above
-        `good_enough` times the guess's; it passes without work where it is not needed (beside other
-        goals of a batch without gain in time).
+        `good_enough` times the guess's, or the guess's is not positive; it passes without work
+        where it is not needed (beside other goals of a batch without gain in time).
       good_enough: `[]`, a share of the guess's cost, traced.
     """
 
@@ -130,7 +138,8 @@ class Chain(Planner):
         if self.fallbacks:
             cost = rollout_cost(problem, problem.init_actions)
             cost = cost.astype(cost_dtype(problem.init_actions.dtype))
-            guess = Guess(problem.init_actions, cost, jnp.asarray(False))
+            known = problem.init_actions, cost
+            guess = Guess(*known, jnp.asarray(False), *known)
         return ChainState(jnp.zeros((), jnp.int32), own, guess)
 
     def step(
@@ -214,13 +223,22 @@ class Chain(Planner):
             own, guess = state.planners[index], state.guess
             if guess is not None and any(falls_back[t] for t in turns):
                 here = jnp.asarray(falls_back)[turn]
-                solved = local.best_cost <= self.good_enough * guess.cost
-                guess = guess._replace(solved=jnp.where(local.iteration == 0, solved, guess.solved))
+                guess = self._begun(guess, local)
                 start = jnp.where(here, guess.actions, local.best_actions)
+                alone = dataclasses.replace(
+                    local,
+                    best_actions=jnp.where(here, guess.best_actions, local.best_actions),
+                    best_cost=jnp.where(here, guess.best_cost, local.best_cost),
+                )
                 own, found = jax.lax.cond(
                     here & guess.solved,
                     lambda: (own, _nothing(local)),
-                    lambda: go_on(own, local, start, turn),
+                    lambda: go_on(own, alone, start, turn),
+                )
+                better = found.cost < guess.best_cost
+                guess = guess._replace(
+                    best_actions=jnp.where(better, found.actions, guess.best_actions),
+                    best_cost=jnp.where(better, found.cost, guess.best_cost),
                 )
             else:
                 own, found = go_on(own, local, local.best_actions, turn)
@@ -228,6 +246,20 @@ class Chain(Planner):
             return state._replace(planners=planners, guess=guess), found
 
         return step
+
+    def _begun(self, guess: Guess, local: StepContext) -> Guess:
+        """The guess at the first iteration of a turn; as it is at later ones.
+
+        Only of positive costs is a share known to be good: rewards may have any sign.
+        """
+        begins, cost = local.iteration == 0, jnp.where(jnp.isnan(guess.cost), jnp.inf, guess.cost)
+        known = jnp.isfinite(cost) & (cost > 0)
+        solved = known & (local.best_cost <= self.good_enough * cost)
+        return guess._replace(
+            solved=jnp.where(begins, solved, guess.solved),
+            best_actions=jnp.where(begins, guess.actions, guess.best_actions),
+            best_cost=jnp.where(begins, cost, guess.best_cost),
+        )
 
     def _handed_over(
         self,

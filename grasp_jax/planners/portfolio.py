@@ -25,7 +25,7 @@ def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
       4. The first again, from the best plan so far.
 
     The second and the third begin at the guess anew, and only where more than a thousandth of its
-    cost is left: what is solved is left alone, because LatCo also finds plans that please a learned
+    cost is left, or where its cost is not positive, as with rewards: what is solved is left alone, because LatCo also finds plans that please a learned
     model and not the world.
 
     At effort 1 it costs 4,000 `T` model evaluations and 3,800 `T` derivatives where gradients solve

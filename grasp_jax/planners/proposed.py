@@ -134,7 +134,12 @@ class Proposed(Planner):
     def _all(self, problem: Problem, key: jax.Array) -> Any:
         if callable(self.proposals):
             return self.proposals(problem, key)
-        return jnp.asarray(self.proposals)
+        given = jnp.asarray(self.proposals)
+        missing = problem.max_horizon - given.shape[1] if given.ndim == 3 else 0
+        if problem.mesh is None or missing <= 0:
+            return given
+        # A mesh pads T; what lies past the goal's step is not read.
+        return jnp.pad(given, ((0, 0), (0, missing), (0, 0)))
 
 
 def _hint(shape: tuple[int, ...], problem: Problem) -> str:

@@ -30,6 +30,9 @@ from grasp_jax.rollout import trajectory
 NUM_PROBES = 8
 """Rollouts from which the scale of the states is read."""
 
+_ROOM = 64
+"""By so much a number in search units may grow before its dtype overflows, at least."""
+
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -223,7 +226,12 @@ def _mean_square(x: jax.Array) -> jax.Array:
 
 
 def _sound(scale: jax.Array, like: jax.Array) -> jax.Array:
-    """A scale `[]` in the dtype of a leaf; 1 where it is none there."""
+    """A scale `[]` in the dtype of a leaf; 1 where it is none there.
+
+    Never so small that the leaf itself is near infinity in it: 400 over 0.005 is, in float16.
+    """
+    size = jnp.max(jnp.where(jnp.isfinite(like), jnp.abs(like), 0), initial=0).astype(scale.dtype)
+    scale = jnp.maximum(scale, size * (_ROOM / float(jnp.finfo(like.dtype).max)))
     scale = scale.astype(like.dtype)
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 

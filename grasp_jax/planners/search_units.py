@@ -1,10 +1,10 @@
 """A problem in other units: its states, actions, costs and dynamics times given scales."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from grasp_jax import prepared
 from grasp_jax._tree import PyTree
@@ -30,10 +30,16 @@ def search_units(problem: Problem, scales: Scales) -> Problem:
         kind = _PreparedRolloutInUnits if as_rollout else _PreparedInUnits
     else:
         kind = _RolloutInUnits if as_rollout else _InUnits
-    goal, of_goal = problem.goal, looks_like_state(problem)
-    objective = problem.objective
+    goal, objective = problem.goal, problem.objective
+
+    def along_way(cost: Along) -> Along:
+        # The goal as it was given: costs may read what its scaled copy does not keep.
+        return lambda s, _, u, t: along(cost, natural(s, scales), goal, u * scales.action, t)
+
     costs: dict[str, Any] = {
-        "terminal_cost": _state_cost(objective.terminal_cost, scales, of_goal),
+        "terminal_cost": lambda s, _: (
+            objective.terminal_cost(natural(s, scales), goal) / scales.cost
+        ),
         "control_cost": None,
         "running_cost": None,
         "constraint": None,
@@ -47,10 +53,10 @@ def search_units(problem: Problem, scales: Scales) -> Problem:
     if control is not None:
         costs["control_cost"] = lambda u: control(u * scales.action) / scales.cost
     if running is not None:
-        found = _along(running, scales, of_goal)
+        found = along_way(running)
         costs["running_cost"] = lambda s, g, u, t: found(s, g, u, t) / scales.cost
     if rule is not None:
-        costs["constraint"] = _along(rule, scales, of_goal)
+        costs["constraint"] = along_way(rule)
     context = problem.context
     if context is not None:
         context = dataclasses.replace(
@@ -62,7 +68,7 @@ def search_units(problem: Problem, scales: Scales) -> Problem:
         problem,
         dynamics=kind(dynamics, scales),
         state=_searched(problem.state, scales),
-        goal=_searched(goal, scales) if of_goal else goal,
+        goal=_searched_goal(problem, scales),
         init_actions=problem.init_actions / scales.action,
         low=problem.low / scales.action,
         high=problem.high / scales.action,
@@ -76,29 +82,19 @@ def _searched(states: PyTree, scales: Scales) -> PyTree:
     return jax.tree.map(lambda x, s: (x / s).astype(x.dtype), states, scales.state)
 
 
+def _searched_goal(problem: Problem, scales: Scales) -> PyTree:
+    """The goal, for paths towards it: in search units where it is like a state, integers too."""
+    if not looks_like_state(problem):
+        return problem.goal
+    like = jax.tree.map(lambda g, s: jnp.asarray(g, s.dtype), problem.goal, problem.state)
+    return _searched(like, scales)
+
+
 def natural(states: PyTree | None, scales: Scales) -> PyTree | None:
     """And back."""
     if states is None:
         return None
     return jax.tree.map(lambda x, s: (x * s).astype(x.dtype), states, scales.state)
-
-
-def _state_cost(
-    cost: Callable[[PyTree, PyTree], jax.Array], scales: Scales, of_goal: bool
-) -> Callable[[PyTree, PyTree], jax.Array]:
-    def scaled(state: PyTree, goal: PyTree) -> jax.Array:
-        goal = natural(goal, scales) if of_goal else goal
-        return cost(natural(state, scales), goal) / scales.cost
-
-    return scaled
-
-
-def _along(cost: Along, scales: Scales, of_goal: bool) -> Along:
-    def scaled(state: PyTree, goal: PyTree, action: jax.Array, step: jax.Array) -> jax.Array:
-        goal = natural(goal, scales) if of_goal else goal
-        return along(cost, natural(state, scales), goal, action * scales.action, step)
-
-    return scaled
 
 
 @jax.tree_util.register_dataclass

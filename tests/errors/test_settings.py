@@ -157,6 +157,7 @@ TRACED: dict[str, tuple[Any, float, float]] = {
         0.1,
         -0.1,
     ),
+    "a part of a chain": (lambda x: grasp_jax.Chain(GD(learning_rate=x, iterations=2)), 0.1, -0.1),
 }
 
 
@@ -168,6 +169,13 @@ def test_traced_numbers_out_of_range_are_told_by_the_status(case: str):
     assert status(jnp.float32(wrong)) == grasp_jax.Status.SETTINGS
     # On a device, outside of jit.
     assert call(planner=make_planner(jnp.float32(wrong))).status == grasp_jax.Status.SETTINGS
+
+
+def test_a_traced_horizon_out_of_range_is_told_by_the_status():
+    status = jax.jit(lambda n: call(planner=GD(iterations=1), horizon=n).status)
+    found = [grasp_jax.Status(int(status(n))) for n in (0, 1, 4, 5)]
+    wrong, right = grasp_jax.Status.SETTINGS, grasp_jax.Status.OK
+    assert found == [wrong, right, right, wrong]
 
 
 def test_a_setting_of_restarted_grasp_is_told_by_its_own_name():

@@ -223,6 +223,43 @@ def test_a_fallback_is_not_needed_where_all_is_solved():
     assert found.metrics.model_vjps[60:62].tolist() == [0, 0]
 
 
+def in_the_box(worst: jax.Array, state: jax.Array, goal: jax.Array) -> jax.Array:
+    """A reward of 1 near the goal, and no slope to it."""
+    return worst - (jnp.sum((state - goal) ** 2) < 0.25)
+
+
+@pytest.mark.parametrize("worst", [1.0, 0.0, -1.0])
+def test_fallbacks_do_not_depend_on_the_sign_of_the_costs(worst: float):
+    """Bug: a guess whose cost is not positive passed for solved."""
+    sampler = CEM(num_samples=64, num_elites=8, iterations=4, std=1.0)
+    cost = jax.tree_util.Partial(in_the_box, jnp.asarray(worst))
+    chain, objective = Chain(SGD, sampler, fallbacks=(1,)), grasp_jax.Objective(terminal_cost=cost)
+    found = solve(chain, key=jax.random.key(1), objective=objective)
+    assert_close(found.cost, worst - 1.0)
+    assert found.status == grasp_jax.Status.OK
+
+
+def test_a_guess_that_is_not_finite_is_not_solved():
+    """Bug: whatever is at most a share of infinity passed for good enough."""
+
+    def breaks(state: jax.Array, action: jax.Array) -> jax.Array:
+        return jnp.where(jnp.abs(action).min() < 0.1, jnp.inf, step(state, action))
+
+    sampler = CEM(num_samples=64, num_elites=8, iterations=4, std=1.0)
+    still = GD(learning_rate=0.0, iterations=1)
+    found = solve(
+        Chain(still, sampler, fallbacks=(1,)), dynamics=breaks, init_actions=jnp.zeros((1, A))
+    )
+    assert jnp.isfinite(found.cost)
+
+
+def test_a_fallback_that_goes_on_from_the_best_plan_knows_none_but_the_guess():
+    """Bug: it went on from the best plan of the turns before it."""
+    stays = Hops(planner=GD(learning_rate=0.0, iterations=1), iterations=2, std=None)
+    metrics = solve(Chain(SGD, stays, fallbacks=(1,))).metrics
+    assert_close(metrics.loss[4:], jnp.broadcast_to(metrics.loss[0], (2,)), 1e-6)
+
+
 def test_a_fallback_begins_at_the_guess():
     little = dataclasses.replace(SGD, iterations=1)
     found, alone = solve(Chain(little, SGD, fallbacks=(1,))), solve(SGD)

@@ -1,5 +1,6 @@
 """`Proposed`: good proposals help every planner, useless ones change nothing."""
 
+import re
 from typing import Any
 
 import jax
@@ -102,6 +103,61 @@ def test_a_policy_fills_the_tail_of_a_shifted_plan() -> None:
     batch = controller.init_batch(jax.random.split(jax.random.key(0), 2))
     action, _, _ = controller.step_batch(batch, jnp.zeros((2, 1)), jnp.full((2, 1), 8.0))
     assert action.shape == (2, 1)
+
+
+def test_the_tail_begins_where_the_last_plan_ended() -> None:
+    """Bug: with a horizon below `T` it filled rows that are cut."""
+    goal, one = jnp.full(1, 9.0), jnp.ones((6, 1))
+    problem = grasp_jax.make_problem(lambda s, a: s + a, jnp.zeros(1), goal, one, bounds=(-1, 1))
+    controller = MPC(problem, GD(learning_rate=0.0, iterations=1), tail=lambda s, g: jnp.ones(1))
+    memory = controller.init(jax.random.key(0))
+    _, memory, _ = controller.step(memory, jnp.zeros(1), goal, horizon=4)
+    assert memory.num_planned == 3
+    assert_same(memory.actions.ravel(), jnp.array([1.0, 1, 1, 0, 0, 0]))
+    _, memory, info = controller.step(memory, jnp.zeros(1), goal, horizon=4)
+    assert_close(info.cost, 25.0)  # all four rows
+
+
+@pytest.mark.parametrize(
+    ("tail", "error", "words"),
+    [
+        ("home", TypeError, "MPC.tail must be a policy"),
+        (lambda s, g: (g - s)[None], ValueError, "a policy must return an action float32[1]"),
+    ],
+)
+def test_wrong_tails_are_told(tail: Any, error: type, words: str) -> None:
+    problem = grasp_jax.make_problem(
+        lambda s, a: s + a, jnp.zeros(1), jnp.ones(1), jnp.zeros((3, 1))
+    )
+    with pytest.raises(error, match=re.escape(words)):
+        controller = MPC(problem, GD(learning_rate=0.0, iterations=1), tail=tail)
+        controller.step(controller.init(jax.random.key(0)), jnp.zeros(1), jnp.ones(1))
+
+
+def test_noise_around_a_policy_spans_the_horizon_and_not_its_padding() -> None:
+    proposals = FromPolicy(
+        policy=lambda s, g: jnp.zeros(1), num=2, std=0.3, noise=grasp_jax.Colored()
+    )
+
+    def found(steps: int, horizon: int | None) -> jax.Array:
+        problem = grasp_jax.make_problem(
+            lambda s, a: s + 0.2 * jnp.tanh(a), jnp.zeros(1), jnp.full(1, 5.0),
+            jnp.zeros((steps, 1)), horizon=horizon,
+        )  # fmt: skip
+        return proposals(problem, jax.random.key(0))[:, :4]
+
+    assert_close(found(8, 4), found(4, None), 1e-5)
+
+
+def test_proposals_are_padded_as_the_problem_is() -> None:
+    """Bug: on a mesh whose time axis does not divide `T` they had the wrong shape."""
+    proposal = jnp.full((1, 5, 1), 0.4)
+    planner = Proposed(GD(learning_rate=0.0, iterations=1), proposal)
+    problem = grasp_jax.make_problem(
+        lambda s, a: s + a, jnp.zeros(1), jnp.full(1, 2.0), jnp.zeros((5, 1)),
+        mesh=grasp_jax.sharding.make_mesh(time=2),
+    )  # fmt: skip
+    assert_close(grasp_jax.solve(problem, jax.random.key(0), planner=planner).actions, proposal[0])
 
 
 @pytest.mark.parametrize(

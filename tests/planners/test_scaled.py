@@ -90,6 +90,37 @@ OTHER = Cart(place=jnp.array(256.0), speed=jnp.array(1 / 16), push=jnp.array(8.0
 """Powers of two, so that the change of units itself rounds nothing."""
 
 
+@pytest.mark.parametrize("planner", [PLANNERS["GD"], PLANNERS["LatCo"]], ids=["GD", "LatCo"])
+def test_goals_of_whole_numbers_stay_what_they_are(planner: Any):
+    """Bug: they were cut to whole numbers of search units."""
+
+    def found(goal: jax.Array) -> grasp_jax.Plan:
+        cost = grasp_jax.Objective(terminal_cost=lambda s, g: jnp.sum((s - g) ** 2))
+        problem = grasp_jax.make_problem(
+            lambda s, a: s + a, jnp.zeros(2), goal, jnp.zeros((4, 2)), bounds=(-2, 2),
+            objective=cost,
+        )  # fmt: skip
+        return grasp_jax.solve(problem, KEY, planner=Scaled(planner))
+
+    whole, floating = found(jnp.array([3, 5])), found(jnp.array([3.0, 5.0]))
+    chex.assert_trees_all_close(whole, floating, rtol=1e-5, atol=1e-5)
+
+
+def test_a_large_state_of_which_little_moves_fits_half_precision():
+    """Bug: 400 over a scale of 0.005 is infinite in float16."""
+    start = jnp.full(6000, 400.0, jnp.float16)
+    problem = grasp_jax.make_problem(
+        lambda s, a: s.at[0].add(a[0].astype(s.dtype)),
+        start,
+        start.at[0].add(2.0),
+        jnp.zeros((3, 1)),
+        bounds=(-1.0, 1.0),
+    )
+    planner = GRASP(iterations=2, sync=GD(learning_rate=0.1, iterations=5), sync_every=2)
+    found = grasp_jax.solve(problem, KEY, planner=Scaled(planner))
+    assert found.status == grasp_jax.Status.OK and found.cost < 4.0
+
+
 @every_planner_there_is
 def test_other_units_give_the_same_plan(name: str) -> None:
     units, scaled = OTHER, Scaled(matrix.PLANNERS[name])
