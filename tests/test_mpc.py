@@ -170,7 +170,7 @@ def test_a_plan_that_is_good_enough_ends_its_search():
     assert jnp.allclose(step(controller), found.cost, atol=1e-6)
     endless = dataclasses.replace(controller, target_cost=-1.0)
     assert jnp.allclose(step(endless), whole.cost, atol=1e-6)
-    assert step._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]
+    assert step._cache_size() == 1  # pyright: ignore[reportAttributeAccessIssue]
     starts, goals = jnp.stack([START, GOAL]), jnp.stack([GOAL, GOAL])
     together = controller.init_batch(jnp.stack([KEY, KEY]))
     costs = controller.step_batch(together, starts, goals)[2].cost

@@ -25,8 +25,8 @@ def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
       4. The first again, from the best plan so far.
 
     The second and the third begin at the guess anew, and only where more than a thousandth of its
-    cost is left, or where its cost is not positive, as with rewards: what is solved is left alone, because LatCo also finds plans that please a learned
-    model and not the world.
+    cost is left, or where its cost is not positive, as with rewards: what is solved is left alone,
+    because LatCo also finds plans that please a learned model and not the world.
 
     At effort 1 it costs 4,000 `T` model evaluations and 3,800 `T` derivatives where gradients solve
     the problem, at most 14,400 `T` and 4,800 `T` elsewhere (and where goals of a batch wait for
