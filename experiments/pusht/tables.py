@@ -6,7 +6,7 @@ import statistics
 from experiments.harness.log import Record, read_results
 from experiments.harness.tables import RESULTS, markdown, only_one, share
 
-OURS, BASELINE = "GRASP", "iCEM"
+OURS, BASELINE = "GRASP-iCEM", "iCEM"
 
 
 @functools.cache
