@@ -209,7 +209,7 @@ class MPC:
 
         def replan(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             problem, key = self.search(memory, here)
-            found = solve(problem, key, planner=self.planner, target_cost=self.target_cost)
+            found = self._solve(problem, key)
             cost = jnp.where(found.status == Status.FAILED, memory.cost, found.cost)
             planned = jnp.asarray(problem.horizon, jnp.int32)
             return found.actions, cost.astype(memory.cost.dtype), found.status, planned
@@ -275,7 +275,10 @@ class MPC:
     def plan(self, memory: MPCState, observation: PyTree, goal: PyTree) -> Plan:
         """The plan a control step would make now, whole."""
         here = replace_arrays(self.problem, state=observation, goal=goal)
-        return solve(*self.search(memory, here), planner=self.planner, target_cost=self.target_cost)
+        return self._solve(*self.search(memory, here))
+
+    def _solve(self, problem: Problem, key: jax.Array) -> Plan:
+        return solve(problem, key, planner=self.planner, target_cost=self.target_cost)
 
     def search(self, memory: MPCState, here: Problem) -> tuple[Problem, jax.Array]:
         """What a control step would solve, and with which key.
@@ -287,8 +290,8 @@ class MPC:
         horizon = here.max_horizon
         here = dataclasses.replace(here, init_actions=memory.actions, context=memory.context)
         if self.tail is not None:
-            known = memory.num_planned
-            here = here.starting_from(continued(here, memory.actions, self.tail, known))
+            filled = continued(here, memory.actions, self.tail, memory.num_planned)
+            here = here.starting_from(filled)
         if self.shrinking_horizon and here.given_horizon is None:
             # A plan is followed for `replan_every` steps, and behind its end there are zeros.
             least = max(self.min_horizon, self.replan_every)

@@ -231,7 +231,8 @@ def _sound(scale: jax.Array, like: jax.Array) -> jax.Array:
     Never so small that the leaf itself is near infinity in it: 400 over 0.005 is, in float16.
     """
     size = jnp.max(jnp.where(jnp.isfinite(like), jnp.abs(like), 0), initial=0).astype(scale.dtype)
-    scale = jnp.maximum(scale, size * (_ROOM / float(jnp.finfo(like.dtype).max)))
+    least = size * (_ROOM / float(jnp.finfo(like.dtype).max))
+    scale = jnp.where(scale > 0, jnp.maximum(scale, least), scale)
     scale = scale.astype(like.dtype)
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 

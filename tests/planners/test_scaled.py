@@ -121,6 +121,22 @@ def test_a_large_state_of_which_little_moves_fits_half_precision():
     assert found.status == grasp_jax.Status.OK and found.cost < 4.0
 
 
+def test_what_never_moves_counts_as_it_is():
+    """Neither the rollouts nor the goal say in what a constant part of the state counts."""
+    start = {"x": jnp.zeros(2), "fixed": jnp.full(3, 400.0)}
+    problem = grasp_jax.make_problem(
+        lambda s, a: {**s, "x": s["x"] + 0.3 * a},
+        start,
+        start | {"x": jnp.ones(2)},
+        jnp.zeros((4, 2)),
+        bounds=(-1.0, 1.0),
+    )
+    planner = Scaled(PLANNERS["LatCo"])
+    scales = planner.init(problem, KEY).scales
+    assert scales.state["fixed"] == 1 and scales.state["x"] != 1
+    assert grasp_jax.solve(problem, KEY, planner=planner).status == grasp_jax.Status.OK
+
+
 @every_planner_there_is
 def test_other_units_give_the_same_plan(name: str) -> None:
     units, scaled = OTHER, Scaled(matrix.PLANNERS[name])
