@@ -1,4 +1,4 @@
-"""MultiStart and Chain: planners made of planners."""
+"""Chain: planners in turn, and planners inside planners."""
 
 import dataclasses
 from typing import Any
@@ -6,149 +6,23 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-import optax
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, Chain, Hops, MultiStart, Plan, SearchState, White
-from tests import matrix
-from tests.matrix import assert_close, assert_same, key
-
-T, A = 4, 2
-START, GOAL = jnp.array([0.0, 0.2]), jnp.array([1.0, -0.5])
-GUESS = jnp.linspace(-0.3, 0.3, T * A).reshape(T, A)
-
-
-def step(state: jax.Array, action: jax.Array) -> jax.Array:
-    return state + 0.4 * jnp.tanh(action) + 0.1 * jnp.sin(state[::-1])
-
-
-def bumpy(state: jax.Array, goal: jax.Array) -> jax.Array:
-    """Many local minima."""
-    gap = state - goal
-    return jnp.sum(gap**2) + 0.5 * jnp.sum(jnp.sin(8 * gap) ** 2)
-
-
-def problem(**changes: Any) -> grasp_jax.Problem:
-    arguments: dict[str, Any] = {
-        "dynamics": step,
-        "state": START,
-        "goal": GOAL,
-        "init_actions": GUESS,
-    }
-    return grasp_jax.make_problem(**(arguments | changes))
-
-
-def solve(planner: Any, key: jax.Array | None = None, **changes: Any) -> Plan:
-    key = jax.random.key(0) if key is None else key
-    return grasp_jax.solve(problem(**changes), key, planner=planner)
-
-
-def searched(planner: Any, **changes: Any) -> tuple[Plan, SearchState]:
-    return matrix.searched(planner, problem(**changes))
-
-
-SGD = GD(learning_rate=0.1, iterations=4, optimizer=optax.sgd)
-
-
-def test_one_start_is_the_planner_itself():
-    assert_close(solve(MultiStart(SGD, num_starts=1, start_std=5.0)).actions, solve(SGD).actions)
-
-
-def test_starts_without_noise_are_alike_for_a_deterministic_planner():
-    search = searched(MultiStart(SGD, num_starts=3))[1].inner
-    assert_close(search.best_cost, jnp.broadcast_to(search.best_cost[0], (3,)))
-
-
-def test_the_first_start_is_the_guess_and_the_others_are_noisy():
-    planner = MultiStart(SGD, num_starts=4, start_std=0.5, noise=White())
-    search = planner.init(problem(), key())
-    assert_same(search.best_actions[0], GUESS)
-    noise = search.best_actions[1:] - GUESS
-    assert 0.2 < jnp.std(noise) < 1.0
-    assert jnp.abs(noise[0] - noise[1]).max() > 0.05
-
-
-def test_the_best_start_wins():
-    objective = grasp_jax.Objective(terminal_cost=bumpy)
-    found, search = searched(
-        MultiStart(GD(learning_rate=0.03, iterations=20), num_starts=6, start_std=0.7),
-        objective=objective,
-    )
-    assert found.cost <= search.inner.best_cost.min() + 1e-6
-    assert (
-        found.cost < solve(GD(learning_rate=0.03, iterations=20), objective=objective).cost - 1e-3
-    )
-    assert_close(found.metrics.model_evals, jnp.full(20, 6.0 * T))
-
-
-def test_virtual_states_are_those_of_the_best_start():
-    planner = MultiStart(GRASP(iterations=4, sync=SGD, sync_every=2, state_std=0.5), num_starts=3)
-    found, search = searched(planner)
-    best = int(jnp.argmin(search.inner.best_cost))
-    # The stored states end with the pinned s_T.
-    assert_same(found.virtual_states, search.inner.inner.states[best, :-1])
-
-
-NOISY = Hops(planner=SGD, iterations=6, std=0.3)
-
-
-def searches(planner: MultiStart, iterations: int) -> Any:
-    search = grasp_jax.start(problem(), key(), planner=planner)
-    return grasp_jax.advance(search, iterations).state.inner
-
-
-def test_a_resampling_replaces_the_worse_half_by_the_better_half():
-    apart = searches(MultiStart(NOISY, num_starts=5, start_std=0.7), 2)
-    mixed = searches(MultiStart(NOISY, num_starts=5, start_std=0.7, resample_every=2), 2)
-    better = jnp.sort(apart.best_cost)[:2]
-    assert len(jnp.unique(apart.best_cost)) == 5
-    # The middle one of five stays.
-    kept = jnp.concatenate([jnp.sort(apart.best_cost)[:3], better])
-    assert_close(jnp.sort(mixed.best_cost), jnp.sort(kept))
-    assert_same(mixed.key, apart.key)  # keys stay where they are
-    best, worst = jnp.argmin(apart.best_cost), jnp.argmax(apart.best_cost)
-    copies = jnp.where(mixed.best_cost == mixed.best_cost.min())[0]
-    assert best in copies and len(copies) == 2
-    assert_same(mixed.inner[copies[0]], mixed.inner[copies[1]])
-    assert mixed.best_cost[worst] < apart.best_cost[worst]
-
-
-def test_a_resampling_before_any_evaluation_changes_nothing():
-    grasp = GRASP(
-        iterations=6, sync=SGD, sync_every=6, init_states=grasp_jax.ViaPoints(num_points=2, std=1.0)
-    )
-    apart = searches(MultiStart(grasp, num_starts=4), 2)
-    assert_same(searches(MultiStart(grasp, num_starts=4, resample_every=2), 2), apart)
-
-
-def test_resamplings_are_the_same_in_a_batch_and_in_pieces():
-    planner = MultiStart(NOISY, num_starts=4, start_std=0.7, resample_every=2)
-    goals = jnp.stack([GOAL, -GOAL])
-    arguments = (step, jnp.stack([START, START]), goals, GUESS)
-    together = grasp_jax.plan_batch(*arguments, key(), planner=planner)
-    for i in range(2):
-        alone = solve(planner, goal=goals[i], key=jax.random.fold_in(key(), i))
-        assert_close(together.actions[i], alone.actions, 1e-4)
-    search = grasp_jax.start(problem(), key(), planner=planner)
-    pieces = grasp_jax.advance(grasp_jax.advance(search, 3), 3)
-    assert_close(grasp_jax.read(pieces).cost, solve(planner).cost, 1e-4)
-
-
-def test_copies_part_again_after_resampling():
-    after = searches(MultiStart(NOISY, num_starts=4, start_std=0.7, resample_every=3), 4)
-    assert len(jnp.unique(after.inner[:, 0, 0])) == 4
-
-
-def test_copies_of_nested_searches_part_again():
-    inner = MultiStart(NOISY, num_starts=2, start_std=0.7)
-    after = searches(MultiStart(inner, num_starts=4, resample_every=2), 3).inner
-    assert len(jnp.unique(after.inner[:, :, 0, 0])) == 8
-
-
-def test_a_resampling_count_must_be_positive():
-    with pytest.raises(ValueError, match=r"MultiStart\.resample_every must be at least 1"):
-        solve(MultiStart(SGD, num_starts=3, resample_every=0))
+from grasp_jax import CEM, GD, GRASP, Chain, Hops, MultiStart, Plan
+from tests.matrix import assert_close, key
+from tests.planners.composing import (
+    GOAL,
+    SGD,
+    START,
+    UNEVALUATED,
+    A,
+    T,
+    problem,
+    searched,
+    solve,
+    step,
+)
 
 
 def test_a_chain_of_one_is_the_planner_itself():
@@ -289,10 +163,6 @@ def test_a_batch_falls_back_goal_by_goal():
         assert_close(both.actions[i], one.actions, 1e-5)
 
 
-UNEVALUATED = GRASP(iterations=30, action_rate=0.1, state_std=None, sync=None)
-"""Evaluates no rollout: what it finds is in its present actions alone."""
-
-
 def test_a_chain_hands_on_what_was_never_rolled_out():
     alone, still = solve(UNEVALUATED), GD(learning_rate=0.0, iterations=2)
     guess = solve(GD(learning_rate=0.0, iterations=1)).cost
@@ -320,24 +190,6 @@ def test_virtual_states_are_those_of_a_planner_that_has_had_a_turn():
     assert_close(grasp_jax.read(search).virtual_states, states[0])
     search = grasp_jax.advance(search, 2)
     assert_close(grasp_jax.read(search).virtual_states, search.state.inner.planners[1].states[:-1])
-
-
-def test_the_best_start_is_found_among_present_actions():
-    planner = MultiStart(
-        dataclasses.replace(UNEVALUATED, iterations=3), num_starts=6, start_std=1.5, noise=White()
-    )
-    found, search = searched(planner)
-    present = search.inner.inner.actions
-    costs = [jnp.sum((rolled(a)[-1] - GOAL) ** 2) for a in present]
-    assert jnp.argmin(jnp.stack(costs)) != 0
-    assert_close(found.cost, min(costs), 1e-5)
-
-
-def rolled(actions: jax.Array) -> list[jax.Array]:
-    states = [START]
-    for action in actions:
-        states.append(step(states[-1], action))
-    return states
 
 
 @pytest.mark.parametrize(
@@ -377,51 +229,3 @@ def test_rates_inside_a_composition_can_be_swept_with_vmap():
 
     costs = jax.jit(jax.vmap(cost))(jnp.array([0.0, 0.2]))
     assert costs[1] < costs[0]
-
-
-def test_a_hop_starts_from_the_best_plan_plus_noise():
-    # A planner that does not move shows where it starts from.
-    still = GD(learning_rate=0.0, iterations=1, optimizer=optax.sgd)
-    found, search = searched(Hops(planner=still, iterations=3, std=0.5, noise=White()))
-    assert 0.1 < jnp.std(search.inner - search.best_actions) < 1.5
-    quiet, search = searched(Hops(planner=still, iterations=3, std=None))
-    assert_same(search.inner, GUESS)
-    assert found.cost <= quiet.cost
-    # Per round: the starting actions' step, and a last rollout.
-    assert found.metrics.model_evals.tolist() == [2 * T] * 3
-
-
-def test_hops_without_noise_go_on_where_the_planner_stopped():
-    once = solve(dataclasses.replace(SGD, iterations=12))
-    assert_close(solve(Hops(planner=SGD, iterations=3, std=None)).actions, once.actions, 1e-6)
-
-
-def test_hops_leave_local_minima_that_one_descent_stays_in():
-    objective = grasp_jax.Objective(terminal_cost=bumpy)
-    descent = GD(learning_rate=0.03, iterations=20)
-    found = solve(Hops(planner=descent, iterations=10, std=0.5), objective=objective)
-    one = solve(dataclasses.replace(descent, iterations=200), objective=objective)
-    assert found.cost < one.cost - 1e-2
-
-
-def test_hops_need_a_planner_that_is_one():
-    with pytest.raises(TypeError, match=r"Hops\.planner must be an instance, got the class GD"):
-        solve(Hops(planner=GD))  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match=r"CEM\.num_elites is 9"):
-        solve(Hops(planner=CEM(num_samples=4, num_elites=9)))
-
-
-def test_hops_of_a_sampler_take_no_derivative():
-    """Bug: restarts with a sync by CEM failed on models that have none, though CEM works."""
-
-    def looping(state: jax.Array, action: jax.Array) -> jax.Array:
-        def body(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            return carry[0] + 1, step(carry[1], action / 2)
-
-        return jax.lax.while_loop(lambda c: c[0] < 2, body, (jnp.asarray(0), state))[1]
-
-    cem = CEM(num_samples=8, num_elites=3, iterations=2)
-    planner = MultiStart(Hops(planner=cem, iterations=2), num_starts=2, resample_every=1)
-    found = solve(planner, dynamics=looping)
-    assert found.status == grasp_jax.Status.OK and found.cost < found.metrics.best_cost[0] + 1e-6
-    assert found.metrics.model_vjps.sum() == 0
