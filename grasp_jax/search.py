@@ -270,24 +270,27 @@ def finish(problem: Problem, planner: Planner, search: SearchState, metrics: Met
     # One after the other: side by side they would be another shape of the model to compile.
     states, costs = jax.lax.map(lambda actions: _evaluate(problem, actions), candidates)
     finite = jnp.isfinite(costs)
-    choice = jnp.argmin(jnp.where(finite, costs, jnp.inf))
+    better = finite[1] & ~(finite[0] & (costs[0] <= costs[1]))
+    chosen, actions, cost = jax.tree.map(
+        lambda both: jnp.where(better, both[1], both[0]), (states, candidates, costs)
+    )
     guess = problem.clip(_tree.finite_or_zero(problem.init_actions))
-    stuck = ~search.moved & (costs[choice] != 0) & jnp.all(candidates[choice] == guess)
+    stuck = ~search.moved & (cost != 0) & jnp.all(actions == guess)
     status = jnp.where(stuck, Status.STUCK, Status.OK)
     status = jnp.where(search.control_finite, status, Status.CONTROL_COST)
     status = jnp.where(search.finite & finite[1], status, Status.NON_FINITE)
     in_range = all_in_range(planner)
     in_range &= (problem.horizon >= 1) & (problem.horizon <= problem.max_horizon)
     status = jnp.where(in_range, status, Status.SETTINGS)
-    chosen = _tree.take(states, choice)
+    status = jnp.where(jnp.any(finite), status, Status.FAILED)
     return Plan(
-        actions=candidates[choice],
+        actions=actions,
         states=chosen,
-        cost=costs[choice],
+        cost=cost,
         virtual_states=virtual_states,
-        status=jnp.where(finite[choice], status, Status.FAILED).astype(jnp.int32),
+        status=status.astype(jnp.int32),
         metrics=metrics,
-        violation=problem.violation(_tree.take(chosen, slice(1, None)), candidates[choice]),
+        violation=problem.violation(_tree.take(chosen, slice(1, None)), actions),
     )
 
 
