@@ -17,10 +17,12 @@ os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 from collections.abc import Iterator  # noqa: E402
+from typing import Any  # noqa: E402
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from xdist.scheduler import LoadFileScheduling  # noqa: E402
 
 # The same examples in every run; tests that want more say so, and are slow.
 hypothesis.settings.register_profile("suite", max_examples=25, deadline=None, derandomize=True)
@@ -34,12 +36,18 @@ SHARED = ("test_golden", "test_horizons", "test_planning", "test_search", "test_
 """Modules that plan the same problems by the same planners: one worker compiles them once."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A module's tests run on one worker (`--dist loadgroup`), and so do those of `SHARED`."""
-    for item in items:
-        group = "matrix" if item.path.stem in SHARED else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class _ByPrograms(LoadFileScheduling):
+    """A module's tests run on one worker, and so do those of all modules in `SHARED`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = super()._split_scope(nodeid)
+        return "matrix" if pathlib.Path(module).stem in SHARED else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Not `--dist loadgroup`: with pytest 9.2 and xdist 3.8 it deals out every test by itself."""
+    return _ByPrograms(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)
