@@ -320,5 +320,5 @@ def test_a_broken_rollout_of_latco_is_reported(rate: float, fits: bool):
     problem = make_problem(step, jnp.zeros(1), jnp.ones(1), jnp.zeros((4, 1)))
     planner = LatCo(learning_rate=rate, evaluate_every=1)
     context = StepContext(key(), jnp.asarray(0), problem.init_actions, jnp.asarray(jnp.inf))
-    _, found = planner.step(problem, planner.init(problem, key()), context)
+    _, found = jax.jit(planner.step)(problem, planner.init(problem, key()), context)
     assert bool(jnp.isfinite(found.cost)) == bool(found.finite) == fits

@@ -45,8 +45,8 @@ def test_segments_of_one_step_are_the_lifted_objective(h: int, stop: bool, lengt
 @pytest.mark.parametrize("h, length", [(1, None), (3, 3)])
 def test_one_segment_is_the_rollout(h: int, length: int | None):
     where = problem(h, horizon=length)
-    cost, gradient = jax.value_and_grad(lambda a: rollout_cost(where, a))(ACTIONS)
-    found, rollouts = segment_gradient(where, STATES, ACTIONS, T)
+    cost, gradient = jax.jit(jax.value_and_grad(lambda a: rollout_cost(where, a)))(ACTIONS)
+    found, rollouts = jax.jit(segment_gradient, static_argnums=3)(where, STATES, ACTIONS, T)
     assert_close(found.loss, cost)
     assert_close(found.actions, where.until_end(gradient))
     assert not found.states.any()

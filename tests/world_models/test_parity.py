@@ -164,8 +164,13 @@ def test_their_goal_cost_from_pixels_to_plans(kind: str, tmp_path: pathlib.Path)
     given = {"pixels": start, "goal": goal, "action": torch.zeros(1, 4, 1, LEWM.action_size)}
     with torch.no_grad():
         expected = theirs.get_cost(given, candidates)[0]
-    start, goal = ours.encode(jnp.asarray(pixels, jnp.float32))
-    _, costs = jax.vmap(lambda a: rollout(ours, start, goal, a))(jnp.asarray(plans, jnp.float32))
+
+    @jax.jit
+    def costs_of(pixels: jax.Array, plans: jax.Array) -> jax.Array:
+        start, goal = ours.encode(pixels)
+        return jax.vmap(lambda a: rollout(ours, start, goal, a)[1])(plans)
+
+    costs = costs_of(jnp.asarray(pixels, jnp.float32), jnp.asarray(plans, jnp.float32))
     np.testing.assert_allclose(costs, expected, rtol=1e-5)
 
 
