@@ -77,6 +77,7 @@ ROWS: dict[str, Callable[[Problem, jax.Array], Any]] = {
     "iCEM": _whole(ICEM()),
     "GRASP()": _whole(GRASP()),
     "restarted_grasp()": _whole(grasp_jax.restarted_grasp()),
+    "portfolio()": _whole(grasp_jax.portfolio()),
 }
 
 
