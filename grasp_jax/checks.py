@@ -9,8 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from grasp_jax import _tree
+from grasp_jax import _tree, prepared
 from grasp_jax._tree import PyTree, describe, signature
 from grasp_jax.arguments import compares_leaves
 from grasp_jax.objectives import along
@@ -106,6 +107,13 @@ def _check_context(problem: Problem) -> None:
 
 def _check_dynamics(problem: Problem) -> None:
     state, action = problem.state, problem.init_actions[0]
+    block = prepared.action_block(problem.dynamics)
+    is_count = isinstance(block, int | np.integer) and not isinstance(block, bool) and block > 0
+    if not is_count or action.shape[0] % block:
+        raise ValueError(
+            "dynamics.action_block, how many environment actions an action stacks, must be a "
+            f"positive integer that divides their {action.shape[0]} numbers, got {block!r:.60}."
+        )
     if problem.context is None:
         arguments = (state, action)
         call = f"dynamics({describe(state)}, {describe(action)})"

@@ -5,7 +5,8 @@ and dtype. With JAX's partitionable random bits (its default) a number depends o
 place alone, so that row `t` of white noise depends neither on the horizon nor on sharding.
 
 Models with stacked actions read `k` environment actions at once, `[T, k·A']`; `action_block=k` lets
-the correlation run over the `k·T` environment steps.
+the correlation run over the `k·T` environment steps. Without one, noise on actions takes what the
+model says, see `grasp_jax.prepared.action_block`.
 """
 
 import dataclasses
@@ -42,11 +43,11 @@ class AR1(Record):
 
     Attributes:
       rho: `0 <= ρ < 1`, the correlation of one (environment) step with the next; traced.
-      action_block: Environment actions per model action.
+      action_block: Environment actions per model action; None for what the model says, else 1.
     """
 
     rho: Scalar = number(0.9, low=0, high=1)
-    action_block: int = count(1)
+    action_block: int | None = count(None)
 
     def __post_init__(self) -> None:
         """Raises for settings out of range."""
@@ -72,13 +73,13 @@ class Colored(Record):
 
     Attributes:
       exponent: `β >= 0`: 0 is white, 1 pink, 2 red; traced.
-      action_block: Environment actions per model action.
+      action_block: Environment actions per model action; None for what the model says, else 1.
       span: `[]` int, how many of the `T` rows the spectrum spans, the others are zero; None for
         all. Planners set it where a problem's horizon is below `T`, see `spanning`.
     """
 
     exponent: Scalar = number(2.0, low=0)
-    action_block: int = count(1)
+    action_block: int | None = count(None)
     span: jax.Array | None = None
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ class Colored(Record):
             return white.reshape(like.shape)
         exponent = jnp.asarray(self.exponent, jnp.float32)
         if self.span is not None:
-            mix = _spanning_mix(steps, self.span * self.action_block, exponent)
+            mix = _spanning_mix(steps, self.span * (self.action_block or 1), exponent)
             return _restack((mix @ white.astype(jnp.float32)).astype(like.dtype), like)
         frequency = np.arange(steps // 2 + 1)
         scale = jnp.maximum(frequency / steps, 1 / steps) ** (-exponent / 2)
@@ -135,6 +136,16 @@ def spanning(noise: Noise, horizon: jax.Array | None) -> Noise:
     if horizon is None or not isinstance(noise, Colored):
         return noise
     return dataclasses.replace(noise, span=jnp.maximum(horizon, 1))
+
+
+def in_environment_steps(noise: Noise, action_block: int) -> Noise:
+    """The same noise over the `action_block` environment steps of every action.
+
+    A noise that has a block of its own, or knows of none, stays as it is.
+    """
+    if not isinstance(noise, AR1 | Colored) or noise.action_block is not None:
+        return noise
+    return dataclasses.replace(noise, action_block=action_block)
 
 
 def split_key(key: jax.Array, count: int) -> list[jax.Array]:
@@ -187,9 +198,9 @@ def noise_like(noise: Noise, key: jax.Array, tree: PyTree) -> PyTree:
     return treedef.unflatten(drawn)
 
 
-def _unstack(noise: jax.Array, action_block: int) -> jax.Array:
+def _unstack(noise: jax.Array, action_block: int | None) -> jax.Array:
     """`[T, k·A']` to `[k·T, A']`."""
-    if action_block == 1:
+    if action_block is None or action_block == 1:
         return noise
     if noise.ndim != 2 or noise.shape[1] % action_block:
         raise ValueError(

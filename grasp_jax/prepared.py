@@ -104,6 +104,15 @@ def training_action_std(model: Any) -> Any:
     return getattr(model, "training_action_std", None)
 
 
+def action_block(model: Any) -> int:
+    """How many environment actions each action `[A]` of a model stacks; 1 if it does not say.
+
+    A model that stacks them says so in an attribute of this name, as `StackedActions` does. Noise
+    on the actions then changes slowly from one environment step to the next, see `AR1`.
+    """
+    return getattr(model, "action_block", 1)
+
+
 def prepare(model: Any, actions: jax.Array) -> PyTree:
     """What `step` reads of actions `[n, A]`, leaves `[n, ...]`: the actions for a plain model."""
     return model.prepare_actions(actions) if isinstance(model, PreparedModel) else actions

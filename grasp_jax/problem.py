@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from grasp_jax import _tree, prepared
 from grasp_jax._compile import array, frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
+from grasp_jax.noise import Noise, in_environment_steps, spanning
 from grasp_jax.objectives import Objective, along
 
 
@@ -109,6 +110,11 @@ class Problem:
         if self.given_horizon is None:
             return actions
         return jnp.where(jnp.arange(self.max_horizon)[:, None] < self.given_horizon, actions, 0)
+
+    def action_noise(self, noise: Noise) -> Noise:
+        """A noise over actions `[T, A]`: up to the horizon, in the model's environment steps."""
+        block = prepared.action_block(self.dynamics)
+        return spanning(in_environment_steps(noise, block), self.given_horizon)
 
     def cost(self, states: PyTree, actions: jax.Array) -> jax.Array:
         """The objective `[]` of a rollout, `s_1..s_T` `[T, ...]`, under actions `[T, A]`."""

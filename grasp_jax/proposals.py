@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree
 from grasp_jax._fields import Scalar, check_values, count, number, process, require, static
 from grasp_jax._tree import PyTree, Record
-from grasp_jax.noise import AR1, Noise, spanning
+from grasp_jax.noise import AR1, Noise
 from grasp_jax.problem import Problem
 
 
@@ -145,7 +145,7 @@ class FromPolicy(Record):
         """`[n, T, A]`."""
 
         def one(index: jax.Array) -> jax.Array:
-            noise = spanning(self.noise, problem.given_horizon)
+            noise = problem.action_noise(self.noise)
             draws = noise(jax.random.fold_in(key, index), problem.init_actions)
             std = jnp.where(index == 0, 0, self.std).astype(draws.dtype)
             return continued(problem, std * draws, self.policy, 0)

@@ -52,6 +52,11 @@ class PlanningUnits(eqx.Module):
         """Planning actions count in the deviation of the data's."""
         return 1.0
 
+    @property
+    def action_block(self) -> int:
+        """Environment actions in a planning action."""
+        return self.config.frameskip
+
     def to_environment(self, actions: ArrayLike) -> NDArray[np.float32]:
         """Planning actions [..., T, P] to environment actions [..., T * frameskip, 2]."""
         actions = np.asarray(actions, np.float32) * self.config.action_std

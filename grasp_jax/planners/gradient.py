@@ -18,7 +18,7 @@ from grasp_jax import _tree
 from grasp_jax._fields import Scalar, Schedule, count, factory, number, process, require, static
 from grasp_jax._tree import PyTree, add
 from grasp_jax.newton import check_forward_mode, parallel_gradient
-from grasp_jax.noise import Noise, White, add_noise, spanning
+from grasp_jax.noise import Noise, White, add_noise
 from grasp_jax.planner import Planner, StepContext, StepInfo, is_stuck
 from grasp_jax.planners.base import Optimizer, make_optimizer
 from grasp_jax.problem import Problem
@@ -105,7 +105,7 @@ class GD(Planner):
 
     def init(self, problem: Problem, key: jax.Array) -> GDState:
         """Starts at the (noisy) starting guess."""
-        noise = spanning(self.noise, problem.given_horizon)
+        noise = problem.action_noise(self.noise)
         start = add_noise(problem.init_actions, self.start_std, noise, key)
         actions = problem.clip(start)
         states = None

@@ -185,7 +185,7 @@ class GRASP(LiftedPlanner):
         """Step 3: the serial planner moves the actions; the virtual states stay, or restart."""
         assert self.sync is not None
         noise_key, search_key, restart_key = split_key(key, 3)
-        noise = spanning(self.sync_noise, problem.given_horizon)
+        noise = problem.action_noise(self.sync_noise)
         actions = add_noise(state.actions, self.sync_std, noise, noise_key)
         found, info = search.run_inside_step(
             problem.starting_from(actions), self.sync, search_key, lifted

@@ -6,7 +6,7 @@ import jax
 
 from grasp_jax import search
 from grasp_jax._fields import Scalar, count, number, process
-from grasp_jax.noise import AR1, Noise, add_noise, spanning, split_key
+from grasp_jax.noise import AR1, Noise, add_noise, split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
 from grasp_jax.problem import Problem
 
@@ -50,7 +50,7 @@ class Hops(Planner):
         _, sync_key = split_key(context.key, 2)
         noise_key, search_key, _ = split_key(sync_key, 3)
         actions = add_noise(
-            context.best_actions, self.std, spanning(self.noise, problem.given_horizon), noise_key
+            context.best_actions, self.std, problem.action_noise(self.noise), noise_key
         )
         found, info = search.run_inside_step(
             problem.starting_from(actions), self.planner, search_key

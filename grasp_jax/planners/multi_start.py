@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from grasp_jax import _tree, search
 from grasp_jax._fields import Scalar, count, number, process, require
 from grasp_jax._tree import PyTree
-from grasp_jax.noise import AR1, Noise, add_noise, spanning, split_key
+from grasp_jax.noise import AR1, Noise, add_noise, split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo, require_planner
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
@@ -70,7 +70,7 @@ class MultiStart(Planner):
 
         def one(start: jax.Array) -> SearchState:
             noise_key, search_key = split_key(jax.random.fold_in(key, start), 2)
-            noise = spanning(self.noise, problem.given_horizon)
+            noise = problem.action_noise(self.noise)
             noisy = add_noise(problem.init_actions, self.start_std, noise, noise_key)
             actions = jnp.where(start == 0, problem.init_actions, noisy)
             return search.initialize(problem.starting_from(actions), self.planner, search_key)

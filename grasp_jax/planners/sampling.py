@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from grasp_jax import _tree
 from grasp_jax._fields import Scalar, count, number, process, require
-from grasp_jax.noise import Colored, Noise, White, spanning
+from grasp_jax.noise import Colored, Noise, White
 from grasp_jax.planner import Planner, StepContext, StepInfo
 from grasp_jax.problem import Problem
 from grasp_jax.rollout import rollout_cost
@@ -40,7 +40,7 @@ def _draw(
 ) -> jax.Array:
     """`count` sequences `[count, T, A]` around the mean; sample `n` depends on `(key, n)` alone."""
     keys = jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(count))
-    noise = spanning(noise, problem.given_horizon)
+    noise = problem.action_noise(noise)
     shapes = jax.vmap(lambda k: noise(k, state.mean))(keys)
     return problem.clip(state.mean + state.std * shapes)
 

@@ -19,7 +19,7 @@ from grasp_jax import _tree
 from grasp_jax._fields import Scalar, Scale, number, require
 from grasp_jax._tree import PyTree, cost_dtype, describe
 from grasp_jax.init_states import looks_like_state
-from grasp_jax.noise import AR1, scale_like, spanning
+from grasp_jax.noise import AR1, scale_like
 from grasp_jax.planner import Planner, PlannerState, StepContext, StepInfo, require_planner
 from grasp_jax.planners.base import LiftedPlanner
 from grasp_jax.planners.search_units import Scales, natural, search_units
@@ -191,7 +191,7 @@ def _state_scale(problem: Problem, action_scale: jax.Array, key: jax.Array) -> P
     """One number `[]` for each leaf of the state, see `Scaled.state_scale`."""
     bounded = jnp.isfinite(problem.low) & jnp.isfinite(problem.high)
     middle = jnp.where(bounded, (problem.low + problem.high) / 2, problem.init_actions)
-    noise = spanning(AR1(rho=0.9), problem.given_horizon)
+    noise = problem.action_noise(AR1(rho=0.9))
 
     def probe(index: jax.Array) -> PyTree:
         draws = noise(jax.random.fold_in(key, index), problem.init_actions)

@@ -105,6 +105,11 @@ class _InUnits:
     dynamics: Any
     scales: Scales
 
+    @property
+    def action_block(self) -> int:
+        """The model's."""
+        return prepared.action_block(self.dynamics)
+
     def __call__(self, state: PyTree, action: jax.Array, *present: jax.Array) -> PyTree:
         action = action * self.scales.action
         following = self.dynamics(natural(state, self.scales), action, *present)
@@ -118,6 +123,8 @@ class _PreparedInUnits(PreparedModel):
 
     dynamics: Any
     scales: Scales
+
+    action_block = _InUnits.action_block
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         return self.dynamics.prepare_actions(actions * self.scales.action)

@@ -59,6 +59,11 @@ class _Ensemble(Record, PreparedModel):
         each = _each(self.members, lambda m: jnp.asarray(m.training_action_std), axes=())
         return jnp.mean(each, axis=0)
 
+    @property
+    def action_block(self) -> int:
+        """The members'."""
+        return prepared.action_block(self.members)
+
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What every member reads of actions `[n, A]`: leaves `[n, M, ...]`."""
         self._check()

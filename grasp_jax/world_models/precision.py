@@ -55,6 +55,11 @@ class MixedPrecision(PreparedModel):
         """The model's."""
         return prepared.training_action_std(self.model)
 
+    @property
+    def action_block(self) -> int:
+        """The model's."""
+        return prepared.action_block(self.model)
+
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`, leaves `[n, ...]` in the shorter float."""
         return prepared.prepare(self.model, _cast(actions, self.dtype))

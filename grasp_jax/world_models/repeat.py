@@ -45,6 +45,11 @@ class ActionRepeat(Record, PreparedModel):
         """The model's."""
         return prepared.training_action_std(self.model)
 
+    @property
+    def action_block(self) -> int:
+        """The model's."""
+        return prepared.action_block(self.model)
+
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`."""
         return prepared.prepare(self.model, actions), row_marker(actions)

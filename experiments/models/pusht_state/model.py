@@ -107,6 +107,11 @@ class PushTStateModel(eqx.Module):
         return -1 / ACTION_STD, 1 / ACTION_STD
 
     @property
+    def action_block(self) -> int:
+        """Environment actions in a planning action."""
+        return self.frameskip
+
+    @property
     def training_action_std(self) -> float:
         """Planning actions count in the deviation of the data's."""
         return 1.0

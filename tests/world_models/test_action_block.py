@@ -1,0 +1,93 @@
+"""Noise on the actions of a model that stacks several of the environment's in one."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import grasp_jax
+from grasp_jax import AR1, CEM, GD, GRASP, Colored, Hops, MultiStart, Scaled, world_models
+from tests.matrix import assert_same
+
+T, BLOCK = 4, 3
+SGD = GD(learning_rate=0.1, iterations=2)
+
+
+def one_step(state: jax.Array, action: jax.Array) -> jax.Array:
+    return state + 0.2 * jnp.tanh(action)
+
+
+STACKED = world_models.StackedActions(one_step, BLOCK)
+
+
+def solve(planner: grasp_jax.Planner, dynamics: Any = STACKED) -> jax.Array:
+    problem = grasp_jax.make_problem(
+        dynamics, jnp.zeros(2), jnp.ones(2), jnp.zeros((T, 2 * BLOCK)), bounds=(-1.0, 1.0)
+    )
+    return grasp_jax.solve(problem, jax.random.key(0), planner=planner).actions
+
+
+def starts(block: int | None) -> MultiStart:
+    still = GD(learning_rate=0.0, iterations=1)
+    return MultiStart(still, num_starts=6, start_std=0.5, noise=AR1(action_block=block))
+
+
+PLANNERS = {
+    "starts": starts,
+    "hops": lambda block: Hops(planner=SGD, iterations=2, noise=AR1(action_block=block)),
+    "sampler": lambda block: CEM(
+        num_samples=8, num_elites=3, iterations=2, std=0.5, noise=Colored(action_block=block)
+    ),
+    "sync": lambda block: GRASP(
+        iterations=4, sync=SGD, sync_every=2, sync_std=0.3, sync_noise=AR1(action_block=block)
+    ),
+    "scaled": lambda block: Scaled(starts(block)),
+}
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_it_runs_over_environment_steps_where_the_model_says_how_many(name: str):
+    found = solve(PLANNERS[name](None))
+    assert_same(found, solve(PLANNERS[name](BLOCK)))
+    assert jnp.abs(found - solve(PLANNERS[name](1))).max() > 1e-3
+
+
+def test_a_model_that_says_nothing_stacks_nothing():
+    plain = jax.tree_util.Partial(lambda s, a: STACKED(s, a))
+    assert_same(solve(starts(None), plain), solve(starts(1), plain))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        world_models.mixed_precision,
+        lambda m: world_models.MeanEnsemble(jax.tree.map(lambda x: jnp.stack([x, x]), m)),
+        lambda m: world_models.ActionRepeat(m, 2),
+    ],
+    ids=["precision", "ensemble", "repeat"],
+)
+def test_wrapped_models_say_it_too(wrap: Any):
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class Model:
+        gain: jax.Array
+        action_block: int = dataclasses.field(default=BLOCK, metadata={"static": True})
+
+        def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+            return state + self.gain * jnp.tanh(action).reshape(BLOCK, 2).sum(axis=0)
+
+    assert wrap(Model(jnp.array(0.2))).action_block == BLOCK
+
+
+@pytest.mark.parametrize("block", [4, 0, 2.0, True])
+def test_a_block_that_cannot_be_is_refused(block: Any):
+    class Model:
+        action_block = block
+
+        def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+            return state + action[:2]
+
+    with pytest.raises(ValueError, match=r"dynamics\.action_block.*divides their 6 numbers, got"):
+        solve(SGD, Model())
