@@ -9,6 +9,7 @@ is imported. Actions go in and out in the model's units, blocks stacked, as with
 `B` counts problems, `H` frames, `T` model steps, `A` the numbers of a block of actions.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,6 +121,8 @@ class PlannerSolver:
                 f"{norm.action_size} numbers, the policy's are {block} of {size}. Make it with "
                 f"Normalization.fit(actions, action_block={block})."
             )
+        sizes = dataclasses.replace(self.model.config, action_block=block)
+        self.model = dataclasses.replace(self.model, config=sizes)
         self._n_envs, self._config, self._size = n_envs, config, size
         self._limits = self.bounds
         if self.bounds is None and norm is not None:

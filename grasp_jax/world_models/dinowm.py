@@ -47,6 +47,8 @@ class DinoWMConfig:
       heads: Attention heads of the predictor, 64 numbers each.
       hidden: Width of its feed-forward layers.
       encoder: The frozen image encoder; 224 pixels make 256 patches, 196 make DINO-WM's 196.
+      action_block: Environment actions in `A` numbers, for noise on them. No checkpoint says it;
+        stable-worldmodel's solver sets it.
     """
 
     action_size: int = 10
@@ -57,6 +59,7 @@ class DinoWMConfig:
     heads: int = 16
     hidden: int = 2048
     encoder: ViTConfig = DINOV2_SMALL
+    action_block: int = 1
 
     def __post_init__(self) -> None:
         check_sizes(self, may_be_zero=("proprio_size",))
@@ -140,6 +143,11 @@ class DinoWM(PreparedModel):
     def random(key: jax.Array, config: DinoWMConfig = DinoWMConfig()) -> "DinoWM":
         """A model with random weights of a sensible scale, for tests and timings."""
         return DinoWM(random_weights(key, config.shapes()), config)
+
+    @property
+    def action_block(self) -> int:
+        """Environment actions per step, see `grasp_jax.prepared.action_block`."""
+        return self.config.action_block
 
     @property
     def training_action_std(self) -> float:

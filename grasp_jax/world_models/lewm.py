@@ -48,6 +48,8 @@ class LeWMConfig:
       heads: Attention heads of the predictor, 64 numbers each.
       hidden: Width of its feed-forward layers and of both projections.
       encoder: The image encoder.
+      action_block: Environment actions in `A` numbers, for noise on them. No checkpoint says it;
+        stable-worldmodel's solver sets it.
     """
 
     action_size: int = 10
@@ -57,6 +59,7 @@ class LeWMConfig:
     heads: int = 16
     hidden: int = 2048
     encoder: ViTConfig = ViTConfig()
+    action_block: int = 1
 
     def __post_init__(self) -> None:
         check_sizes(self)
@@ -128,6 +131,11 @@ class LeWM(PreparedModel):
     def random(key: jax.Array, config: LeWMConfig = LeWMConfig()) -> "LeWM":
         """A model with random weights of a sensible scale, for tests and timings."""
         return LeWM(random_weights(key, config.shapes()), config)
+
+    @property
+    def action_block(self) -> int:
+        """Environment actions per step, see `grasp_jax.prepared.action_block`."""
+        return self.config.action_block
 
     @property
     def training_action_std(self) -> float:

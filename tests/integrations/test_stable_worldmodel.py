@@ -98,7 +98,7 @@ def test_it_is_plan_batch_on_the_encoded_frames(lewm: LeWM):
     context = jax.tree.map(lambda x: jnp.stack([x] * ENVS), lewm.empty_context())
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), 1), 0)
     direct = plan_batch(
-        lewm,
+        solver.model,
         pixels,
         goal,
         jnp.zeros((HORIZON, A)),
