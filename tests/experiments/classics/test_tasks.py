@@ -41,8 +41,9 @@ def test_finite_and_not_solved_by_accident(name: str) -> None:
     low, high = task.bounds
     states, goals = task.sample_batch(4, seed=1)
     draws = jax.random.uniform(jax.random.key(0), task.init_actions.shape)
+    by_name = _ByName(name)
     for actions in (jnp.clip(task.init_actions, low, high), low + draws * (high - low)):
-        trajectory, solved = _wander(_ByName(name), states, goals, actions)
+        trajectory, solved = _wander(by_name, states, goals, actions)
         assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(trajectory))
         assert not np.any(solved)
 
