@@ -104,7 +104,8 @@ def describe(value: Any) -> Any:
 def in_use(described: Any) -> Any:
     """A planner's description in today's names, without what is off.
 
-    So neither new fields nor the names in `RENAMED` make recorded settings differ.
+    So neither new fields nor the names in `RENAMED` make recorded settings differ. A noise's block
+    of one action was the default before it came from the model.
     """
     if isinstance(described, dict):
         if _only_syncs(described):
@@ -113,7 +114,7 @@ def in_use(described: Any) -> Any:
         return {
             _new_name(kind, k, v): in_use(v)
             for k, v in described.items()
-            if v is not None and v is not False
+            if v is not None and v is not False and (k, v) != ("action_block", 1)
         }
     if isinstance(described, list):
         return [in_use(v) for v in described]
