@@ -100,6 +100,7 @@ def test_noise_strength_is_traced_so_that_it_can_be_swept_with_vmap():
     assert grasp_jax.Colored(exponent=jnp.array(1.0))(KEY, jnp.zeros((8, 2))).shape == (8, 2)
 
 
+@hypothesis.settings(max_examples=10)
 @hypothesis.given(st.integers(0, 5), st.sampled_from([1, 2, 3]), st.integers(1, 3))
 @pytest.mark.parametrize("kind", [AR1, Colored])
 def test_stacking_is_the_noise_of_single_actions_in_rows_of_several(

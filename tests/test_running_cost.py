@@ -11,6 +11,7 @@ import grasp_jax
 from grasp_jax import GD, GRASP, LatCo, Objective, Problem, restarted_grasp
 from grasp_jax.lifted import lifted_gradient, predict
 from grasp_jax.rollout import rollout_cost, trajectory
+from tests import matrix
 from tests.jaxprs import count_primitive
 from tests.matrix import DETERMINISTIC, PLANNERS, assert_close, key
 
@@ -52,11 +53,15 @@ def problem(objective: Objective = ALONG, **changes: Any) -> Problem:
     return grasp_jax.make_problem(**(arguments | changes), objective=objective)
 
 
-@pytest.mark.parametrize("name", [n for n in PLANNERS if not n.startswith(("GRASP", "Lat"))])
+# Planners on rollouts alone; those that lift cannot but tell the two apart.
+UNLIFTED = [n for n in matrix.NAMES if n not in (*matrix.LIFTED, "GRASP restarted")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in matrix.VARIANTS)) for n in UNLIFTED],
+)
 def test_a_plan_is_that_of_a_state_that_carries_its_cost(name: str):
-    # Planners on rollouts alone cannot tell the two apart.
-    if name.startswith(("MultiStart GRASP", "Chain", "Scaled", "Segments")):
-        pytest.skip("lifts the carried cost too")
     planner = PLANNERS[name]
     found = grasp_jax.plan(move, START, GOAL, GUESS, key(), planner=planner, objective=ALONG)
     other = grasp_jax.plan(

@@ -79,8 +79,9 @@ def collectives(search: grasp_jax.Search) -> dict[str, int]:
 
 
 SHAPES = [(8, 1, 1), (2, 2, 1), (1, 8, 1), (2, 1, 4)]
-# A population is split as its search is.
-FIRST = {*itertools.product(QUICK, SHAPES), ("MultiStart GRASP", (2, 2, 1))}
+# A population is split as its search is; of samplers one has each axis.
+FIRST = {*itertools.product(("GRASP",), SHAPES), ("MultiStart GRASP", (2, 2, 1))}
+FIRST |= {("CEM", (8, 1, 1)), ("CEM", (1, 8, 1)), ("ICEM", (2, 2, 1)), ("ICEM", (2, 1, 4))}
 
 
 @pytest.mark.parametrize(

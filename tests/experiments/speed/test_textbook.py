@@ -84,7 +84,9 @@ def test_the_rollout_and_its_gradient_are_ours(case: dict[str, Any], frames: int
     np.testing.assert_allclose(actions.grad, gradient, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("loss", [textbook.loop_loss, textbook.batched_loss])
+@pytest.mark.parametrize(
+    "loss", [textbook.batched_loss, pytest.param(textbook.loop_loss, marks=pytest.mark.slow)]
+)
 def test_a_whole_plan_is_ours(case: dict[str, Any], loss: Any) -> None:
     settings = textbook.Settings(8, state_noise=0.0, sync_every=8, sync_steps=4, lifted_frames=3)
     start, goal, actions = tensors(case, "start", "goal", "actions")
