@@ -42,7 +42,8 @@ class Constrained(Planner):
     Every round starts from what the last one found. The best plan is chosen by the objective, in
     which an excess costs `Objective.constraint_weight`. Where nothing keeps the constraint, what
     breaks it least for its cost comes back. How small a violation is left depends on how exactly
-    the planner inside ends its rounds: large steps leave more than small ones.
+    the planner inside ends its rounds: large steps leave more than small ones. Constraints keep
+    their own units, inside `Scaled` too: write them so that an excess of 1 is a large one.
 
     Attributes:
       planner: Runs whole in every round.
