@@ -4,13 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# The table: every planner at its defaults. Without --planner also the rows in scaled units.
-python -m experiments.classics --goals=32 --output=experiments/results/classics \
+# The table: every planner at its defaults.
+python -m experiments.classics --goals=100 --output=experiments/results/classics \
     --planner=portfolio --planner="restarted GRASP" --planner=GRASP --planner=GD \
     --planner="GD x8" --planner=CEM --planner=iCEM --planner=MPPI --planner=LatCo
 
+# The same planners in the problem's own units.
+python -m experiments.classics --goals=100 --output=experiments/results/classics_scaled \
+    --planner="restarted GRASP scaled" --planner="GD x8 scaled" --planner="CEM scaled" \
+    --planner="iCEM scaled" --planner="MPPI scaled" --planner="LatCo scaled"
+
 # Other masses, bounds, units and networks.
-python -m experiments.classics --held_out --goals=32 --planner=portfolio \
+python -m experiments.classics --held_out --goals=100 --planner=portfolio \
     --output=experiments/results/classics_held_out
 
 # Direct collocation (needs the extra: pip install -e '.[classics]').
@@ -25,6 +30,6 @@ python -m experiments.mazes --environment=wall --goals=200 --horizons=50 --nopic
 python -m experiments.mazes --environment=pointmaze --goals=200 --horizons=50 --nopictures \
     --nocompile_fast --planners=untuned-GRASP,untuned-portfolio \
     --output=experiments/results/pointmaze_pixels_untuned
-python -m experiments.pusht --observation=pixels --goals=100 --horizons=60 --nopictures \
+python -m experiments.pusht --observation=pixels --goals=300 --horizons=60 --nopictures \
     --nocompile_fast --planners=untuned-GRASP,untuned-portfolio \
     --output=experiments/results/pusht_pixels_untuned
