@@ -30,6 +30,6 @@ python -m experiments.mazes --environment=wall --goals=200 --horizons=50 --nopic
 python -m experiments.mazes --environment=pointmaze --goals=200 --horizons=50 --nopictures \
     --nocompile_fast --planners=untuned-GRASP,untuned-portfolio \
     --output=experiments/results/pointmaze_pixels_untuned
-python -m experiments.pusht --observation=pixels --goals=300 --horizons=60 --nopictures \
+python -m experiments.pusht --observation=pixels --goals=100 --horizons=60 --nopictures \
     --nocompile_fast --planners=untuned-GRASP,untuned-portfolio \
     --output=experiments/results/pusht_pixels_untuned
