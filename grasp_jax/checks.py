@@ -107,12 +107,13 @@ def _check_context(problem: Problem) -> None:
 
 def _check_dynamics(problem: Problem) -> None:
     state, action = problem.state, problem.init_actions[0]
-    block = prepared.action_block(problem.dynamics)
+    block = prepared.environment_actions_per_step(problem.dynamics)
     is_count = isinstance(block, int | np.integer) and not isinstance(block, bool) and block > 0
     if not is_count or action.shape[0] % block:
         raise ValueError(
-            "dynamics.action_block, how many environment actions an action stacks, must be a "
-            f"positive integer that divides their {action.shape[0]} numbers, got {block!r:.60}."
+            "dynamics.environment_actions_per_step, how many environment actions an action stacks, "
+            f"must be a positive integer that divides their {action.shape[0]} numbers, got "
+            f"{block!r:.60}."
         )
     if problem.context is None:
         arguments = (state, action)

@@ -6,7 +6,7 @@ place alone, so that row `t` of white noise depends neither on the horizon nor o
 
 Models with stacked actions read `k` environment actions at once, `[T, k·A']`; `action_block=k` lets
 the correlation run over the `k·T` environment steps. Without one, noise on actions takes what the
-model says, see `grasp_jax.prepared.action_block`.
+model says, see `grasp_jax.prepared.environment_actions_per_step`.
 """
 
 import dataclasses

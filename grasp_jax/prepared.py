@@ -104,13 +104,15 @@ def training_action_std(model: Any) -> Any:
     return getattr(model, "training_action_std", None)
 
 
-def action_block(model: Any) -> int:
+def environment_actions_per_step(model: Any) -> Any:
     """How many environment actions each action `[A]` of a model stacks; 1 if it does not say.
 
-    A model that stacks them says so in an attribute of this name, as `StackedActions` does. Noise
-    on the actions then changes slowly from one environment step to the next, see `AR1`.
+    A model that stacks them, one after the other, the first first, says so in an attribute of this
+    name; `StackedActions` does. `AR1` and `Colored` noise on the actions then runs from one
+    environment action to the next.
     """
-    return getattr(model, "action_block", 1)
+    found = getattr(model, "environment_actions_per_step", None)
+    return 1 if found is None else found
 
 
 def prepare(model: Any, actions: jax.Array) -> PyTree:

@@ -113,7 +113,7 @@ class Problem:
 
     def action_noise(self, noise: Noise) -> Noise:
         """A noise over actions `[T, A]`: up to the horizon, in the model's environment steps."""
-        block = prepared.action_block(self.dynamics)
+        block = prepared.environment_actions_per_step(self.dynamics)
         return spanning(in_environment_steps(noise, block), self.given_horizon)
 
     def cost(self, states: PyTree, actions: jax.Array) -> jax.Array:

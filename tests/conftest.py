@@ -46,9 +46,9 @@ class _ByPrograms(LoadFileScheduling):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     """Not `--dist loadgroup`: with pytest 9.2 and xdist 3.8 it deals out every test by itself."""
-    return _ByPrograms(config, log)
+    return _ByPrograms(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -143,7 +143,7 @@ def test_every_noise_and_start_and_restart_works_at_short_horizons(noise: Any, s
     """Bug: a rollout with 1/f noise divided by zero rows at a horizon of one."""
     mine = problem(steps)
     # Blocks are of action dimensions; the matrix world's state has no such axis in every leaf.
-    of_states = noise if getattr(noise, "action_block", 1) == 1 else White()
+    of_states = noise if getattr(noise, "action_block", None) is None else White()
     around = Rollout(std=0.1, noise=of_states)
     for start in (*PATHS, around):
         found = jax.eval_shape(lambda s=start: with_end(s, mine, KEY))

@@ -104,21 +104,39 @@ def describe(value: Any) -> Any:
 def in_use(described: Any) -> Any:
     """A planner's description in today's names, without what is off.
 
-    So neither new fields nor the names in `RENAMED` make recorded settings differ. A noise's block
-    of one action was the default before it came from the model.
+    So neither new fields nor the names in `RENAMED` make recorded settings differ.
     """
     if isinstance(described, dict):
         if _only_syncs(described):
             return _hops(described)
         kind = described.get("kind", "")
-        return {
+        found = {
             _new_name(kind, k, v): in_use(v)
             for k, v in described.items()
-            if v is not None and v is not False and (k, v) != ("action_block", 1)
+            if v is not None and v is not False
         }
+        if kind == "Chain" and not found.get("fallbacks"):
+            found = {k: v for k, v in found.items() if k not in ("fallbacks", "good_enough")}
+        return _without_idle_blocks(found)
     if isinstance(described, list):
         return [in_use(v) for v in described]
     return RENAMED.get(described, described) if isinstance(described, str) else described
+
+
+def _without_idle_blocks(found: dict[str, Any]) -> dict[str, Any]:
+    """A planner without blocks of one action where they mean nothing: they were once the default.
+
+    That is in noise on states, and where no deviation is given.
+    """
+    of_states = found.get("kind") in ("GRASP", "Rollout")
+    deviations = {"noise": "start_std", "sync_noise": "sync_std"}
+    for field, deviation in deviations.items():
+        noise = found.get(field)
+        idle = deviation not in found and found.get("kind") in ("GRASP", "GD", "MultiStart")
+        if isinstance(noise, dict) and (idle or (field == "noise" and of_states)):
+            kept = {k: v for k, v in noise.items() if (k, v) != ("action_block", 1)}
+            found = {**found, field: kept}
+    return found
 
 
 def _new_name(kind: str, field: str, value: Any) -> str:

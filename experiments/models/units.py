@@ -53,7 +53,7 @@ class PlanningUnits(eqx.Module):
         return 1.0
 
     @property
-    def action_block(self) -> int:
+    def environment_actions_per_step(self) -> int:
         """Environment actions in a planning action."""
         return self.config.frameskip
 

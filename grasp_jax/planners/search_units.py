@@ -106,9 +106,9 @@ class _InUnits:
     scales: Scales
 
     @property
-    def action_block(self) -> int:
+    def environment_actions_per_step(self) -> int:
         """The model's."""
-        return prepared.action_block(self.dynamics)
+        return prepared.environment_actions_per_step(self.dynamics)
 
     def __call__(self, state: PyTree, action: jax.Array, *present: jax.Array) -> PyTree:
         action = action * self.scales.action
@@ -124,7 +124,7 @@ class _PreparedInUnits(PreparedModel):
     dynamics: Any
     scales: Scales
 
-    action_block = _InUnits.action_block
+    environment_actions_per_step = _InUnits.environment_actions_per_step
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         return self.dynamics.prepare_actions(actions * self.scales.action)

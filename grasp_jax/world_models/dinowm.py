@@ -47,8 +47,8 @@ class DinoWMConfig:
       heads: Attention heads of the predictor, 64 numbers each.
       hidden: Width of its feed-forward layers.
       encoder: The frozen image encoder; 224 pixels make 256 patches, 196 make DINO-WM's 196.
-      action_block: Environment actions in `A` numbers, for noise on them. No checkpoint says it;
-        stable-worldmodel's solver sets it.
+      action_block: Environment actions in `A` numbers, for noise on them. PyTorch checkpoints do
+        not say it; stable-worldmodel's solver sets it.
     """
 
     action_size: int = 10
@@ -145,8 +145,8 @@ class DinoWM(PreparedModel):
         return DinoWM(random_weights(key, config.shapes()), config)
 
     @property
-    def action_block(self) -> int:
-        """Environment actions per step, see `grasp_jax.prepared.action_block`."""
+    def environment_actions_per_step(self) -> int:
+        """See `grasp_jax.prepared.environment_actions_per_step`."""
         return self.config.action_block
 
     @property

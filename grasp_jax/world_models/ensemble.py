@@ -60,9 +60,9 @@ class _Ensemble(Record, PreparedModel):
         return jnp.mean(each, axis=0)
 
     @property
-    def action_block(self) -> int:
+    def environment_actions_per_step(self) -> int:
         """The members'."""
-        return prepared.action_block(self.members)
+        return prepared.environment_actions_per_step(self.members)
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What every member reads of actions `[n, A]`: leaves `[n, M, ...]`."""

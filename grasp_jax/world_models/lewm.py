@@ -48,8 +48,8 @@ class LeWMConfig:
       heads: Attention heads of the predictor, 64 numbers each.
       hidden: Width of its feed-forward layers and of both projections.
       encoder: The image encoder.
-      action_block: Environment actions in `A` numbers, for noise on them. No checkpoint says it;
-        stable-worldmodel's solver sets it.
+      action_block: Environment actions in `A` numbers, for noise on them. PyTorch checkpoints do
+        not say it; stable-worldmodel's solver sets it.
     """
 
     action_size: int = 10
@@ -133,8 +133,8 @@ class LeWM(PreparedModel):
         return LeWM(random_weights(key, config.shapes()), config)
 
     @property
-    def action_block(self) -> int:
-        """Environment actions per step, see `grasp_jax.prepared.action_block`."""
+    def environment_actions_per_step(self) -> int:
+        """See `grasp_jax.prepared.environment_actions_per_step`."""
         return self.config.action_block
 
     @property

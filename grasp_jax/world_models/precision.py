@@ -56,9 +56,9 @@ class MixedPrecision(PreparedModel):
         return prepared.training_action_std(self.model)
 
     @property
-    def action_block(self) -> int:
+    def environment_actions_per_step(self) -> int:
         """The model's."""
-        return prepared.action_block(self.model)
+        return prepared.environment_actions_per_step(self.model)
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`, leaves `[n, ...]` in the shorter float."""

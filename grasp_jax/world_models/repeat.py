@@ -46,9 +46,9 @@ class ActionRepeat(Record, PreparedModel):
         return prepared.training_action_std(self.model)
 
     @property
-    def action_block(self) -> int:
+    def environment_actions_per_step(self) -> int:
         """The model's."""
-        return prepared.action_block(self.model)
+        return prepared.environment_actions_per_step(self.model)
 
     def prepare_actions(self, actions: jax.Array) -> PyTree:
         """What the model reads of actions `[n, A]`."""
@@ -93,6 +93,11 @@ class StackedActions(Record, PreparedModel):
 
     def __post_init__(self) -> None:
         _check_count(self.action_block, "StackedActions.action_block")
+
+    @property
+    def environment_actions_per_step(self) -> int:
+        """`action_block` times the model's."""
+        return self.action_block * prepared.environment_actions_per_step(self.model)
 
     @property
     def training_action_std(self) -> Any:

@@ -168,6 +168,7 @@ def _saved_config(path: pathlib.Path, kind: type[_Config]) -> _Config | None:
     # Any other record beside it says nothing about sizes.
     if not isinstance(sizes, dict) or "encoder" not in sizes:
         return None
+    sizes.setdefault("action_block", 1)  # not in files of before 0.2
     if wrong := sizes.keys() ^ {field.name for field in dataclasses.fields(kind)}:
         raise ValueError(
             f"{beside.name} beside {path.name} holds the sizes of another kind of model than "

@@ -93,6 +93,8 @@ def test_what_comes_back(lewm: LeWM, planner: Any):
 
 def test_it_is_plan_batch_on_the_encoded_frames(lewm: LeWM):
     solver, info = configured(lewm, planner=NOISY, seed=5), observed(ENVS)
+    assert solver.model.environment_actions_per_step == BLOCK
+    assert lewm.environment_actions_per_step == 1
     found = solver.solve(info)
     pixels, goal = (lewm.encode(jnp.asarray(info[k][:, -1].numpy())) for k in ("pixels", "goal"))
     context = jax.tree.map(lambda x: jnp.stack([x] * ENVS), lewm.empty_context())

@@ -9,7 +9,10 @@ import pytest
 
 import grasp_jax
 from grasp_jax import AR1, CEM, GD, GRASP, Colored, Hops, MultiStart, Scaled, world_models
+from grasp_jax.prepared import environment_actions_per_step
+from grasp_jax.proposals import FromPolicy
 from tests.matrix import assert_same
+from tests.world_models import golden
 
 T, BLOCK = 4, 3
 SGD = GD(learning_rate=0.1, iterations=2)
@@ -43,6 +46,9 @@ PLANNERS = {
     "sync": lambda block: GRASP(
         iterations=4, sync=SGD, sync_every=2, sync_std=0.3, sync_noise=AR1(action_block=block)
     ),
+    "one start": lambda block: GD(
+        learning_rate=0.1, iterations=5, start_std=0.5, noise=AR1(action_block=block)
+    ),
     "scaled": lambda block: Scaled(starts(block)),
 }
 
@@ -54,9 +60,49 @@ def test_it_runs_over_environment_steps_where_the_model_says_how_many(name: str)
     assert jnp.abs(found - solve(PLANNERS[name](1))).max() > 1e-3
 
 
+def test_stacks_of_stacks_hold_the_actions_of_both():
+    inner = world_models.StackedActions(one_step, 3)
+    assert environment_actions_per_step(world_models.StackedActions(inner, 2)) == 6
+
+
+class Plain:
+    """A model that is no pytree."""
+
+    environment_actions_per_step: int | None = BLOCK
+
+    def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
+        return STACKED(state, action)
+
+
+def test_search_units_and_policies_know_it_too():
+    model = Plain()
+    assert_same(solve(Scaled(starts(None)), model), solve(Scaled(starts(BLOCK)), model))
+    problem = grasp_jax.make_problem(
+        model, jnp.zeros(2), jnp.ones(2), jnp.zeros((T, 2 * BLOCK)), bounds=(-1.0, 1.0)
+    )
+
+    def proposed(block: int | None) -> jax.Array:
+        still = FromPolicy(policy=lambda s, g: jnp.zeros(6), noise=AR1(action_block=block))
+        return still(problem, jax.random.key(0))
+
+    assert_same(proposed(None), proposed(BLOCK))
+    assert jnp.abs(proposed(None) - proposed(1)).max() > 1e-3
+
+
+def test_imported_models_say_what_their_sizes_say():
+    for model in (world_models.LeWM, world_models.DinoWM):
+        sizes = golden.LEWM if model is world_models.LeWM else golden.DINOWM
+        sizes = dataclasses.replace(sizes, action_block=2)
+        assert environment_actions_per_step(model({}, sizes)) == 2
+
+
 def test_a_model_that_says_nothing_stacks_nothing():
     plain = jax.tree_util.Partial(lambda s, a: STACKED(s, a))
     assert_same(solve(starts(None), plain), solve(starts(1), plain))
+    assert environment_actions_per_step(plain) == 1
+    unknown = Plain()
+    unknown.environment_actions_per_step = None
+    assert environment_actions_per_step(unknown) == 1
 
 
 @pytest.mark.parametrize(
@@ -73,21 +119,23 @@ def test_wrapped_models_say_it_too(wrap: Any):
     @dataclasses.dataclass(frozen=True)
     class Model:
         gain: jax.Array
-        action_block: int = dataclasses.field(default=BLOCK, metadata={"static": True})
+        environment_actions_per_step: int = dataclasses.field(
+            default=BLOCK, metadata={"static": True}
+        )
 
         def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
             return state + self.gain * jnp.tanh(action).reshape(BLOCK, 2).sum(axis=0)
 
-    assert wrap(Model(jnp.array(0.2))).action_block == BLOCK
+    assert environment_actions_per_step(wrap(Model(jnp.array(0.2)))) == BLOCK
 
 
 @pytest.mark.parametrize("block", [4, 0, 2.0, True])
 def test_a_block_that_cannot_be_is_refused(block: Any):
     class Model:
-        action_block = block
+        environment_actions_per_step = block
 
         def __call__(self, state: jax.Array, action: jax.Array) -> jax.Array:
             return state + action[:2]
 
-    with pytest.raises(ValueError, match=r"dynamics\.action_block.*divides their 6 numbers, got"):
+    with pytest.raises(ValueError, match=r"actions_per_step, .*divides their 6 numbers, got"):
         solve(SGD, Model())

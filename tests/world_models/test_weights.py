@@ -85,6 +85,18 @@ def test_a_saved_model_comes_back_without_torch(kind: str, tmp_path: pathlib.Pat
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@KINDS
+def test_sizes_that_were_saved_before_there_were_blocks_are_read(kind: str, tmp_path: pathlib.Path):
+    """Bug: the new field was missed, and the file refused."""
+    model = LOAD[kind](stored(kind, tmp_path), golden.CONFIGS[kind])
+    weights.save(model, tmp_path / "mine.safetensors")
+    beside = tmp_path / "mine.json"
+    sizes = json.loads(beside.read_text())
+    del sizes["action_block"]
+    beside.write_text(json.dumps(sizes))
+    assert LOAD[kind](tmp_path / "mine.safetensors").config == model.config
+
+
 def older(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The names of transformers 4."""
     found = {}

@@ -107,7 +107,7 @@ class PushTStateModel(eqx.Module):
         return -1 / ACTION_STD, 1 / ACTION_STD
 
     @property
-    def action_block(self) -> int:
+    def environment_actions_per_step(self) -> int:
         """Environment actions in a planning action."""
         return self.frameskip
 

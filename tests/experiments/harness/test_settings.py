@@ -11,7 +11,7 @@ import grasp_jax
 from experiments.harness import settings
 from experiments.harness.settings import check_settings, describe, fingerprint, in_use
 from experiments.planning import tuning
-from grasp_jax import GD, GRASP
+from grasp_jax import GD, GRASP, Chain
 
 
 def test_a_fingerprint_changes_with_the_content_alone(tmp_path):
@@ -94,3 +94,22 @@ def test_recorded_settings_in_old_names_are_the_same_settings(monkeypatch):
     new = {"kind": "CEM", "num_samples": 3, "noise": {"kind": "AR1", "remat": True}}
     assert in_use(old) == in_use(new) == new
     assert in_use({"kind": "Other", "samples": 3}) == {"kind": "Other", "samples": 3}
+
+
+def test_a_block_of_one_action_is_what_none_is_only_where_it_means_nothing():
+    old, new = {"kind": "AR1", "rho": 0.9, "action_block": 1}, {"kind": "AR1", "rho": 0.9}
+    for kept in ({"kind": "Rollout", "std": 0.1}, {"kind": "MultiStart"}, {"kind": "GRASP"}):
+        assert in_use({**kept, "noise": old}) == in_use({**kept, "noise": new})
+    drawn = {"kind": "MultiStart", "start_std": 0.5}
+    assert in_use({**drawn, "noise": old}) != in_use({**drawn, "noise": new})
+    synced = {"kind": "GRASP", "sync_std": 0.3}
+    assert in_use({**synced, "sync_noise": old}) != in_use({**synced, "sync_noise": new})
+    assert in_use({"kind": "GRASP", "sync_noise": old}) == in_use(
+        {"kind": "GRASP", "sync_noise": new}
+    )
+
+
+def test_a_chain_without_fallbacks_is_what_it_was_before_there_were_any():
+    new = in_use(describe(Chain(GRASP(), GD())))
+    assert "good_enough" not in new and "fallbacks" not in new
+    assert in_use(describe(Chain(GRASP(), GD(), fallbacks=(1,))))["good_enough"] == 1e-3
