@@ -90,10 +90,9 @@ def test_search_units_and_policies_know_it_too():
 
 
 def test_imported_models_say_what_their_sizes_say():
-    for model in (world_models.LeWM, world_models.DinoWM):
-        sizes = golden.LEWM if model is world_models.LeWM else golden.DINOWM
-        sizes = dataclasses.replace(sizes, action_block=2)
-        assert environment_actions_per_step(model({}, sizes)) == 2
+    lewm = world_models.LeWM({}, dataclasses.replace(golden.LEWM, action_block=2))
+    dinowm = world_models.DinoWM({}, dataclasses.replace(golden.DINOWM, action_block=2))
+    assert [environment_actions_per_step(model) for model in (lewm, dinowm)] == [2, 2]
 
 
 def test_a_model_that_says_nothing_stacks_nothing():
