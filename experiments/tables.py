@@ -218,6 +218,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ball_navigation": ball_navigation,
     "classics": classics.success,
     "classics_held_out": partial(classics.success, "classics_held_out"),
+    "classics_scaled": partial(classics.success, "classics_scaled"),
     "classics_costs": classics.costs,
     "classics_untuned": classics.untuned,
     "pusht_pixels_alone": pusht_pixels_alone,
