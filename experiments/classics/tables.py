@@ -2,7 +2,9 @@
 
 import statistics
 
+from experiments.harness.log import Record, ResultLog, read_results
 from experiments.harness.tables import (
+    RESULTS,
     goals_solved,
     markdown,
     only_one,
@@ -75,6 +77,36 @@ def _share(solved: dict[int, bool], goals: dict[int, bool]) -> str:
     if not goals.keys() <= solved.keys():
         return ""
     return share(sum(solved[g] for g in goals), len(goals))
+
+
+def textbook() -> str:
+    """Direct collocation beside the default, on the goals that both planned."""
+    folder = RESULTS / "classics"
+    planned = read_results(folder)
+    lines = []
+    known = ResultLog(folder / "results_textbook.jsonl").records
+    for task in dict.fromkeys(r["environment"] for r in known):
+        theirs = [r for r in known if r["environment"] == task]
+        goals = {r["goal"] for r in theirs}
+        ours = [
+            r
+            for r in planned
+            if (r["environment"], r["planner"]) == (task, "portfolio") and r["goal"] in goals
+        ]
+        lines.append([task.replace("_", " "), *_ends(theirs), *_ends(ours)])
+    header = ["success", "median terminal cost", "s per plan"]
+    return markdown(["task", *header, f"`portfolio()`: {header[0]}", *header[1:]], lines)
+
+
+def _ends(records: list[Record]) -> list[str]:
+    distance, seconds = (
+        statistics.median(r[name] for r in records) for name in ("distance", "seconds")
+    )
+    return [
+        share(sum(r["success"] for r in records), len(records)),
+        f"{distance:.1e}",
+        f"{seconds:.2f}",
+    ]
 
 
 def costs() -> str:

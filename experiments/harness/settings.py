@@ -128,12 +128,11 @@ def _without_idle_blocks(found: dict[str, Any]) -> dict[str, Any]:
 
     That is in noise on states, and where no deviation is given.
     """
-    of_states = found.get("kind") in ("GRASP", "Rollout")
-    deviations = {"noise": "start_std", "sync_noise": "sync_std"}
-    for field, deviation in deviations.items():
+    if found.get("kind") not in ("GRASP", "Rollout", "GD", "MultiStart"):
+        return found
+    for field, deviation in (("noise", "start_std"), ("sync_noise", "sync_std")):
         noise = found.get(field)
-        idle = deviation not in found and found.get("kind") in ("GRASP", "GD", "MultiStart")
-        if isinstance(noise, dict) and (idle or (field == "noise" and of_states)):
+        if isinstance(noise, dict) and deviation not in found:
             kept = {k: v for k, v in noise.items() if (k, v) != ("action_block", 1)}
             found = {**found, field: kept}
     return found
