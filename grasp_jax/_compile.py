@@ -7,8 +7,9 @@ per name. It holds plain functions by weak references, so that the programs of a
 gone are dropped, as they are for a caller's own `jax.jit(lambda ...)`.
 """
 
-import collections
+import dataclasses
 import functools
+import itertools
 import types
 import warnings
 import weakref
@@ -54,9 +55,7 @@ _WEAK: weakref.WeakKeyDictionary[Any, _Weak] = weakref.WeakKeyDictionary()
 
 def _weak(function: Any) -> _Weak:
     found = _WEAK.get(function)
-    if found is None:
-        found = _WEAK[function] = _Weak(function)
-    return found
+    return _WEAK.setdefault(function, _Weak(function)) if found is None else found
 
 
 class _Traced:
@@ -211,12 +210,25 @@ def require_hashable(tree: PyTree, name: str, traced: Callable[[Any], bool] = is
         ) from error
 
 
+@dataclasses.dataclass
+class _Program:
+    """A jitted function of leaves, and the number of the call that used it last."""
+
+    run: Any
+    used: int = 0
+
+
 class Compiled:
-    """A function of pytrees and of static keywords, compiled once per structure of both."""
+    """A function of pytrees and of static keywords, compiled once per structure of both.
+
+    The collector, in the midst of any line, and other threads drop programs and add some: the
+    dict is only ever read whole or changed by one operation.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.programs: collections.OrderedDict[Hashable, Any] = collections.OrderedDict()
+        self.programs: dict[Hashable, _Program] = {}
+        self._calls = itertools.count()
         functools.update_wrapper(self, function)
 
     def __call__(self, *arguments: PyTree, **static: Hashable) -> Any:
@@ -240,15 +252,15 @@ class Compiled:
         program = self.programs.get(name)
         if program is None:
             program = self._make(name, treedef, static)
-        self.programs.move_to_end(name)
-        return leaves, program
+        program.used = next(self._calls)
+        return leaves, program.run
 
-    def _make(self, name: Hashable, treedef: Any, static: dict[str, Hashable]) -> Any:
+    def _make(self, name: Hashable, treedef: Any, static: dict[str, Hashable]) -> _Program:
         def run(leaves: list[Any]) -> Any:
             return self.function(*treedef.unflatten(leaves), **static)
 
         run.__name__ = run.__qualname__ = self.function.__name__
-        program = self.programs[name] = jax.jit(run)
+        program = self.programs.setdefault(name, _Program(jax.jit(run), next(self._calls)))
         for weak in _functions(treedef):
             self._limit(weak)
             final = weakref.finalize(weak(), self.programs.pop, name, None)
@@ -256,20 +268,21 @@ class Compiled:
         return program
 
     def _limit(self, weak: _Weak) -> None:
-        """Drops the programs of the oldest function made at the same place, if there are too many.
+        """Drops the programs of one function made at the same place, if there are too many.
 
-        Programs of one and the same function are never too many.
+        It is the function used longest ago. Programs of one and the same function are never too
+        many.
         """
         if weak.code is None:
             return
-        made: dict[_Weak, list[Hashable]] = {}
-        for name in self.programs:
+        made: dict[_Weak, dict[Hashable, int]] = {}
+        for name, program in list(self.programs.items()):
             for other in _functions(name[0]):  # pyright: ignore[reportIndexIssue]
                 if other.code is weak.code:
-                    made.setdefault(other, []).append(name)
+                    made.setdefault(other, {})[name] = program.used
         if len(made) <= PROGRAMS_PER_SOURCE:
             return
-        for name in made[next(iter(made))]:
+        for name in min(made.values(), key=lambda names: max(names.values())):
             self.programs.pop(name, None)
         warnings.warn(
             f"grasp_jax: {weak.name} was made anew for more than {PROGRAMS_PER_SOURCE} plans, and "

@@ -3,11 +3,13 @@
 And how long a program lives: as long as the functions it was made of.
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import gc
 import os
 import pathlib
+import threading
 import warnings
 import weakref
 from typing import Any
@@ -20,7 +22,7 @@ import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import AR1, GD, Colored, programs
+from grasp_jax import AR1, GD, Colored, _compile, programs
 from grasp_jax._compile import PROGRAMS_PER_SOURCE, Compiled, Frozen
 from grasp_jax._tree import is_number
 from tests import matrix
@@ -190,6 +192,69 @@ def test_the_oldest_programs_of_too_many_functions_are_dropped_with_a_warning():
     with pytest.warns(UserWarning, match=r"made anew for more than 32 plans.*Partial"):
         sample(problems[-1])
     assert len(sample.programs) == PROGRAMS_PER_SOURCE
+
+
+def test_a_collection_may_drop_programs_while_the_oldest_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Bug: "OrderedDict mutated during iteration", once in some thousand plans."""
+
+    @Compiled
+    def step(problem: grasp_jax.Problem) -> jax.Array:
+        return problem.dynamics(problem.state, problem.init_actions[0])
+
+    made = functions(4)
+    for f in made:
+        step(grasp_jax.make_problem(f, *ARGUMENTS))
+    last = grasp_jax.make_problem(functions(1)[0], *ARGUMENTS)
+    second, find, dropped = list(step.programs)[1], _compile._functions, []
+
+    def collected(treedef: Any) -> list[Any]:
+        if treedef is second[0]:  # pyright: ignore[reportIndexIssue]
+            made.clear()
+            gc.collect()
+            dropped.append(5 - len(step.programs))
+        return find(treedef)
+
+    monkeypatch.setattr(_compile, "_functions", collected)
+    step(last)
+    assert dropped == [3]  # the loop's variable holds the fourth
+
+
+def test_the_function_used_longest_ago_is_the_one_that_goes():
+    @Compiled
+    def step(problem: grasp_jax.Problem) -> jax.Array:
+        return problem.state
+
+    problems = [grasp_jax.make_problem(f, *ARGUMENTS) for f in functions(PROGRAMS_PER_SOURCE + 1)]
+    for problem in [*problems[:-1], problems[0]]:
+        step(problem)
+    first, second = list(step.programs)[:2]
+    with pytest.warns(UserWarning, match="made anew"):
+        step(problems[-1])
+    assert first in step.programs and second not in step.programs
+
+
+def test_threads_share_one_program():
+    """Each barrier lets all threads ask for the same new program at once."""
+
+    @Compiled
+    def step(problem: grasp_jax.Problem, *, number: int) -> jax.Array:
+        return problem.state * number
+
+    problem = grasp_jax.make_problem(jnp.add, *ARGUMENTS)
+    barrier = threading.Barrier(8)
+
+    def one(_: int) -> list[Any]:
+        found = []
+        for number in range(50):
+            barrier.wait()
+            found.append(step._find((problem,), {"number": number})[1])
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(one, range(8)))
+    assert all(runs == found[0] for runs in found) and len(step.programs) == 50
 
 
 def test_many_programs_of_one_function_are_all_kept():
