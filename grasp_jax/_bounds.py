@@ -79,7 +79,9 @@ def _inwards(bound: Any, which: str, dtype: Any) -> Any:
     with np.errstate(over="ignore", under="ignore"):
         exact = exact.astype(kind)
         found = exact.astype(dtype)
-        inside = xp.asarray(jnp.inf if which == "low" else -jnp.inf, dtype)
+        # Not infinity, which jax_debug_infs would take for a fault.
+        most = jnp.finfo(dtype).max
+        inside = xp.asarray(most if which == "low" else -most, dtype)
         exact = exact.astype(jnp.promote_types(kind, dtype) if xp is jnp else np.float64)
         wide = found.astype(exact.dtype)
         outside = wide < exact if which == "low" else wide > exact

@@ -34,7 +34,7 @@ MAPS = pathlib.Path("/proc/self/maps")
 MOST_MAPS = 45_000
 """Linux allows a process 65,530 memory maps by default."""
 SHARED = ("test_golden", "test_horizons", "test_planning", "test_proposed")
-SHARED += ("test_search", "test_target_cost")
+SHARED += ("test_search", "test_strict_settings", "test_target_cost")
 """Modules that plan the same problems by the same planners: one worker compiles them once."""
 
 

@@ -92,10 +92,17 @@ def test_what_a_plan_costs_is_what_was_written(name: str) -> None:
 def test_costs_may_be_negative(name: str) -> None:
     """A constant below every cost changes no plan."""
 
+    def last(offset: jax.Array, state: Any, goal: Any) -> jax.Array:
+        return grasp_jax.squared_distance(state, goal) - offset
+
+    def on_the_way(offset: jax.Array, state: Any, goal: Any) -> jax.Array:
+        return -offset
+
     def plan(offset: float) -> grasp_jax.Plan:
+        below = jnp.asarray(offset)
         objective = Objective(
-            terminal_cost=lambda s, g: grasp_jax.squared_distance(s, g) - offset,
-            running_cost=lambda s, g: -offset * jnp.ones(()),
+            terminal_cost=jax.tree_util.Partial(last, below),
+            running_cost=jax.tree_util.Partial(on_the_way, below),
         )
         return grasp_jax.plan(
             WORLD,

@@ -50,7 +50,9 @@ def recorded() -> dict[str, np.ndarray]:
 
 def is_slow(name: str, case: str) -> bool:
     """Other numbers for, or parts of, programs that are in the default run already."""
-    if case in ("horizon", "context"):
+    if case == "context":
+        return name not in ("GRASP", "CEM", "LatCo")
+    if case == "horizon":
         return name not in matrix.KINDS
     return name in matrix.VARIANTS and case != "one"
 

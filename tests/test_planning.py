@@ -135,7 +135,7 @@ def test_new_goals_keys_weights_bounds_and_numbers_never_retrace(name: str):
 
 
 @pytest.mark.parametrize(
-    "name", [n if n in ("GD", "GRASP", "CEM") else pytest.param(n, marks=SLOW) for n in NAMES]
+    "name", [n if n in ("GRASP", "CEM") else pytest.param(n, marks=SLOW) for n in NAMES]
 )
 def test_jit_equals_eager(name: str):
     with jax.disable_jit():

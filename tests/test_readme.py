@@ -47,6 +47,13 @@ def test_every_local_link_leads_somewhere() -> None:
             assert link.startswith("https://") or (page.parent / link).exists(), (page, link)
 
 
+def test_every_test_that_the_notes_name_is_there() -> None:
+    notes = (ROOT / "BUILD_NOTES.md").read_text()
+    named = re.findall(r"(?<=[| ,])(?:\w+/)*test_\w+(?=[, ])", notes)
+    assert len(named) > 30
+    assert not [name for name in named if not (ROOT / "tests" / f"{name}.py").exists()]
+
+
 @functools.cache
 def tables_printed() -> dict[str, str]:
     """Name and text of every table that the command prints."""
