@@ -40,7 +40,8 @@ def define_flags() -> None:
         "task", names(), list(all_tasks()), "Tasks; those of the table by default."
     )
     flags.DEFINE_bool("held_out", False, "All held-out tasks in their place.")
-    flags.DEFINE_multi_enum("planner", list(planners()), list(planners()), "Those of the table.")
+    table = [name for name in planners() if not name.endswith("scaled")]
+    flags.DEFINE_multi_enum("planner", list(planners()), table, "Those of the first table.")
     flags.DEFINE_integer("seed", 0, "Seed of starts, goals and keys.")
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
     flags.DEFINE_string("output", "runs/classics", "Folder for results and the picture.")
