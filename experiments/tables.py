@@ -23,6 +23,7 @@ from experiments.ogbench import tables as ogbench
 from experiments.pusht import tables as far
 from experiments.speed.tables import (
     compiling,
+    in_short,
     parallel_gpu,
     plans_gpu,
     pusht_pixels_alone,
@@ -223,6 +224,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "classics_textbook": classics.textbook,
     "classics_untuned": classics.untuned,
     "pusht_pixels_alone": pusht_pixels_alone,
+    "speed_in_short": in_short,
     "speed_torch": speed_torch,
     "speed_torch_gpu": partial(speed_torch, "benchmark_gpu"),
     "speed_gpu": speed_gpu,

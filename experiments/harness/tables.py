@@ -89,8 +89,10 @@ def print_table(rows: Sequence[Record], title: str = "", columns: Iterable[str] 
 
 
 def read_summary(name: str) -> list[dict[str, Any]]:
-    """The rows of `experiments/results/<name>/summary.csv`, all cells as text."""
-    table = pd.read_csv(RESULTS / name / "summary.csv", dtype=str, keep_default_na=False)
+    """The rows of `experiments/results/<name>/summary.csv`, or `<name>.csv`, all cells as text."""
+    folder = RESULTS / name
+    path = folder / "summary.csv" if folder.is_dir() else folder.with_suffix(".csv")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return table.to_dict("records")  # pyright: ignore[reportReturnType]
 
 

@@ -10,6 +10,37 @@ def _brief(milliseconds: float) -> str:
     return f"{milliseconds:.1f}" if milliseconds < 5 else f"{milliseconds:.0f}"
 
 
+def in_short() -> str:
+    """The README's figures: a lifted iteration beside its model, whole plans, a deadline."""
+    folders = ("benchmark", "benchmark_gpu")
+    bare, loops = [], []
+    for folder in folders:
+        found = [r for r in read_summary(folder) if r["model"] == "lewm" and r["ratio"]]
+        ratios = [float(r["ratio"]) for r in found if "H100" not in r["device"]]
+        bare.append(f"{min(ratios):.2f} to {max(ratios):.2f}")
+        found = ResultLog(RESULTS / folder / "torch.jsonl").records
+        times = [r["loop_over_ours"] for r in found if r["horizon"] == 60]
+        loops.append(f"{min(times):.3g} to {max(times):.3g}")
+    alone = [
+        {r["planner"]: r["plan_seconds"] for r in read_summary(f"pusht_pixels_{name}")}
+        for name in ("alone", "h200")
+    ]
+    plans = [[f"{float(rows[name]):.2f}" for rows in alone] for name in ("GRASP", "GRASP-wide")]
+    real, waiting = read_summary("benchmark/deadline")
+    late = f"{real['missed']} of {real['control_steps']} steps late, "
+    late += f"{100 * float(real['success']):.0f}% of {real['episodes']} goals; "
+    late += f"{100 * float(waiting['success']):.0f}% where the world waits"
+    pixels = "Push-T from pixels, one goal alone, s per plan:"
+    rows = [
+        ["a lifted iteration over forward and action-gradient of its model, LeWM's size", *bare],
+        ["PyTorch's loop over `T` = 60 steps over a lifted iteration, LeWM's size", *loops],
+        [f"{pixels} `restarted_grasp`", *plans[0]],
+        [f"{pixels} eight times the starts", *plans[1]],
+        ["Push-T from pixels, replanned at 10 Hz", late, ""],
+    ]
+    return markdown(["", "one CPU core", "H200"], rows)
+
+
 def speed_torch(folder: str = "benchmark") -> str:
     """One LeWM-size plan beside textbook PyTorch, milliseconds, and how many times faster."""
     found = ResultLog(RESULTS / folder / "torch.jsonl").records
