@@ -41,7 +41,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("held_out", False, "All held-out tasks in their place.")
     table = [name for name in planners() if not name.endswith("scaled")]
-    flags.DEFINE_multi_enum("planner", list(planners()), table, "Those of the first table.")
+    flags.DEFINE_multi_enum("planner", table, list(planners()), "Those of the first table.")
     flags.DEFINE_integer("seed", 0, "Seed of starts, goals and keys.")
     flags.DEFINE_integer("workers", 2, "Processes, one core each.", lower_bound=1)
     flags.DEFINE_string("output", "runs/classics", "Folder for results and the picture.")
