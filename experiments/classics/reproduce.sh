@@ -23,13 +23,13 @@ python -m experiments.classics.textbook --output=experiments/results/classics
 
 # What nobody tuned, on the goals of the tuned tables.
 python -m experiments.pusht --observation=state --planners=untuned-GRASP,untuned-portfolio \
-    --horizons=40 --goals=100 --nopictures --compile_fast --output=experiments/results/pusht_untuned
-python -m experiments.mazes --environment=wall --goals=200 --horizons=50 --nopictures \
+    --horizons=40 --goals=500 --nopictures --compile_fast --output=experiments/results/pusht_untuned
+python -m experiments.mazes --environment=wall --goals=500 --horizons=50 --nopictures \
     --nocompile_fast --planners=untuned-GRASP,untuned-portfolio \
     --output=experiments/results/wall_pixels_untuned
-python -m experiments.mazes --environment=pointmaze --goals=200 --horizons=50 --nopictures \
+python -m experiments.mazes --environment=pointmaze --goals=500 --horizons=50 --nopictures \
     --nocompile_fast --planners=untuned-GRASP,untuned-portfolio \
     --output=experiments/results/pointmaze_pixels_untuned
-python -m experiments.pusht --observation=pixels --goals=100 --horizons=60 --nopictures \
+python -m experiments.pusht --observation=pixels --goals=500 --horizons=60 --nopictures \
     --nocompile_fast --planners=untuned-GRASP,untuned-portfolio \
     --output=experiments/results/pusht_pixels_untuned
