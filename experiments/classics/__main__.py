@@ -3,7 +3,7 @@
     python -m experiments.classics                     # minutes on two idle cores
     python -m experiments.classics --goals=100 --output=experiments/results/classics
 
-The world is the planner's model, ten goals of a cell are planned side by side. Prints and writes
+The world is the planner's model, five goals of a cell are planned side by side. Prints and writes
 the table and one picture. Results are written as they finish; the same command resumes.
 """
 

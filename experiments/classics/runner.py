@@ -19,7 +19,7 @@ from experiments.harness.log import FLOOR, Record
 from experiments.harness.settings import describe, in_use
 from experiments.harness.tables import wilson_interval
 
-SIDE_BY_SIDE = 10
+SIDE_BY_SIDE = 5
 """Goals planned at once: of a hundred, the samples of a wide latent leave a core's cache."""
 KEY_FIELDS = ("environment", "planner", "settings", "seed", "goal")
 
@@ -66,7 +66,7 @@ def _goals(task: str, num_goals: int, seed: int) -> Any:
 
 
 def run_cell(cell: Cell) -> Iterator[list[Record]]:
-    """Plans all goals of a cell, ten side by side; yields their records."""
+    """Plans all goals of a cell, five side by side; yields their records."""
     task = all_tasks()[cell.task]
     states, goals = _goals(cell.task, cell.num_goals, cell.seed)
     if cell.planner == FLOOR:
