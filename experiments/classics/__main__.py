@@ -1,6 +1,6 @@
 """Fifteen control tasks in their natural units; every planner at its defaults, nothing tuned.
 
-    python -m experiments.classics                     # minutes on two idle cores
+    python -m experiments.classics                     # ten minutes on two idle cores
     python -m experiments.classics --goals=100 --output=experiments/results/classics
 
 The world is the planner's model, five goals of a cell are planned side by side. Prints and writes
