@@ -215,7 +215,7 @@ class _Program:
     """A jitted function of leaves, and the number of the call that used it last."""
 
     run: Any
-    used: int = 0
+    used: int
 
 
 class Compiled:
