@@ -260,3 +260,28 @@ def test_a_predicate_stops_the_search() -> None:
     )
     assert np.all(found.states[-1] > 0.5) and found.cost == 0
     assert 0 < found.metrics.iterations_taken < 50
+
+
+def test_a_constraint_that_cannot_hold_is_told_by_the_violation() -> None:
+    """The rest of the objective is planned for all the same."""
+
+    def never(state: jax.Array, goal: jax.Array) -> jax.Array:
+        return jnp.full((), 0.5)
+
+    objective = Objective(constraint=never)
+    arguments = (move, jnp.zeros(2), jnp.ones(2), jnp.zeros((8, 2)), key())
+    planner = grasp_jax.Constrained(grasp_jax.GD(learning_rate=0.1, iterations=60), iterations=3)
+    found = grasp_jax.plan(*arguments, planner=planner, objective=objective)
+    np.testing.assert_allclose(found.violation, 0.5, rtol=1e-6)
+    assert found.status == grasp_jax.Status.OK
+    assert jnp.linalg.norm(found.states[-1] - 1) < 0.05 * jnp.linalg.norm(found.states[0] - 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_reward_that_is_not_finite_gives_the_guess_back_and_says_so(value: float) -> None:
+    objective = Objective(terminal_cost=lambda s, g: -value + 0 * jnp.sum(s))
+    guess = jnp.full((4, 2), 0.1)
+    arguments = (move, jnp.zeros(2), jnp.ones(2), guess, key())
+    found = grasp_jax.plan(*arguments, planner=PLANNERS["GD"], objective=objective)
+    assert found.status == grasp_jax.Status.FAILED
+    np.testing.assert_array_equal(found.actions, guess)
