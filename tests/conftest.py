@@ -31,7 +31,7 @@ hypothesis.settings.load_profile("suite")
 
 
 MAPS = pathlib.Path("/proc/self/maps")
-MOST_MAPS = 25_000
+MOST_MAPS = 50_000
 """Linux allows a process 65,530 memory maps by default."""
 SHARED = ("test_golden", "test_horizons", "test_planning", "test_proposed")
 SHARED += ("test_search", "test_strict_settings", "test_target_cost")

@@ -148,6 +148,8 @@ def _others_slow(names: list[str]) -> Any:
 every_program = _others_slow([n for n in NAMES if n not in VARIANTS])
 # For tests of a transformation around the planners, or of one part of them.
 every_kind = _others_slow(KINDS)
+# For tests of what a plan costs: one of each way to take slopes of it, or to do without.
+every_slope = _others_slow(["GD", "GD parallel", "GRASP", "CEM", "LatCo", "LatCoGN", "Segments"])
 
 traces: list[int] = []
 """Grows whenever the world is traced."""

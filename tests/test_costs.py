@@ -29,7 +29,7 @@ from tests.matrix import (
     START,
     WORLD,
     assert_close,
-    every_kind,
+    every_slope,
     key,
 )
 
@@ -60,7 +60,7 @@ EVERYTHING = Objective(
 )
 
 
-@every_kind
+@every_slope
 def test_what_a_plan_costs_is_what_was_written(name: str) -> None:
     found = grasp_jax.plan(
         WORLD,

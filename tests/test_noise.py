@@ -106,13 +106,20 @@ def test_noise_strength_is_traced_so_that_it_can_be_swept_with_vmap():
 def test_stacking_is_the_noise_of_single_actions_in_rows_of_several(
     kind: Any, rows: int, block: int, size: int
 ):
-    stacked = kind(action_block=block)(KEY, jnp.zeros((rows, block * size)))
+    rowwise, stepwise = jnp.zeros((rows, block * size)), jnp.zeros((rows * block, size))
+
+    @jax.jit
+    def drawn(key: jax.Array) -> Any:
+        white = White()
+        return (
+            (kind(action_block=block)(key, rowwise), kind()(key, stepwise)),
+            (white(key, rowwise), white(key, stepwise)),
+        )
+
     # The same numbers drawn, read as environment steps.
-    white = White()(KEY, jnp.zeros((rows, block * size))).reshape(rows * block, size)
-    flat = kind()(KEY, jnp.zeros((rows * block, size)))
-    assert stacked.shape == (rows, block * size)
-    np.testing.assert_allclose(stacked.reshape(rows * block, size), flat, atol=1e-6)
-    np.testing.assert_array_equal(white, White()(KEY, jnp.zeros((rows * block, size))))
+    for stacked, flat in drawn(KEY):
+        assert stacked.shape == (rows, block * size)
+        np.testing.assert_allclose(stacked.reshape(rows * block, size), flat, atol=1e-6)
 
 
 LEAVES = st.lists(st.sampled_from([(3,), (3, 2), (3, 2, 2)]), min_size=1, max_size=4)
@@ -120,8 +127,11 @@ LEAVES = st.lists(st.sampled_from([(3,), (3, 2), (3, 2, 2)]), min_size=1, max_si
 
 @hypothesis.given(LEAVES)
 def test_leaves_of_one_shape_drawn_together_are_what_each_alone_would_be(shapes: Any):
-    tree = [jnp.zeros(shape) for shape in shapes]
-    together = noise_like(AR1(), KEY, tree)
-    for i, leaf in enumerate(tree):
-        alone = AR1()(jax.random.fold_in(KEY, i), leaf)
-        np.testing.assert_allclose(together[i], alone, atol=1e-6)
+    @jax.jit
+    def drawn(key: jax.Array) -> Any:
+        tree = [jnp.zeros(shape) for shape in shapes]
+        alone = [AR1()(jax.random.fold_in(key, i), leaf) for i, leaf in enumerate(tree)]
+        return noise_like(AR1(), key, tree), alone
+
+    for together, alone in zip(*drawn(KEY), strict=True):
+        np.testing.assert_allclose(together, alone, atol=1e-6)

@@ -56,7 +56,8 @@ def test_a_tree_gives_one_state_per_step(index: StateIndex) -> None:
 
 def test_a_slower_pace_takes_more_steps(index: StateIndex) -> None:
     tree, start = index.towards(GOAL), jnp.asarray(START, jnp.float32)
-    fast, slow = tree(start, num_states=40), tree(start, num_states=81, pace=0.5)
+    fast = jax.jit(lambda: tree(start, num_states=40))()
+    slow = jax.jit(lambda: tree(start, num_states=81, pace=0.5))()
     np.testing.assert_allclose(slow.num_steps, 2 * fast.num_steps)
     np.testing.assert_allclose(slow.states[1::2][:38], fast.states[:38], atol=1e-4)
 
@@ -66,9 +67,10 @@ def test_trees_stack_under_vmap(index: StateIndex) -> None:
     trees = [index.towards(g) for g in goals]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *trees)
     start = jnp.asarray(START, jnp.float32)
-    found = jax.vmap(lambda tree: tree(start, num_states=45))(stacked)
+    call = jax.jit(lambda tree: tree(start, num_states=45))
+    found = jax.jit(jax.vmap(call))(stacked)
     for i, tree in enumerate(trees):
-        np.testing.assert_allclose(found.states[i], tree(start, num_states=45).states, atol=1e-6)
+        np.testing.assert_allclose(found.states[i], call(tree).states, atol=1e-6)
         np.testing.assert_allclose(found.states[i, -1], goals[i], atol=1e-5)
 
 

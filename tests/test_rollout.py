@@ -11,10 +11,7 @@ import grasp_jax
 from grasp_jax import Objective, Status
 from grasp_jax.rollout import rollout_cost, rollout_gradient
 from tests import matrix
-from tests.matrix import ACTIONS, GOAL, PLANNERS, START, WEIGHTS, assert_close
-
-GRADIENTS = ["GD", "GD parallel", "ParallelShooting", "GRASP", "GRASP restart", "LatCo", "LatCoGN"]
-GRADIENTS += ["Segments", "MultiStart GRASP", "Chain"]
+from tests.matrix import ACTIONS, GOAL, PLANNERS, START, WEIGHTS, assert_close, every_slope
 
 
 def test_the_public_rollout_is_a_loop_over_the_model():
@@ -48,7 +45,7 @@ def test_actions_of_another_shape_are_refused(function: Any):
 def test_the_gradient_is_that_of_the_cost(remat: bool):
     problem = matrix.problem(horizon=3)
     found = rollout_gradient(problem, ACTIONS, remat)
-    cost, slope = jax.value_and_grad(lambda a: rollout_cost(problem, a))(ACTIONS)
+    cost, slope = jax.jit(jax.value_and_grad(rollout_cost, 1))(problem, ACTIONS)
     assert_close((found.cost, found.gradient), (cost, slope), 1e-6)
     assert found.finite and found.control_finite
 
@@ -70,7 +67,7 @@ def test_a_control_cost_without_a_slope_leaves_the_models_slope():
     assert found.finite and not found.control_finite
 
 
-@pytest.mark.parametrize("name", GRADIENTS)
+@every_slope
 def test_norms_of_actions_do_not_stop_a_planner_at_zero(name: str):
     """Bug: cost 2.0, NON_FINITE, nothing moved; the status blamed the model."""
     still = grasp_jax.rollout_cost(matrix.problem(objective=NORMS), 0 * ACTIONS)

@@ -107,9 +107,10 @@ def test_the_lifted_objective_pays_at_its_predictions(stop: bool, horizon: int |
         predictions = predict(priced, states, actions)
         return jnp.sum(jnp.stack([near(predictions[t], GOAL) for t in range(horizon or T)]))
 
-    value, slopes = jax.value_and_grad(along, (0, 1))(states, GUESS)
-    with_cost = lifted_gradient(priced, states, GUESS, 0.3, stop)
-    without = lifted_gradient(free, states, GUESS, 0.3, stop)
+    value, slopes = jax.jit(jax.value_and_grad(along, (0, 1)))(states, GUESS)
+    gradient = jax.jit(lifted_gradient, static_argnums=4)
+    with_cost = gradient(priced, states, GUESS, 0.3, stop)
+    without = gradient(free, states, GUESS, 0.3, stop)
     assert jnp.abs(slopes[1]).max() > 1e-3
     assert_close(with_cost.loss, without.loss + value, 1e-5)
     assert_close(with_cost.dynamics_residual, without.dynamics_residual, 1e-6)

@@ -10,7 +10,7 @@ import pytest
 import grasp_jax
 from grasp_jax import GD, MPC, Status
 from tests import matrix
-from tests.matrix import ACTIONS, GOAL, PLANNERS, START, every_program, key
+from tests.matrix import ACTIONS, GOAL, PLANNERS, START, every_kind, key
 
 
 def glide(state: jax.Array, action: jax.Array) -> jax.Array:
@@ -32,7 +32,7 @@ def test_what_is_watched_for_is_found():
         jax.jit(lambda x: 1 / x)(jnp.zeros(()))
 
 
-@every_program
+@every_kind
 def test_a_healthy_plan_has_neither_nan_nor_infinity(name: str):
     """Bugs: NaN stood for "not there"; arrays as bounds were rounded towards infinity."""
     with watching():

@@ -9,6 +9,7 @@ the model expects; the goal's frame and the decoder's of its latent last.
 
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
@@ -34,6 +35,9 @@ def define_flags() -> None:
     flags.DEFINE_integer("goals", 4, "Rows, two each.", lower_bound=1)
 
 
+_drawn, _decoded = jax.jit(frames_of), jax.jit(LatentModel.decode)
+
+
 def frames(model: LatentModel, record: Record) -> tuple[np.ndarray, np.ndarray]:
     """True and expected frames [T + 1, 64, 64, 3] of a plan, and of the goal: [T + 2, ...] each."""
     count, horizon = record["goal"] + 1, record["horizon"]
@@ -48,7 +52,7 @@ def frames(model: LatentModel, record: Record) -> tuple[np.ndarray, np.ndarray]:
     expected = report.imagine(model, jnp.asarray(shown[None, :2]), jnp.asarray(taken))[0]
     latents = jnp.concatenate([jnp.asarray(shown[1:2]), expected, jnp.asarray(shown[2:])])
     seen = np.concatenate([states[::every], goals.goal[row][None]]).astype(np.float32)
-    return np.asarray(frames_of(jnp.asarray(seen))), np.asarray(model.decode(latents))
+    return np.asarray(_drawn(seen)), np.asarray(_decoded(model, latents))
 
 
 def main(argv: list[str]) -> None:

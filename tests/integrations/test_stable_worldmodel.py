@@ -96,7 +96,8 @@ def test_it_is_plan_batch_on_the_encoded_frames(lewm: LeWM):
     assert solver.model.environment_actions_per_step == BLOCK
     assert lewm.environment_actions_per_step == 1
     found = solver.solve(info)
-    pixels, goal = (lewm.encode(jnp.asarray(info[k][:, -1].numpy())) for k in ("pixels", "goal"))
+    encode = jax.jit(lewm.encode)
+    pixels, goal = (encode(info[k][:, -1].numpy()) for k in ("pixels", "goal"))
     context = jax.tree.map(lambda x: jnp.stack([x] * ENVS), lewm.empty_context())
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(5), 1), 0)
     direct = plan_batch(
@@ -278,9 +279,9 @@ def goal_mse(key: str, reduction: str) -> Any:
 
 
 def test_objectives_are_converted(lewm: LeWM):
-    dino = DinoWM.random(jax.random.key(1), DINOWM)
+    dino = jax.jit(lambda: DinoWM.random(jax.random.key(1), DINOWM))()
     state, goal = (
-        dino.encode(*(jax.random.normal(jax.random.key(i), s) for s in ((3, 8, 8), (3,))))
+        jax.jit(dino.encode)(*(jax.random.normal(jax.random.key(i), s) for s in ((3, 8, 8), (3,))))
         for i in (2, 3)
     )
     parts = types.SimpleNamespace(

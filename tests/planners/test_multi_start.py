@@ -36,7 +36,7 @@ def test_starts_without_noise_are_alike_for_a_deterministic_planner():
 
 def test_the_first_start_is_the_guess_and_the_others_are_noisy():
     planner = MultiStart(SGD, num_starts=4, start_std=0.5, noise=White())
-    search = planner.init(problem(), key())
+    search = jax.jit(planner.init)(problem(), key())
     assert_same(search.best_actions[0], GUESS)
     noise = search.best_actions[1:] - GUESS
     assert 0.2 < jnp.std(noise) < 1.0

@@ -144,7 +144,7 @@ def test_noise_around_a_policy_spans_the_horizon_and_not_its_padding() -> None:
             lambda s, a: s + 0.2 * jnp.tanh(a), jnp.zeros(1), jnp.full(1, 5.0),
             jnp.zeros((steps, 1)), horizon=horizon,
         )  # fmt: skip
-        return proposals(problem, jax.random.key(0))[:, :4]
+        return jax.jit(proposals)(problem, jax.random.key(0))[:, :4]
 
     assert_close(found(8, 4), found(4, None), 1e-5)
 

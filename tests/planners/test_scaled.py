@@ -132,7 +132,7 @@ def test_what_never_moves_counts_as_it_is():
         bounds=(-1.0, 1.0),
     )
     planner = Scaled(PLANNERS["LatCo"])
-    scales = planner.init(problem, KEY).scales
+    scales = jax.jit(planner.init)(problem, KEY).scales
     assert scales.state["fixed"] == 1 and scales.state["x"] != 1
     assert grasp_jax.solve(problem, KEY, planner=planner).status == grasp_jax.Status.OK
 

@@ -88,7 +88,7 @@ def test_the_gradient_is_that_of_the_written_objective():
             total += jnp.sum((state - end) ** 2)
         return total + 0.1 * jnp.sum(actions**2)
 
-    value, (states, actions) = jax.value_and_grad(written, (0, 1))(STATES, ACTIONS)
+    value, (states, actions) = jax.jit(jax.value_and_grad(written, (0, 1)))(STATES, ACTIONS)
     found, _ = segment_gradient(where, STATES, ACTIONS, 2)
     assert_close(found.loss, value)
     assert_close(found.actions, actions)

@@ -27,7 +27,8 @@ ACTIONS = jax.random.normal(jax.random.key(2), (3, 10))
 def test_weights_are_short_and_predictions_float32() -> None:
     low = mixed_precision(MODEL)
     assert {x.dtype for x in jax.tree.leaves(low)} == {jnp.dtype(jnp.bfloat16)}
-    found, exact = low(STATES, ACTIONS), MODEL(STATES, ACTIONS)
+    call = jax.jit(lambda model: model(STATES, ACTIONS))
+    found, exact = call(low), call(MODEL)
     assert found.dtype == jnp.float32
     error = jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact)
     assert 1e-6 < error < 0.03

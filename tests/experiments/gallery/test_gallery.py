@@ -1,5 +1,6 @@
 """What the pictures claim, on cases whose answer is known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def test_the_plan_in_the_middle_solves_both_problems():
     begin = pusht_start(start[0])
     changes = np.zeros((2, 8, 2), np.float32)
     changes[1] = 0.3
-    serial, lifted = landscape.losses(pusht_model(), begin, actions[0], jnp.asarray(changes))
+    losses = jax.jit(landscape.losses)
+    serial, lifted = losses(pusht_model(), begin, actions[0], jnp.asarray(changes))
     assert serial[0] == pytest.approx(0, abs=1e-9)
     assert lifted[0] == pytest.approx(0, abs=1e-9)
     assert serial[1] > 0.01
@@ -71,8 +73,9 @@ def test_five_steps_are_one_step_of_the_model():
 
     start, _, actions = pusht_tasks(1, 5)
     model, state = pusht_model(), pusht_start(start[0])
+    step = jax.jit(pusht_step)
     for action in actions[0]:
-        state = pusht_step(model, state, action)
+        state = step(model, state, action)
     stacked = psm.stack_actions(actions[0])[0]
     whole = model(psm.encode(start[0]).astype(np.float32), stacked)
     np.testing.assert_allclose(state[0:2], whole[0:2], atol=1e-5)

@@ -286,9 +286,10 @@ def test_a_picture_shows_what_happens_and_what_the_model_expects() -> None:
     true, expected = imagined.frames(model, record)
     assert true.shape == expected.shape == (4, 64, 64, 3)
     goals = sample_goals(1, 10, split="tune")
-    ends = losses.frames_of(jnp.asarray(np.stack([goals.start[0], goals.goal[0]]), jnp.float32))
-    np.testing.assert_array_equal(true[[0, -1]], ends)
-    np.testing.assert_array_equal(expected[[0, -1]], model.decode(model.encode(ends)))
+    ends = np.stack([goals.start[0], goals.goal[0]]).astype(np.float32)
+    np.testing.assert_array_equal(true[[0, -1]], jax.jit(losses.frames_of)(ends))
+    again = decode(model, report.encode_many(model, ends))
+    np.testing.assert_allclose(expected[[0, -1]], again, atol=1)
 
 
 @pytest.mark.slow

@@ -255,7 +255,9 @@ def test_heads_are_fitted_to_frozen_latents() -> None:
     states, _, frames = videos()
     model: Any = small_model()
     seen = report.sample(model, frames, WALL.measured(states), 100, 0)
-    np.testing.assert_allclose(seen.latents[7], model.encode(seen.frames)[7], atol=1e-4)
+    np.testing.assert_allclose(
+        seen.latents[7], jax.jit(type(model).encode)(model, seen.frames)[7], atol=1e-4
+    )
     # As if the encoder had learned the position.
     place = (seen.measured - seen.measured.mean(0)) / seen.measured.std(0)
     turn = np.random.default_rng(0).standard_normal((2, 12))

@@ -79,7 +79,7 @@ def test_the_rollout_and_its_gradient_are_ours(case: dict[str, Any], frames: int
     found = textbook.rollout_loss(case["theirs"], actions, start, goal, frames)
     found.backward()
     given = problem(case, frames)
-    cost, gradient = jax.value_and_grad(lambda a: rollout_cost(given, a))(given.init_actions)
+    cost, gradient = jax.jit(jax.value_and_grad(rollout_cost, 1))(given, given.init_actions)
     np.testing.assert_allclose(found.item(), cost, rtol=1e-5)
     np.testing.assert_allclose(actions.grad, gradient, rtol=1e-3, atol=1e-4)
 
