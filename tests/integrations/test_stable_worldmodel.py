@@ -279,7 +279,7 @@ def goal_mse(key: str, reduction: str) -> Any:
 
 
 def test_objectives_are_converted(lewm: LeWM):
-    dino = jax.jit(lambda: DinoWM.random(jax.random.key(1), DINOWM))()
+    dino = DinoWM.random(jax.random.key(1), DINOWM)
     state, goal = (
         jax.jit(dino.encode)(*(jax.random.normal(jax.random.key(i), s) for s in ((3, 8, 8), (3,))))
         for i in (2, 3)

@@ -270,7 +270,7 @@ def test_only_frames_said_to_be_missing_are(kind: str, tmp_path: pathlib.Path):
 
 @KINDS
 def test_an_empty_context_plans_under_debug_nans_and_infs(kind: str):
-    model = jax.jit(lambda: RANDOM[kind](jax.random.key(0), golden.CONFIGS[kind]))()
+    model = RANDOM[kind](jax.random.key(0), golden.CONFIGS[kind])
     context = model.empty_context()
     start = jax.tree.map(lambda x: jnp.full(x.shape[1:], 0.1), context.states)
     goal = jax.tree.map(jnp.zeros_like, start)
