@@ -24,6 +24,8 @@ Schedule = Callable[[jax.Array], Any]
 Scalar = jax.Array | float
 Scale = Scalar | PyTree
 """A number, or a pytree of numbers like the state."""
+TINY = float(np.finfo(np.float32).tiny)
+"""The least number above 0 that divides safely."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,12 @@ class Number:
     like: str | None = None
     schedule: bool = False
     optional: bool = False
+
+    @property
+    def range(self) -> str:
+        """Which numbers will do, in words."""
+        lower = "above 0" if self.low == TINY else f"at least {self.low}"
+        return f"{lower} and {'finite' if self.high == np.inf else f'below {self.high}'}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,8 +161,7 @@ def check_range(value: Any, rule: Number, name: str) -> None:
     numbers = [] if callable(value) else jax.tree.leaves(value)
     known = [np.asarray(x) for x in numbers if is_number(x) and not isinstance(x, jax.Array)]
     if not all(np.all((x >= rule.low) & (x < rule.high)) for x in known):
-        upper = "" if rule.high == np.inf else f" and below {rule.high}"
-        raise ValueError(f"{name} must be at least {rule.low}{upper}, got {value!r:.60}.")
+        raise ValueError(f"{name} must be {rule.range}, got {value!r:.60}.")
 
 
 def all_in_range(record: Any) -> jax.Array:
@@ -221,6 +228,8 @@ def check_number(
     if state is not None:
         what = "of numbers, or of arrays that broadcast to its leaves," if leaves else "of numbers"
         expected += f" or a pytree {what} like the state"
+        each = str(jax.tree.map(lambda _: "number", state)).replace("'", "")
+        expected += f" ({each:.80})" if not leaves and each != "number" else ""
     expected += " or None" if rule.optional else ""
     if value is None and rule.optional:
         return
@@ -235,7 +244,8 @@ def check_number(
     if _numbers_like(value, state, arrays=leaves):
         return
     if not _is_number(value):
-        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {held!r:.60}.")
+        got = _tree.describe(held) if isinstance(held, (dict, list, tuple)) else repr(held)
+        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}: {got:.80}.")
     found = tuple(getattr(value, "shape", ()))
     require(
         _fits(found, shape),

@@ -71,8 +71,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a schedule of nothing": ({"scheduled": lambda: 0.1}, "which fails when it is called with"),
     "another size": ({"of_actions": np.ones(3)}, "broadcasts to [4, 2], got an array of shape [3]"),
     "larger than the actions": ({"of_actions": np.ones((5, 4, 2))}, "shape [5, 4, 2]"),
-    "another structure": ({"of_state": {"x": 0.1}}, "a pytree of numbers like the state, got dict"),
-    "arrays for numbers": ({"of_state": {"x": np.ones(3), "y": 0.1}}, "like the state, got dict"),
+    "another structure": (
+        {"of_state": {"x": 0.1}},
+        "like the state ({x: number, y: number}), got dict",
+    ),
+    "arrays for numbers": ({"of_state": {"x": np.ones(3), "y": 0.1}}, "got dict: {x: float64[3]"),
     "leaves that do not fit": ({"of_leaves": {"x": np.ones(2), "y": 0.1}}, "to its leaves"),
     "zero steps": ({"steps": 0}, "Settings.steps must be at least 1, got 0"),
     "no steps": ({"steps": None}, "Settings.steps must be an int"),

@@ -1,7 +1,9 @@
 """The tables of the study's page, from the recorded summaries."""
 
+import pathlib
 import statistics
 
+from experiments.classics.planners import planners
 from experiments.harness.log import Record, ResultLog, read_results
 from experiments.harness.tables import (
     RESULTS,
@@ -126,3 +128,28 @@ def costs() -> str:
         lines.append([name, *per_step, *seconds])
     header = ["planner", "evaluations / T", "derivatives / T", "s per plan", "s to compile"]
     return markdown(header, lines)
+
+
+def stopping(folder: pathlib.Path = RESULTS / "classics_stopping") -> str:
+    """Success and seconds of plans made alone, without a target cost and with one."""
+    records = read_results(folder)
+    names = sorted({r["planner"] for r in records}, key=list(planners()).index)
+    lines = []
+    for task in dict.fromkeys(r["environment"] for r in records):
+        cells = [[r for r in records if (r["environment"], r["planner"]) == (task, n)]
+                 for n in names]  # fmt: skip
+        lines.append([task.replace("_", " "), *(x for cell in cells for x in _stopped(cell))])
+    header = [x for name in names for x in (name, "with a target", "s", "with a target")]
+    return markdown(["task", *header], lines)
+
+
+def _stopped(records: list[Record]) -> list[str]:
+    """Success and mean seconds of whole searches and of those that stop."""
+    whole, stopped = ([r for r in records if r["stops"] is stops] for stops in (False, True))
+    if not stopped[0]["target"]:  # no plan for other goals arrived: there is nothing to stop at
+        stopped = []
+    rates, seconds = [], []
+    for rows in (whole, stopped):
+        rates.append(share(sum(r["success"] for r in rows), len(rows)) if rows else "")
+        seconds.append(f"{statistics.mean(r['seconds'] for r in rows):.2g}" if rows else "")
+    return [*rates, *seconds]

@@ -1,6 +1,6 @@
 """Searches that fail on different problems, in turn and in the problem's own units."""
 
-from grasp_jax._fields import Scalar, as_count
+from grasp_jax._fields import Scalar, Scale, as_count
 from grasp_jax.planners.chain import Chain
 from grasp_jax.planners.gradient import GD
 from grasp_jax.planners.hops import Hops
@@ -11,7 +11,9 @@ from grasp_jax.planners.scaled import Scaled
 from grasp_jax.schedules import sawtooth_schedule
 
 
-def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
+def portfolio(
+    *, effort: int = 1, action_scale: Scalar | None = None, state_scale: Scale | None = None
+) -> Scaled:
     """The planner for a problem of which nothing is known: no rates, no units, one number.
 
     Ours. Four searches in turn, which all count in the problem's own units, see `Scaled`; the best
@@ -38,6 +40,8 @@ def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
       action_scale: What an action counts in, see `Scaled`; by default half its range, or what the
         model says by `training_action_std`. A learned model whose bounds are far wider than its
         data needs one of the two: otherwise plans go where it was never trained.
+      state_scale: What the virtual states of LatCo count in, see `Scaled`; by default read off the
+        problem.
 
     Raises:
       TypeError, ValueError: The effort is no positive integer.
@@ -59,4 +63,5 @@ def portfolio(*, effort: int = 1, action_scale: Scalar | None = None) -> Scaled:
             fallbacks=(1, 2),
         ),
         action_scale=action_scale,
+        state_scale=state_scale,
     )

@@ -9,6 +9,7 @@ is handed back in the caller's units.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grasp_jax import _tree
-from grasp_jax._fields import Scalar, Scale, number, require
+from grasp_jax._fields import TINY, Scalar, Scale, number, require
 from grasp_jax._tree import PyTree, cost_dtype, describe
 from grasp_jax.init_states import looks_like_state
 from grasp_jax.noise import AR1, scale_like
@@ -32,8 +33,6 @@ NUM_PROBES = 8
 
 _ROOM = 64
 """By so much a number in search units may grow before its dtype overflows, at least."""
-
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 class ScaledState(NamedTuple):
@@ -67,8 +66,8 @@ class Scaled(Planner):
 
     planner: Planner
     _: dataclasses.KW_ONLY
-    action_scale: Scalar | None = number(None, low=_TINY, like="actions")
-    state_scale: Scale | None = number(None, low=_TINY, like="state", optional=True)
+    action_scale: Scalar | None = number(None, low=TINY, like="actions")
+    state_scale: Scale | None = number(None, low=TINY, like="state", optional=True)
 
     @property
     def iterations(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -91,6 +90,8 @@ class Scaled(Planner):
         )
         if self.action_scale is None:
             _check_training_std(problem)
+        for inner in _parts(self.planner):
+            self._check_nested(inner)
         self.planner.check(problem)
 
     def extra_evals(self, problem: Problem) -> tuple[int, int]:
@@ -141,6 +142,22 @@ class Scaled(Planner):
         actions, states = self.planner.present(scaled, state.inner)
         return problem.clip(actions * state.scales.action), natural(states, state.scales)
 
+    def _check_nested(self, inner: Planner) -> None:
+        """Raises ValueError for a planner inside that is `Scaled` too, with scales of the caller's.
+
+        Its scales would count in those of this one: neither is what it says.
+        """
+        if isinstance(inner, Scaled):
+            both = {"action_scale": (self.action_scale, inner.action_scale)}
+            both["state_scale"] = (self.state_scale, inner.state_scale)
+            for name, scales in both.items():
+                require(
+                    all(scale is None for scale in scales),
+                    f"Scaled.{name} must be given once: the planner inside is Scaled as well, and "
+                    f"the scales of both would be multiplied. Set {name} of the one inside, and "
+                    "leave out the Scaled around it.",
+                )
+
     @property
     def _probes(self) -> bool:
         """Whether the scale of the states is wanted, and not given."""
@@ -179,12 +196,22 @@ def _check_training_std(problem: Problem) -> None:
 
 def is_lifted(planner: Planner) -> bool:
     """Whether a planner, or one that it is made of, has virtual states."""
-    values = [getattr(planner, f.name) for f in dataclasses.fields(planner)]  # pyright: ignore
-    parts = [p for v in values for p in (v if isinstance(v, tuple) else (v,))]
-    parts = [p for p in parts if isinstance(p, Planner)]
-    if isinstance(planner, LiftedPlanner) or any(is_lifted(p) for p in parts):
+    every = list(_parts(planner))
+    if any(isinstance(part, LiftedPlanner) for part in every):
         return True
-    return not parts and type(planner).virtual_states is not Planner.virtual_states
+    alone = [part for part in every if not any(_parts(part, whole=False))]
+    return any(type(part).virtual_states is not Planner.virtual_states for part in alone)
+
+
+def _parts(planner: Planner, whole: bool = True) -> Iterator[Planner]:
+    """The planners that a planner is made of, at any depth; with `whole` itself first."""
+    if whole:
+        yield planner
+    values = [getattr(planner, f.name) for f in dataclasses.fields(planner)]  # pyright: ignore
+    for value in values:
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Planner):
+                yield from _parts(part)
 
 
 def _state_scale(problem: Problem, action_scale: jax.Array, key: jax.Array) -> PyTree:

@@ -100,28 +100,30 @@ def test_paths_are_checked_like_planners():
 
 
 RANGES: dict[str, Any] = {
-    "CEM.std must be at least 0, got -1": lambda: CEM(std=-1.0),
+    "CEM.std must be at least 0 and finite, got -1": lambda: CEM(std=-1.0),
     "ICEM.momentum must be at least 0 and below 1, got 1": lambda: ICEM(momentum=1.0),
-    "MPPI.temperature must be at least 0, got -1": lambda: MPPI(temperature=-1.0),
+    "MPPI.temperature must be at least 0 and finite, got -1": lambda: MPPI(temperature=-1.0),
     "AR1.rho must be at least 0 and below 1, got 1.5": lambda: AR1(rho=1.5),
     "AR1.action_block must be at least 1, got 0": lambda: AR1(action_block=0),
     "LatCoGaussNewton.dual_rate must be at least 0 and below 1, got 1.5": lambda: (
         grasp_jax.LatCoGaussNewton(dual_rate=1.5)
     ),
-    "GD.learning_rate must be at least 0, got -0.1": lambda: GD(learning_rate=-0.1),
-    "GD.learning_rate must be at least 0, got nan": lambda: GD(learning_rate=float("nan")),
-    "GRASP.state_std must be at least 0, got {'x': -1": lambda: GRASP(state_std={"x": -1.0}),
-    "StraightLine.std must be at least 0, got -1": lambda: grasp_jax.StraightLine(std=-1.0),
-    "Rollout.std must be at least 0, got -1": lambda: grasp_jax.Rollout(std=-1.0),
-    "GRASP.goal_weight must be at least 0, got -1": lambda: GRASP(goal_weight=-1.0),
-    "LatCo.multiplier must be at least 0, got -1": lambda: LatCo(multiplier=-1.0),
-    "MultiStart.start_std must be at least 0, got -1": lambda: grasp_jax.MultiStart(
+    "GD.learning_rate must be at least 0 and finite, got -0.1": lambda: GD(learning_rate=-0.1),
+    "GD.learning_rate must be at least 0 and finite, got nan": lambda: GD(
+        learning_rate=float("nan")
+    ),
+    "GRASP.state_std must be at least 0 and finite, got {'x'": lambda: GRASP(state_std={"x": -1.0}),
+    "StraightLine.std must be at least 0 and finite": lambda: grasp_jax.StraightLine(std=-1.0),
+    "Rollout.std must be at least 0 and finite, got -1": lambda: grasp_jax.Rollout(std=-1.0),
+    "GRASP.goal_weight must be at least 0 and finite, got -1": lambda: GRASP(goal_weight=-1.0),
+    "LatCo.multiplier must be at least 0 and finite, got -1": lambda: LatCo(multiplier=-1.0),
+    "MultiStart.start_std must be at least 0 and finite, got -1": lambda: grasp_jax.MultiStart(
         GD(), start_std=-1.0
     ),
     "Chain: pass planners one by one or as planners=": lambda: grasp_jax.Chain(
         GD(), planners=(GD(),)
     ),
-    "_Sawtooth.period must be at least 1, got 0": lambda: grasp_jax.sawtooth_schedule(
+    "_Sawtooth.period must be at least 1 and finite, got 0": lambda: grasp_jax.sawtooth_schedule(
         init_value=1.0, end_value=0.0, period=0
     ),
     "ViaPoints.num_points must be at least 0, got -1": lambda: grasp_jax.ViaPoints(num_points=-1),

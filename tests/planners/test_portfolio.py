@@ -32,6 +32,7 @@ def test_effort_multiplies_every_part() -> None:
 def test_an_action_counts_in_what_the_caller_says() -> None:
     scaled = portfolio(action_scale=0.2)
     assert scaled.action_scale == 0.2 and scaled.planner == portfolio().planner
+    assert portfolio(state_scale=5.0).state_scale == 5.0
 
 
 @pytest.mark.parametrize(("effort", "error"), [(0, ValueError), (1.5, TypeError)])

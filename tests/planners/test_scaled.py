@@ -171,17 +171,42 @@ def test_explicit_scales_are_multiples() -> None:
     )
 
 
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
-    with pytest.raises(ValueError, match=r"Scaled.action_scale must be at least"):
+    with pytest.raises(ValueError, match=r"Scaled.action_scale must be above 0 and finite"):
         Scaled(GD(), action_scale=scale)
-    with pytest.raises(ValueError, match=r"Scaled.state_scale must be at least"):
+    with pytest.raises(ValueError, match=r"Scaled.state_scale must be above 0 and finite"):
         Scaled(GRASP(), state_scale=scale)
 
 
 def test_a_scale_for_every_step_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Scaled.action_scale must be a number or one for each"):
         Cart().plan(Scaled(PLANNERS["GD"], action_scale=jnp.ones((5, 2))))
+
+
+@pytest.mark.parametrize(
+    ("name", "planner"),
+    [
+        ("action_scale", Scaled(Scaled(PLANNERS["GD"], action_scale=0.1), action_scale=0.5)),
+        ("action_scale", Scaled(Scaled(PLANNERS["GD"], action_scale=0.1))),
+        ("action_scale", Scaled(grasp_jax.portfolio(), action_scale=0.5)),
+        ("state_scale", Scaled(Scaled(PLANNERS["LatCo"]), state_scale=2.0)),
+        (
+            "state_scale",
+            Scaled(MultiStart(Scaled(PLANNERS["GRASP"], state_scale=3.0), num_starts=2)),
+        ),
+    ],
+)
+def test_scales_in_scales_are_refused(name: str, planner: Any) -> None:
+    """Bug: they were multiplied, or the one outside did nothing."""
+    with pytest.raises(ValueError, match=rf"Scaled\.{name} must be given once"):
+        Cart().plan(planner)
+
+
+def test_scaled_twice_is_scaled() -> None:
+    once = Scaled(PLANNERS["GD"])
+    found, expected = Cart().plan(Scaled(once)).actions, Cart().plan(once).actions
+    matrix.assert_close(found, expected, 1e-5)
 
 
 @jax.tree_util.register_dataclass
