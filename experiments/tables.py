@@ -221,6 +221,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "classics_held_out": partial(classics.success, "classics_held_out"),
     "classics_scaled": partial(classics.success, "classics_scaled"),
     "classics_costs": classics.costs,
+    "classics_proposals": classics.proposals,
+    "classics_stopping": classics.stopping,
     "classics_textbook": classics.textbook,
     "classics_untuned": classics.untuned,
     "pusht_pixels_alone": pusht_pixels_alone,

@@ -18,6 +18,12 @@ python -m experiments.classics --goals=100 --output=experiments/results/classics
 python -m experiments.classics --held_out --goals=100 --planner=portfolio \
     --output=experiments/results/classics_held_out
 
+# A stop rule: with it, the time to success is the time to return.
+python -m experiments.classics.stopping --output=experiments/results/classics_stopping
+
+# Samplers with proposals: the cheapest as the start, or all of them among the samples.
+python -m experiments.classics.proposals --output=experiments/results/classics_proposals
+
 # Direct collocation (needs the extra: pip install -e '.[classics]').
 python -m experiments.classics.textbook --output=experiments/results/classics
 

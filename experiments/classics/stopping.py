@@ -2,12 +2,13 @@ r"""A stop rule on the classical tasks: with it, the time to success is the time
 
     python -m experiments.classics.stopping --output=experiments/results/classics_stopping
 
-A target cost per task is read off plans for other goals: half the highest cost up to which every
-one of them arrived. Then each goal is planned alone, with the target and without, by the same
-program. One JSON line per goal; resumes.
+A target cost per task is read off plans for other goals, as they are and with more and more noise:
+half the highest cost up to which all of them arrive. Then every goal is planned alone, with the
+target and without, by the same program. One JSON line per goal; resumes.
 """
 
 import dataclasses
+import itertools
 import pathlib
 import time
 from collections.abc import Iterator
@@ -31,28 +32,30 @@ from experiments.harness.workers import run_tasks
 
 PLANNERS = ("portfolio", "restarted GRASP", "iCEM")
 TUNING_GOALS, TUNING_SEED = 20, 1000
+NOISES = np.geomspace(1e-3, 1.0, 16)
+"""Deviations of the noise, in half ranges of an action."""
 KEY_FIELDS = (*runner.KEY_FIELDS, "stops")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A planner on a task: a key of `planners()`, one of `all_tasks()`, goals, their seed."""
+    """Planners, keys of `planners()`, on a task, a key of `all_tasks()`."""
 
     task: str
-    planner: str
     num_goals: int
     seed: int
+    planners: tuple[str, ...] = PLANNERS
 
-    def identity(self, goal: int, stops: bool) -> Record:
+    def identity(self, planner: str, goal: int, stops: bool) -> Record:
         """What names a record."""
-        plain = runner.Cell(self.task, self.planner, self.num_goals, self.seed).identity
+        plain = runner.Cell(self.task, planner, self.num_goals, self.seed).identity
         return {**plain, "goal": goal, "stops": stops}
 
 
 def target_of(costs: np.ndarray, success: np.ndarray) -> float:
-    """Half the highest of the costs `[n]` up to which all plans arrived; 0 where none did.
+    """Half the highest of the costs `[n]` up to which all plans arrive; 0 where none does.
 
-    A cost below 0 says nothing of what is left, and these tasks have none.
+    The costs of these tasks are never negative.
     """
     order = np.argsort(costs)
     arrived = np.cumprod(success[order].astype(int))
@@ -60,8 +63,7 @@ def target_of(costs: np.ndarray, success: np.ndarray) -> float:
 
 
 def _plan(task: Task, planner: Any, state: Any, goal: Any, key: jax.Array, target: Any) -> Any:
-    """A plan, and what the world says of it."""
-    plan = grasp_jax.plan(
+    return grasp_jax.plan(
         task.dynamics,
         state,
         goal,
@@ -72,34 +74,53 @@ def _plan(task: Task, planner: Any, state: Any, goal: Any, key: jax.Array, targe
         objective=task.objective,
         target_cost=target,
     )
-    return plan, runner.achieved(task, state, goal, plan.actions)
 
 
-def _other_goals(task: Task, planner: Any) -> float:
-    """The target cost."""
+def find_target(task: Task) -> float:
+    """The target cost, from other goals than those of the table."""
     states, goals = task.sample_batch(TUNING_GOALS, TUNING_SEED)
     keys = jax.random.split(jax.random.key(TUNING_SEED), TUNING_GOALS)
+    half = (task.bounds[1] - task.bounds[0]) / 2
 
-    def one(state: Any, goal: Any, key: jax.Array) -> Any:
-        plan, found = _plan(task, planner, state, goal, key, None)
-        return plan.cost, found["success"]
+    def one(row: Any) -> Any:
+        state, goal, key = row
+        actions = _plan(task, planners()["portfolio"], state, goal, key, None).actions
+        problem = grasp_jax.make_problem(
+            task.dynamics, state, goal, task.init_actions, objective=task.objective
+        )
+        noise = half * jax.random.normal(key, actions.shape)
 
-    search = jax.jit(lambda *rows: jax.lax.map(lambda row: one(*row), rows, batch_size=5))
-    return target_of(*map(np.asarray, search(states, goals, keys)))
+        def disturbed(std: jax.Array) -> Any:
+            rough = jnp.clip(actions + std * noise, *task.bounds)
+            found = runner.achieved(task, state, goal, rough)
+            return grasp_jax.rollout_cost(problem, rough), found["success"]
+
+        return jax.vmap(disturbed)(jnp.asarray([0.0, *NOISES]))
+
+    search = jax.jit(lambda rows: jax.lax.map(one, rows, batch_size=runner.SIDE_BY_SIDE))
+    costs, success = search((states, goals, keys))
+    return target_of(np.ravel(costs), np.ravel(success))
 
 
 def run_cell(cell: Cell) -> Iterator[list[Record]]:
-    """Plans every goal of a cell twice, one plan at a time; yields their records."""
-    task, planner = all_tasks()[cell.task], planners()[cell.planner]
-    target = _other_goals(task, planner)
+    """Plans every goal of a cell twice, one plan at a time; yields the records of a goal."""
+    task = all_tasks()[cell.task]
+    target = find_target(task)
+    for name in cell.planners:
+        yield from _run_planner(cell, task, name, target)
+
+
+def _run_planner(cell: Cell, task: Task, name: str, target: float) -> Iterator[list[Record]]:
+    planner = planners()[name]
     states, goals = task.sample_batch(cell.num_goals, cell.seed)
 
     def search(state: Any, goal: Any, key: jax.Array, target: jax.Array) -> Any:
-        plan, found = _plan(task, planner, state, goal, key, target)
+        plan = _plan(task, planner, state, goal, key, target)
+        found = runner.achieved(task, state, goal, plan.actions)
         return {**found, "cost": plan.cost, "iterations": plan.metrics.iterations_taken}
 
     # Nothing costs less than nothing: that target is never met.
-    targets = {True: jnp.float32(target), False: jnp.float32(-1.0)}
+    targets = {False: jnp.float32(-1.0), True: jnp.float32(target)}
     compiled = jax.jit(search)
     for goal in range(cell.num_goals):
         row = jax.tree.map(lambda x, i=goal: x[i], (states, goals))
@@ -109,11 +130,11 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
         records = []
         for stops, wanted in targets.items():
             began = time.perf_counter()
-            found = jax.device_get(compiled(*row, key, wanted))
+            found = jax.block_until_ready(compiled(*row, key, wanted))
             seconds = time.perf_counter() - began
-            record = {name: value.item() for name, value in found.items()}
+            record = {name: np.asarray(value).item() for name, value in found.items()}
             known = {"target": target, "of_iterations": planner.iterations, "seconds": seconds}
-            records.append({**cell.identity(goal, stops), **record, **known})
+            records.append({**cell.identity(name, goal, stops), **record, **known})
         yield records
 
 
@@ -126,23 +147,27 @@ def define_flags() -> None:
     flags.DEFINE_string("output", "runs/classics_stopping", "Folder for results.")
 
 
+def _records_of(cell: Cell) -> Iterator[Record]:
+    for name, goal, stops in itertools.product(PLANNERS, range(cell.num_goals), (False, True)):
+        yield cell.identity(name, goal, stops)
+
+
+def _is_done(log: ResultLog, record: Record) -> bool:
+    return log.done(**{k: record[k] for k in KEY_FIELDS})
+
+
 def main(argv: list[str]) -> None:
     """Plans and prints."""
     begin(argv)
     given = flags.FLAGS
     folder = pathlib.Path(given.output)
     log = ResultLog(folder / "results.jsonl", KEY_FIELDS)
-    cells = [Cell(t, p, given.goals, given.seed) for t in given.task for p in PLANNERS]
-
-    def is_done(cell: Cell) -> bool:
-        keys = (cell.identity(i, stops) for i in range(cell.num_goals) for stops in (True, False))
-        return all(log.done(**{k: key[k] for k in KEY_FIELDS}) for key in keys)
-
-    todo = [cell for cell in cells if not is_done(cell)]
-    with progress(len(todo) * given.goals, "goals") as bar:
+    cells = [Cell(task, given.goals, given.seed) for task in given.task]
+    todo = [cell for cell in cells if not all(_is_done(log, key) for key in _records_of(cell))]
+    with progress(len(todo) * len(PLANNERS) * given.goals, "goals") as bar:
         for records in run_tasks(run_cell, todo, given.workers, compile_fast=True):
             for record in records:
-                if not log.done(**{k: record[k] for k in KEY_FIELDS}):
+                if not _is_done(log, record):
                     log.append(record)
             bar(1, f"{records[0]['planner']}, {records[0]['environment']}")
     print(stopping(folder))

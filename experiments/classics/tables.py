@@ -153,3 +153,19 @@ def _stopped(records: list[Record]) -> list[str]:
         rates.append(share(sum(r["success"] for r in rows), len(rows)) if rows else "")
         seconds.append(f"{statistics.mean(r['seconds'] for r in rows):.2g}" if rows else "")
     return [*rates, *seconds]
+
+
+def proposals(folder: pathlib.Path = RESULTS / "classics_proposals") -> str:
+    """Success of samplers with proposals: a row per task and sampler, a column per way."""
+    records = read_results(folder)
+    cells: dict[tuple[str, str], dict[str, list[bool]]] = {}
+    for r in records:
+        sampler, way = r["planner"].split(", ")
+        row = cells.setdefault((r["environment"], sampler), {})
+        row.setdefault(way, []).append(r["success"])
+    ways = list(dict.fromkeys(way for row in cells.values() for way in row))
+    lines = [
+        [task, sampler, *(share(sum(row[way]), len(row[way])) for way in ways)]
+        for (task, sampler), row in sorted(cells.items())
+    ]
+    return markdown(["task", "sampler", *ways], lines)
