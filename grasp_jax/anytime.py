@@ -9,8 +9,9 @@ import numpy as np
 from jax.core import Tracer
 
 from grasp_jax import programs, sharding
-from grasp_jax._compile import Frozen, usual_promotion
+from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import as_count
+from grasp_jax._frozen import Frozen
 from grasp_jax._tree import PyTree, describe, is_number
 from grasp_jax.arguments import as_array
 from grasp_jax.planner import Planner

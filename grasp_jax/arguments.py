@@ -14,7 +14,8 @@ from jax.core import Tracer
 from jax.sharding import AxisType, Mesh
 
 from grasp_jax._bounds import as_bounds
-from grasp_jax._compile import array, on_device, require_hashable, usual_promotion
+from grasp_jax._compile import array, on_device, usual_promotion
+from grasp_jax._frozen import require_hashable
 from grasp_jax._tree import PyTree, describe, is_array, is_number
 from grasp_jax._weights import with_visible_weights
 from grasp_jax.objectives import Objective, mean_squared_distance, squared_distance

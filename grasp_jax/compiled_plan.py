@@ -6,7 +6,8 @@ from typing import Any
 import jax
 
 from grasp_jax import programs
-from grasp_jax._compile import Frozen, usual_promotion
+from grasp_jax._compile import usual_promotion
+from grasp_jax._frozen import Frozen
 from grasp_jax._tree import PyTree, describe, is_number
 from grasp_jax.arguments import check_key, replace_arrays
 from grasp_jax.planner import Planner

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from grasp_jax._compile import frozen, thawed, usual_promotion
+from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import as_count, require
+from grasp_jax._frozen import frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.arguments import check_key, replace_arrays
 from grasp_jax.planner import Planner, require_planner

@@ -7,8 +7,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from grasp_jax import programs, sharding
-from grasp_jax._compile import Frozen, array, require_hashable, usual_promotion
+from grasp_jax._compile import array, usual_promotion
 from grasp_jax._fields import as_count
+from grasp_jax._frozen import Frozen, require_hashable
 from grasp_jax._tree import PyTree, is_number
 from grasp_jax.arguments import as_number, check_key, make_problem
 from grasp_jax.objectives import Objective

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from grasp_jax import _tree, prepared
-from grasp_jax._compile import array, frozen, thawed
+from grasp_jax._compile import array
+from grasp_jax._frozen import frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.noise import Noise, in_environment_steps, spanning
 from grasp_jax.objectives import Objective, along

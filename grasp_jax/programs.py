@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from grasp_jax import rollout
 from grasp_jax import search as searching
-from grasp_jax._compile import Compiled, Frozen
+from grasp_jax._compile import Compiled
+from grasp_jax._frozen import Frozen
 from grasp_jax._tree import PyTree
 from grasp_jax.arguments import check_batch, rows_of
 from grasp_jax.checks import check_problem

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax import _tree
-from grasp_jax._compile import frozen, thawed
 from grasp_jax._fields import all_in_range
+from grasp_jax._frozen import frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
 from grasp_jax.noise import split_key
 from grasp_jax.planner import Planner, StepContext, StepInfo

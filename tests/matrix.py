@@ -40,7 +40,8 @@ from grasp_jax import (
     restarted_grasp,
 )
 from grasp_jax import search as searching
-from grasp_jax._compile import Compiled, Frozen
+from grasp_jax._compile import Compiled
+from grasp_jax._frozen import Frozen
 from grasp_jax._tree import is_number
 
 HORIZON = 4

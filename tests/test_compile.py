@@ -23,7 +23,8 @@ import pytest
 
 import grasp_jax
 from grasp_jax import AR1, GD, Colored, _compile, programs
-from grasp_jax._compile import PROGRAMS_PER_SOURCE, Compiled, Frozen
+from grasp_jax._compile import PROGRAMS_PER_SOURCE, Compiled
+from grasp_jax._frozen import Frozen
 from grasp_jax._tree import is_number
 from tests import matrix
 from tests.matrix import PLANNERS, every_planner
@@ -207,7 +208,7 @@ def test_a_collection_may_drop_programs_while_the_oldest_is_looked_for(
     for f in made:
         step(grasp_jax.make_problem(f, *ARGUMENTS))
     last = grasp_jax.make_problem(functions(1)[0], *ARGUMENTS)
-    second, find, dropped = list(step.programs)[1], _compile._functions, []
+    second, find, dropped = list(step.programs)[1], _compile.functions_in, []
 
     def collected(treedef: Any) -> list[Any]:
         if treedef is second[0]:  # pyright: ignore[reportIndexIssue]
@@ -216,7 +217,7 @@ def test_a_collection_may_drop_programs_while_the_oldest_is_looked_for(
             dropped.append(5 - len(step.programs))
         return find(treedef)
 
-    monkeypatch.setattr(_compile, "_functions", collected)
+    monkeypatch.setattr(_compile, "functions_in", collected)
     step(last)
     assert dropped == [3]  # the loop's variable holds the fourth
 

@@ -9,7 +9,7 @@ import pytest
 
 import grasp_jax
 from grasp_jax import programs
-from grasp_jax._compile import Frozen
+from grasp_jax._frozen import Frozen
 from grasp_jax._tree import is_number
 
 SIZE, HIDDEN = 8, 512

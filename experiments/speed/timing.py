@@ -20,7 +20,7 @@ import grasp_jax
 from experiments.harness.log import Record
 from experiments.speed.models import ACTION_SIZE, Workload
 from grasp_jax import programs
-from grasp_jax._compile import Frozen
+from grasp_jax._frozen import Frozen
 from grasp_jax._tree import is_number
 from grasp_jax.planners.base import LiftedPlanner
 from grasp_jax.planners.sampling import Sampler
