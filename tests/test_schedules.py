@@ -20,5 +20,5 @@ def test_a_sawtooth_is_a_pytree_of_its_numbers():
 
 
 def test_a_period_below_one_is_refused():
-    with pytest.raises(ValueError, match=r"period must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"period must be at least 1 and finite, got 0"):
         sawtooth_schedule(1.0, 0.0, period=0)

@@ -87,7 +87,7 @@ def test_hops_alone_find_the_gap_too():
 def test_a_negative_number_is_told_by_the_name_that_the_user_set(name: str):
     """Bug: the message named `Rollout.noise`, or nothing was said and the plan went on."""
     wrong: dict[str, Any] = {name: -1.0}
-    with pytest.raises(ValueError, match=f"restarted_grasp: {name} must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=f"restarted_grasp: {name} must be at least 0 and finite"):
         restarted_grasp(**wrong)
 
 
