@@ -5,10 +5,11 @@ r"""Push-T's far goals: 50 to 200 recorded steps away, closed loop, from pixels.
 
 Every few model steps the planner sees a frame and plans anew: flat, straight for the goal's frame,
 or for a state on a path that comes from recorded pushes, from their graph, or (a ceiling) from the
-frames that the goal's own recording passed. Plans arrive when they first said, they do not put it
-off at every step: `grasp_jax.MPC` with a horizon that shrinks, `SubgoalMPC` along paths. An episode
-has twice the recorded time; where the present frame shows the goal reached, the agent rests for a
-model step and the episode ends. One JSON line per episode; resumes.
+frames that the goal's own recording passed. A plan arrives when the first one said, or later where
+the last one does not arrive at all; plans are not put off at every step: `grasp_jax.MPC` with a
+horizon that shrinks, `SubgoalMPC` along paths. An episode has twice the recorded time; where the
+present frame shows the goal reached, the agent rests for a model step and the episode ends. One
+JSON line per episode; resumes.
 """
 
 import dataclasses
@@ -37,11 +38,9 @@ from experiments.pusht.far_rows import Row
 from experiments.pusht.recorded import make_index, record
 from grasp_jax import MPC
 from grasp_jax.paths_from_data import StateIndex
-from grasp_jax.subgoals import SubgoalMPC
+from grasp_jax.subgoals import SubgoalMPC, SubgoalState
 
 KEY_FIELDS = ("environment", "mode", "planner", "horizon", "goal", "split")
-BUDGET = 2
-"""Steps to act, in multiples of the recorded ones."""
 
 
 class Episode(NamedTuple):
@@ -199,10 +198,10 @@ def drive(world: World, row: Row, controller: Controller, episode: Episode) -> R
     """One episode."""
     task, model = world.setting.task, world.model
     goal_seen = tasks.pusht_seen(model.measure(episode.goal))
-    states, memory, arrived, spent = [episode.states[0]], None, False, []
+    states, memory, arrived, due, spent = [episode.states[0]], None, False, None, []
     known = _knowledge(world, row, episode)
     recorded = episode.offset // task.frameskip
-    for step in range(BUDGET * recorded):
+    for step in range(far_rows.BUDGET * recorded):
         frames = jnp.asarray(task.render(states[-1][None]))
         began = time.process_time()
         latent = controller.see(frames)
@@ -212,7 +211,8 @@ def drive(world: World, row: Row, controller: Controller, episode: Episode) -> R
         if memory is None:
             key = jax.random.fold_in(jax.random.key(0), episode.number)
             memory = controller.start(latent, episode.goal, path, episode.context, key)
-        left = far_rows.steps_left(step, recorded)
+        due = far_rows.arrival(step, due, _last_cost(memory), recorded)
+        left = max(due - step, far_rows.MIN_HORIZON)
         action, memory = controller.step(memory, latent, episode.goal, path, left)
         commands = np.asarray(model.to_environment(np.asarray(action)[None]))
         spent.append(time.process_time() - began)
@@ -230,6 +230,11 @@ def drive(world: World, row: Row, controller: Controller, episode: Episode) -> R
         "control_seconds": round(float(np.mean(spent)), 6) if spent else 0.0,
         "control_steps": len(spent),
     }
+
+
+def _last_cost(memory: Any) -> float:
+    """Of the last plan that a controller made."""
+    return float((memory.mpc if isinstance(memory, SubgoalState) else memory).cost)
 
 
 def _reached(seen: np.ndarray, goal: np.ndarray) -> bool:

@@ -13,11 +13,13 @@ from grasp_jax.proposals import PathTree, ProposedPath, Proposer, straight_line
 
 FLAT_AHEAD, AHEAD = 16, 5
 """Model steps of a plan, straight for the goal and for a subgoal."""
+BUDGET = 2
+"""Steps to act, in multiples of the recorded ones."""
 REPLAN_EVERY, MIN_HORIZON = 2, 2
 POLISH = 2
 """Model steps that a flat plan which did not arrive gets to end its work; then it is made anew."""
-GOOD_ENOUGH = 5e-4
-"""Cost of a flat plan that ends its search; plans that succeed cost 2e-3 or less."""
+GOOD_ENOUGH, ARRIVES = 5e-4, 2e-3
+"""Cost of a flat plan that ends its search, and the highest of one that reaches the goal."""
 INSIDE = 0.8
 """An episode ends where the frame shows the goal within this share of the tolerances."""
 LEAVE_DISTANCE = 0.2
@@ -78,15 +80,26 @@ def rows() -> dict[str, Row]:
     }
 
 
-def steps_left(step: int, recorded: int) -> int:
-    """How far a flat plan looks ahead: it is to arrive when it said, and not always `T` from now.
+def arrival(step: int, due: int | None, cost: float, recorded: int) -> int:
+    """When a flat plan is to arrive: when it first said, and not always `T` from now.
+
+    Later only where the last plan does not arrive, or its time is over.
 
     Args:
       step: Model steps so far.
+      due: The model step that the last plan was to arrive at; None before the first.
+      cost: Of the last plan, by the model.
       recorded: Model steps that the recording took.
+
+    Returns:
+      A model step.
     """
-    whole = min(FLAT_AHEAD, recorded)
-    return max(whole - step % (whole + POLISH), MIN_HORIZON)
+    if due is None:
+        return min(FLAT_AHEAD, recorded)
+    missed = step % REPLAN_EVERY == 0 and cost > ARRIVES
+    if not missed and step < due + POLISH:
+        return due
+    return step + min(FLAT_AHEAD, BUDGET * recorded - step)
 
 
 def proposer(path: PathTree | jax.Array | None) -> Proposer:

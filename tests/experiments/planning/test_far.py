@@ -28,9 +28,20 @@ def test_a_path_comes_from_a_list_a_tree_or_the_goal_alone() -> None:
 
 
 def test_a_flat_plan_is_to_arrive_when_it_said() -> None:
-    ahead = [far_rows.steps_left(step, 10) for step in range(15)]
-    assert ahead == [10, 9, 8, 7, 6, 5, 4, 3, 2, 2, 2, 2, 10, 9, 8]
-    assert far_rows.steps_left(0, 40) == far_rows.FLAT_AHEAD
+    def arrivals(costs: list[float], recorded: int) -> list[int]:
+        due, found = None, []
+        for step, cost in enumerate(costs):
+            due = far_rows.arrival(step, due, cost, recorded)
+            found.append(due)
+        return found
+
+    good, bad = 1e-3, 3e-3
+    # Followed, then made anew when its time is over.
+    assert arrivals([good] * 15, 10) == [10] * 12 + [20] * 3
+    assert arrivals([bad], 40) == [far_rows.FLAT_AHEAD]
+    # Put off at the next plan where it does not arrive, and never beyond the end of the episode.
+    assert arrivals([good] * 3 + [bad] * 3, 12) == [12] * 4 + [20] * 2
+    assert arrivals([bad] * 19, 10)[-3:] == [20] * 3
 
 
 def test_rows_along_paths_look_less_far_than_these_and_lift_from_them() -> None:
