@@ -21,8 +21,12 @@ STEP_SECONDS = 0.1
 """Simulated seconds of one action."""
 
 
-def make(maze: str) -> Any:
+def make(maze: str, **settings: Any) -> Any:
     """The package's environment, without the wrappers that hide its methods.
+
+    Args:
+      maze: A name of `MAZES`.
+      **settings: The package's own, such as `ob_type`.
 
     Raises:
       ValueError: The package has no such maze.
@@ -32,7 +36,7 @@ def make(maze: str) -> Any:
     import gymnasium
     import ogbench  # noqa: F401  (registers the environments)
 
-    return gymnasium.make(f"pointmaze-{maze}-v0").unwrapped
+    return gymnasium.make(f"pointmaze-{maze}-v0", **settings).unwrapped
 
 
 @dataclasses.dataclass(frozen=True)

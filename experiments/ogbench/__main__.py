@@ -1,9 +1,10 @@
-r"""OGBench's point mazes from states: long ways through a graph over recorded states.
+r"""OGBench's point mazes: long ways through a graph over recorded states.
 
     python -m experiments.ogbench.collect --output=data/ogbench      # once, ten minutes
     python -m experiments.ogbench.train --data=data/ogbench          # once, minutes
     python -m experiments.ogbench --data=data/ogbench --mazes=giant --episodes=5
     python -m experiments.ogbench --data=data/ogbench --tune         # candidates of the baselines
+    python -m experiments.ogbench --data=data/ogbench --observation=pixels --mazes=giant
 
 Drives the benchmark's five fixed tasks in its own simulator under its own success rule, writes one
 JSON line per episode, resumes after a kill, and prints the table. `reproduce.sh` has the commands
@@ -37,6 +38,7 @@ def define_flags() -> None:
     flags.DEFINE_string("log", "results.jsonl", "Log in it; processes side by side need one each.")
     flags.DEFINE_list("mazes", list(ogbench_maze.MAZES), "Which mazes.")
     flags.DEFINE_list("kinds", list(ogbench_data.KINDS), "navigate, stitch.")
+    flags.DEFINE_enum("observation", "state", ["state", "pixels"], "What the planner sees.")
     flags.DEFINE_list("modes", ["open", "closed"], "open, closed.")
     flags.DEFINE_list("rows", ["GRASP-graph"], "Rows of `planners.rows`, or all.")
     flags.DEFINE_integer("episodes", 5, "Episodes of each of the five tasks.", 1)
@@ -85,7 +87,8 @@ def main(argv: Sequence[str]) -> None:
     logs = set(folder.glob("results*.jsonl*"))
     log = ResultLog(folder / ("tuning.jsonl" if args.tune else args.log), KEY_FIELDS, logs)
     for maze, kind in itertools.product(args.mazes, args.kinds):
-        world = worlds.load(args.data, args.models, maze, kind)
+        load = worlds.load if args.observation == "state" else worlds.load_seen
+        world = load(args.data, args.models, maze, kind)
         for mode in ["open"] if args.tune else args.modes:
             rows = tuning_rows() if args.tune else planners.rows(mode)
             names = list(rows) if args.tune or args.rows == ["all"] else args.rows

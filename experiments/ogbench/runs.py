@@ -106,12 +106,14 @@ def open_loop(world: World, row: Row, chosen: list[Case], chunk: int = 25) -> It
         part = chosen[first : first + chunk]
         padded = [part[i % len(part)] for i in range(chunk)]
         ends = [c.episode.begin(world.env) for c in padded]
-        starts, goals = (jnp.asarray(np.stack(x), jnp.float32) for x in zip(*ends, strict=True))
+        seen = [world.observe(np.stack(x)) for x in zip(*ends, strict=True)]
+        starts, goals = map(world.encode, seen)
         keys = jax.random.split(jax.random.key(part[0].episode.seed), chunk)
         if compiled is None:
             trees = _ways(world, row, np.asarray(goals))
             compiled = jax.jit(plan).lower(starts, goals, trees, keys).compile()
         began = time.process_time()
+        starts, goals = map(world.encode, seen)
         found = compiled(starts, goals, _ways(world, row, np.asarray(goals)), keys)
         actions, misses, spent = jax.block_until_ready(found)
         seconds = (time.process_time() - began) / chunk
@@ -156,21 +158,22 @@ def closed_loop(world: World, row: Row, chosen: list[Case]) -> Iterator[Record]:
     warm = False
     for case in chosen:
         start, goal = case.episode.begin(world.env)
-        target = jnp.asarray(goal, jnp.float32)
+        seen, wanted = (world.observe(x[None]) for x in (start, goal))
         state = np.random.get_state()
         for _ in range(1 if warm else 2):
             began = time.process_time()
-            trees = _ways(world, row, goal[None])
+            here, target = (world.encode(x)[0] for x in (seen, wanted))
+            trees = _ways(world, row, np.asarray(target)[None])
             tree = None if trees is None else jax.tree.map(lambda x: x[0], trees)
-            here = jnp.asarray(start, jnp.float32)
             memory = begin(here, target, tree, jax.random.key(case.episode.seed))
             jax.block_until_ready(step(memory, here, target, tree))
             spent = time.process_time() - began
         np.random.set_state(state)
         warm, positions, success, steps = True, [start], False, 0
         while not success and steps < ogbench_maze.MAX_STEPS:
+            seen = world.observe(positions[-1][None])
             began = time.process_time()
-            here = jnp.asarray(positions[-1], jnp.float32)
+            here = world.encode(seen)[0]
             action, memory = step(memory, here, target, tree)
             action = np.asarray(action)
             spent += time.process_time() - began
@@ -188,7 +191,7 @@ def _record(
 ) -> Record:
     return {
         "environment": f"pointmaze-{world.maze}-{world.kind}",
-        "observation": "state",
+        "observation": world.observation,
         "mode": mode,
         "horizon": ogbench_maze.MAX_STEPS,
         "planner": row.name,

@@ -11,8 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.environments import ogbench_maze
-from experiments.ogbench import collect, train
+from experiments.environments.ogbench_frames import Camera
+from experiments.ogbench import collect, frames, train
 from experiments.ogbench import model as models
+from experiments.ogbench.eyes import Eyes, encode
+from experiments.ogbench.eyes import load as load_eyes
 from grasp_jax.paths_from_data import StateIndex, build_index
 from grasp_jax.proposals import PathTree
 
@@ -32,6 +35,7 @@ class World:
       env: The package's environment.
       index: Over the recorded states.
       model: Learned from the same recording; a step is `FRAMES` environment steps.
+      camera, eyes: Where the planner gets frames: what draws them, and what reads them.
     """
 
     maze: str
@@ -39,6 +43,23 @@ class World:
     env: Any
     index: StateIndex
     model: models.MazeModel
+    camera: Camera | None = None
+    eyes: Eyes | None = None
+
+    @property
+    def observation(self) -> str:
+        """What is seen of the world."""
+        return "state" if self.eyes is None else "pixels"
+
+    def observe(self, positions: np.ndarray) -> np.ndarray:
+        """What the simulator shows of positions `[n, 2]`: themselves, or frames."""
+        return positions if self.camera is None else self.camera.draw(positions)
+
+    def encode(self, seen: np.ndarray) -> jax.Array:
+        """States of the model `[n, 2]`."""
+        if self.eyes is None:
+            return jnp.asarray(seen, jnp.float32)
+        return encode(self.eyes, jnp.asarray(seen))
 
     def known_ways(self, goal: np.ndarray) -> PathTree:
         """The recording's shortest ways to `goal` `[2]`."""
@@ -81,6 +102,15 @@ def load(data: str, checkpoints: str, maze: str, kind: str) -> World:
     return World(maze, kind, ogbench_maze.make(maze), index, models.load(path))
 
 
+def load_seen(data: str, checkpoints: str, maze: str, kind: str) -> World:
+    """The same from frames: `experiments.ogbench.frames` has recorded and trained."""
+    latents = frames.latents(pathlib.Path(data), maze, kind)
+    index = make_index(latents.states, latents.actions, rows_per_step=1)
+    eyes, model = (frames.checkpoint(checkpoints, maze, kind, part) for part in ("eyes", "model"))
+    world = World(maze, kind, ogbench_maze.make(maze), index, models.load(model))
+    return dataclasses.replace(world, camera=Camera(maze), eyes=load_eyes(eyes))
+
+
 @functools.cache
 def _index(folder: pathlib.Path, maze: str, kind: str) -> StateIndex:
     path = folder / f"index_{maze}_{kind}.pkl"
@@ -93,7 +123,7 @@ def _index(folder: pathlib.Path, maze: str, kind: str) -> StateIndex:
     return found
 
 
-def make_index(states: np.ndarray, actions: np.ndarray) -> StateIndex:
+def make_index(states: np.ndarray, actions: np.ndarray, rows_per_step: int = FRAMES) -> StateIndex:
     """The index over a recording's `[n, T + 1, 2]` states and `[n, T, 2]` actions."""
     episodes, rows = states.shape[:2]
     padded = np.concatenate([actions, np.zeros_like(actions[:, :1])], 1)
@@ -102,7 +132,7 @@ def make_index(states: np.ndarray, actions: np.ndarray) -> StateIndex:
         np.repeat(np.arange(episodes), rows),
         actions=padded.reshape(-1, 2),
         num_nodes=NODES,
-        rows_per_step=FRAMES,
+        rows_per_step=rows_per_step,
         radius=RADIUS,
         max_jump=MAX_JUMP,
     )
