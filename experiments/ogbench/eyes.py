@@ -11,7 +11,7 @@ comes out is a position up to an offset.
 import dataclasses
 import functools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,11 +61,11 @@ def encode(eyes: Eyes, frames: jax.Array) -> jax.Array:
 
 
 class Pairs(NamedTuple):
-    """Frames a model step apart `[n, 64, 64, 3]`, and the `moves` `[n, 2]` that no wall held back."""
+    """Frames a model step apart `[n, 64, 64, 3]`; `moves` `[n, 2]` of the actions without walls."""
 
-    before: np.ndarray
-    after: np.ndarray
-    moves: np.ndarray
+    before: Any
+    after: Any
+    moves: Any
 
 
 def init(frames: np.ndarray, key: jax.Array) -> Eyes:
