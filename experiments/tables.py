@@ -239,6 +239,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ogbench_tuning": ogbench.tuning,
     "ogbench_closed": ogbench.closed_loop,
     "ogbench_closed_rows": partial(ogbench.baselines, "closed_loop"),
+    "ogbench_pixels": ogbench.from_frames,
     "ogbench_depth": ogbench.depth,
     "ogbench_widths": ogbench.widths,
     "ogbench_ball": ogbench.ball,

@@ -4,6 +4,7 @@ The camera sees the whole maze from above; the point is a ball of two (giant) to
 """
 
 import os
+import sys
 
 import numpy as np
 
@@ -21,7 +22,14 @@ class Camera:
     """
 
     def __init__(self, maze: str) -> None:
-        """Raises ValueError where the package has no such maze."""
+        """The first environment of a process is to be one of these: MuJoCo chooses then.
+
+        Raises:
+          ValueError: The package has no such maze.
+          RuntimeError: MuJoCo was imported before anybody said how to render.
+        """
+        if "mujoco" in sys.modules and "MUJOCO_GL" not in os.environ:
+            raise RuntimeError("MuJoCo is imported without a renderer: set MUJOCO_GL=egl before.")
         os.environ.setdefault("MUJOCO_GL", "egl")
         size = {"width": SIZE, "height": SIZE}
         self._env = ogbench_maze.make(maze, ob_type="pixels", render_mode="rgb_array", **size)

@@ -2,23 +2,25 @@
 
 import functools
 import json
+import pathlib
 
 import numpy as np
 
 from experiments.harness.log import Record, read_results
 from experiments.harness.tables import RESULTS, markdown, share
+from experiments.ogbench.train import CHECKPOINTS
 
-FOLDER = RESULTS / "ogbench_states"
+FOLDER, PIXELS = RESULTS / "ogbench_states", RESULTS / "ogbench_pixels"
 OURS = "GRASP-graph"
 STEP_SECONDS = 0.1
 """Simulated seconds of an environment step."""
 
 
 @functools.cache
-def _cells(mode: str) -> dict[tuple[str, str], list[Record]]:
+def _cells(mode: str, folder: pathlib.Path = FOLDER) -> dict[tuple[str, str], list[Record]]:
     """(maze, planner) to records, each episode once."""
     cells: dict[tuple[str, str], dict[tuple[int, int], Record]] = {}
-    for record in read_results(FOLDER):
+    for record in read_results(folder):
         if record["mode"] == mode:
             name = record["environment"].removeprefix("pointmaze-"), record["planner"]
             cells.setdefault(name, {})[record["seed"], record["goal"]] = record
@@ -46,6 +48,21 @@ def open_loop() -> str:
             steps = _mean([r for r in records if r["success"]], "steps")
             lines.append([maze, solved(records, True), f"{seconds:.3f}", f"{steps:.0f}"])
     return markdown(["maze", OURS, "s per plan", "steps driven"], lines)
+
+
+def from_frames() -> str:
+    """From pixels: success in both modes, what the eyes miss a position by, seconds of planning."""
+    cells = {mode: _cells(mode, PIXELS) for mode in ("open_loop", "closed_loop")}
+    lines = []
+    for maze, planner in cells["open_loop"]:
+        found = [cells[mode].get((maze, planner), []) for mode in cells]
+        path = CHECKPOINTS / f"{maze.replace('-', '_')}_pixels_eyes.json"
+        facts = json.loads(path.read_text())
+        error = f"{facts['position_error_median']:.2f}, {facts['position_error_99']:.2f}"
+        seconds = [f"{min(r['seconds'] for r in x):.3f}" if x else "" for x in found]
+        lines.append([maze, *(solved(x, True) for x in found), error, *seconds])
+    header = ["maze", "open loop", "closed loop", "eyes off by (median, 99%)"]
+    return markdown([*header, "s per plan, open", "s per episode, closed"], lines)
 
 
 def baselines(mode: str) -> str:

@@ -21,7 +21,7 @@ from grasp_jax.proposals import PathTree
 
 FRAMES = 5
 """Environment steps per model step; an action of the model is held for so many."""
-NODES, RADIUS, MAX_JUMP = 2000, 2.0, 1.0
+NODES, RADIUS, MAX_JUMP = 2000, 3.0, 1.0
 CELL = 4.0
 
 
@@ -104,11 +104,11 @@ def load(data: str, checkpoints: str, maze: str, kind: str) -> World:
 
 def load_seen(data: str, checkpoints: str, maze: str, kind: str) -> World:
     """The same from frames: `experiments.ogbench.frames` has recorded and trained."""
-    latents = frames.latents(pathlib.Path(data), maze, kind)
+    camera, latents = Camera(maze), frames.latents(pathlib.Path(data), maze, kind)
     index = make_index(latents.states, latents.actions, rows_per_step=1)
     eyes, model = (frames.checkpoint(checkpoints, maze, kind, part) for part in ("eyes", "model"))
     world = World(maze, kind, ogbench_maze.make(maze), index, models.load(model))
-    return dataclasses.replace(world, camera=Camera(maze), eyes=load_eyes(eyes))
+    return dataclasses.replace(world, camera=camera, eyes=load_eyes(eyes))
 
 
 @functools.cache
