@@ -29,7 +29,8 @@ from experiments.ogbench import model as models
 
 EVERY = 5
 """Environment steps from frame to frame: a model step."""
-SHARD = 500
+SHARD, SHORTEST = 500, 200
+"""Frames of a file; steps of a piece of an episode, at least."""
 
 
 def define_flags() -> None:
@@ -38,7 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_string("output", str(train.CHECKPOINTS), "Folder of the models.")
     flags.DEFINE_list("mazes", ["medium", "giant"], "Which mazes.")
     flags.DEFINE_list("kinds", list(ogbench_data.KINDS), "navigate, stitch.")
-    flags.DEFINE_integer("steps", 50_000, "Recorded environment steps whose frames are drawn.", 1)
+    flags.DEFINE_integer("steps", 80_000, "Recorded environment steps whose frames are drawn.", 1)
     flags.DEFINE_integer("updates", 1500, "Updates of the eyes.", 1)
     flags.DEFINE_integer("batch", 64, "Pairs of frames per update of the eyes.", 1)
     flags.DEFINE_integer("model_updates", 2000, "Updates of the model.", 100)
@@ -51,11 +52,16 @@ def checkpoint(folder: str | pathlib.Path, maze: str, kind: str, part: str) -> p
 
 
 def thinned(folder: pathlib.Path, maze: str, kind: str, steps: int) -> Recording:
-    """Every fifth state of the first episodes, and the mean actions between: `[n, T/5 (+1), 2]`."""
+    """Every fifth state, and the mean actions between: `[n, T/5 (+1), 2]`.
+
+    Beginnings of as many episodes as there are: they begin everywhere.
+    """
     recorded = collect.load(folder, maze, kind)
-    episodes, length = max(1, steps // recorded.actions.shape[1]), recorded.actions.shape[1]
-    actions = recorded.actions[:episodes].reshape(-1, length // EVERY, EVERY, 2).mean(2)
-    return Recording(recorded.states[:episodes, ::EVERY], actions)
+    episodes = min(len(recorded.actions), max(1, steps // SHORTEST))
+    length = min(recorded.actions.shape[1], steps // episodes) // EVERY * EVERY
+    actions = recorded.actions[:episodes, :length]
+    actions = actions.reshape(episodes, length // EVERY, EVERY, 2).mean(2)
+    return Recording(recorded.states[:episodes, : length + 1 : EVERY], actions)
 
 
 def draw(folder: pathlib.Path, maze: str, kind: str, states: np.ndarray) -> np.ndarray:

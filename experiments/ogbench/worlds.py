@@ -21,7 +21,9 @@ from grasp_jax.proposals import PathTree
 
 FRAMES = 5
 """Environment steps per model step; an action of the model is held for so many."""
-NODES, RADIUS, MAX_JUMP = 2000, 3.0, 1.0
+NODES, RADIUS, MAX_JUMP = 2000, 2.0, 1.0
+SEEN_NODES = 1000
+"""Of the index over frames, of which there are fewer."""
 CELL = 4.0
 
 
@@ -105,7 +107,7 @@ def load(data: str, checkpoints: str, maze: str, kind: str) -> World:
 def load_seen(data: str, checkpoints: str, maze: str, kind: str) -> World:
     """The same from frames: `experiments.ogbench.frames` has recorded and trained."""
     camera, latents = Camera(maze), frames.latents(pathlib.Path(data), maze, kind)
-    index = make_index(latents.states, latents.actions, rows_per_step=1)
+    index = make_index(latents.states, latents.actions, 1, SEEN_NODES)
     eyes, model = (frames.checkpoint(checkpoints, maze, kind, part) for part in ("eyes", "model"))
     world = World(maze, kind, ogbench_maze.make(maze), index, models.load(model))
     return dataclasses.replace(world, camera=camera, eyes=load_eyes(eyes))
@@ -123,7 +125,9 @@ def _index(folder: pathlib.Path, maze: str, kind: str) -> StateIndex:
     return found
 
 
-def make_index(states: np.ndarray, actions: np.ndarray, rows_per_step: int = FRAMES) -> StateIndex:
+def make_index(
+    states: np.ndarray, actions: np.ndarray, rows_per_step: int = FRAMES, num_nodes: int = NODES
+) -> StateIndex:
     """The index over a recording's `[n, T + 1, 2]` states and `[n, T, 2]` actions."""
     episodes, rows = states.shape[:2]
     padded = np.concatenate([actions, np.zeros_like(actions[:, :1])], 1)
@@ -131,7 +135,7 @@ def make_index(states: np.ndarray, actions: np.ndarray, rows_per_step: int = FRA
         states.reshape(-1, 2),
         np.repeat(np.arange(episodes), rows),
         actions=padded.reshape(-1, 2),
-        num_nodes=NODES,
+        num_nodes=num_nodes,
         rows_per_step=rows_per_step,
         radius=RADIUS,
         max_jump=MAX_JUMP,
