@@ -65,19 +65,30 @@ def thinned(folder: pathlib.Path, maze: str, kind: str, steps: int) -> Recording
 
 
 def draw(folder: pathlib.Path, maze: str, kind: str, states: np.ndarray) -> np.ndarray:
-    """Frames of states `[n, 2]`, shard by shard; what is drawn already is read."""
-    shards = [states[i : i + SHARD] for i in range(0, len(states), SHARD)]
-    paths = [folder / f"frames_{maze}_{kind}_{i:03d}.npz" for i in range(len(shards))]
-    todo = [(p, s) for p, s in zip(paths, shards, strict=True) if not p.exists()]
-    camera = Camera(maze) if todo else None
-    with progress(len(todo), f"shards of {SHARD} frames") as bar:
-        for path, shard in todo:
-            assert camera is not None
-            temporary = path.with_suffix(".tmp.npz")
-            np.savez_compressed(temporary, frames=camera.draw(shard))
-            temporary.replace(path)
+    """Frames of states `[n, 2]`, shard by shard; shards that hold those states are read."""
+    camera, found = None, []
+    with progress(-(-len(states) // SHARD), f"shards of {SHARD} frames") as bar:
+        for first in range(0, len(states), SHARD):
+            shard = states[first : first + SHARD]
+            path = folder / f"frames_{maze}_{kind}_{first // SHARD:03d}.npz"
+            frames = _drawn(path, shard)
+            if frames is None:
+                camera = camera or Camera(maze)
+                frames = camera.draw(shard)
+                temporary = path.with_suffix(".tmp.npz")
+                np.savez_compressed(temporary, frames=frames, states=shard)
+                temporary.replace(path)
+            found.append(frames)
             bar()
-    return np.concatenate([np.load(path)["frames"] for path in paths])
+    return np.concatenate(found)
+
+
+def _drawn(path: pathlib.Path, states: np.ndarray) -> np.ndarray | None:
+    """The frames in a file, if it is there and they are of those states."""
+    if not path.exists():
+        return None
+    with np.load(path) as held:
+        return held["frames"] if np.array_equal(held["states"], states) else None
 
 
 def latents(folder: pathlib.Path, maze: str, kind: str) -> Recording:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.environments.ogbench_data import Recording
 from experiments.environments.ogbench_frames import SIZE
 from experiments.ogbench import eyes, frames
 
@@ -50,6 +51,43 @@ def test_errors_do_not_count_what_an_affine_map_explains() -> None:
 def test_frames_of_a_recording_that_nobody_saw_are_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"run experiments\.ogbench\.frames"):
         frames.latents(tmp_path, "giant", "stitch")
+
+
+def test_frames_are_drawn_once_and_anew_where_their_states_are_others(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Pencil:
+        def __init__(self, maze: str) -> None:
+            assert maze == "giant"
+
+        def draw(self, states: np.ndarray) -> np.ndarray:
+            asked.append(len(states))
+            return drawn(states)
+
+    monkeypatch.setattr(frames, "Camera", Pencil)
+    monkeypatch.setattr(frames, "SHARD", 3)
+    states = np.random.default_rng(0).uniform(8, 56, (7, 2))
+    found = frames.draw(tmp_path, "giant", "stitch", states)
+    np.testing.assert_array_equal(found, drawn(states))
+    assert asked == [3, 3, 1]
+    np.testing.assert_array_equal(frames.draw(tmp_path, "giant", "stitch", states), found)
+    assert asked == [3, 3, 1]
+    states[4] += 1.0
+    np.testing.assert_array_equal(frames.draw(tmp_path, "giant", "stitch", states), drawn(states))
+    assert asked == [3, 3, 1, 3]
+
+
+def test_pieces_are_the_beginnings_of_many_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    whole = Recording(rng.normal(size=(4, 1001, 2)), rng.normal(size=(4, 1000, 2)))
+    monkeypatch.setattr(frames.collect, "load", lambda *_: whole)
+    some = frames.thinned(pathlib.Path(), "giant", "navigate", 1200)
+    assert some.states.shape == (4, 61, 2) and some.actions.shape == (4, 60, 2)
+    np.testing.assert_array_equal(some.states[:, 1], whole.states[:, 5])
+    np.testing.assert_allclose(some.actions[:, 1], whole.actions[:, 5:10].mean(1))
+    assert frames.thinned(pathlib.Path(), "giant", "navigate", 400).states.shape == (2, 41, 2)
 
 
 @pytest.mark.slow
