@@ -26,12 +26,11 @@ python -m experiments.ogbench --data=data/ogbench --output=experiments/results/o
     --modes=closed --mazes=giant --kinds=stitch --episodes=4 \
     --rows=CEM-graph,iCEM-graph,MPPI-graph,GRASP-line
 
-# From frames: draw them (an hour of one core), learn eyes and models, plan.
-python -m experiments.ogbench.frames --data=data/ogbench
-python -m experiments.ogbench --data=data/ogbench --observation=pixels --mazes=medium,giant \
-    --modes=open --episodes=50 --output=experiments/results/ogbench_pixels
-python -m experiments.ogbench --data=data/ogbench --observation=pixels --mazes=medium,giant \
-    --modes=closed --episodes=10 --output=experiments/results/ogbench_pixels
+# From frames: draw them (half an hour of one core), learn eyes and a model, plan, draw.
+python -m experiments.ogbench.frames --data=data/ogbench --mazes=giant --kinds=stitch
+python -m experiments.ogbench --data=data/ogbench --observation=pixels --mazes=giant --kinds=stitch \
+    --modes=open,closed --episodes=10 --output=experiments/results/ogbench_pixels
+python -m experiments.ogbench.seen --data=data/ogbench --output=experiments/results/ogbench_pixels
 
 # One search over T steps, widths of segments, the ball world, pictures.
 python -m experiments.ogbench.depth --data=data/ogbench \
