@@ -52,9 +52,7 @@ def is_slow(name: str, case: str) -> bool:
     """Other numbers for, or parts of, programs that are in the default run already."""
     if case == "context":
         return name not in ("GRASP", "CEM", "LatCo")
-    if case == "horizon":
-        return name not in matrix.KINDS
-    return name in matrix.VARIANTS and case != "one"
+    return case != "one" and name not in matrix.KINDS
 
 
 CASES = [

@@ -12,13 +12,22 @@ import grasp_jax
 from grasp_jax import GD, ICEM, MPC, Proposed
 from grasp_jax.proposals import FromPolicy
 from tests import matrix
-from tests.matrix import ACTIONS, BOUNDS, HORIZON, PLANNERS, assert_close, assert_same, every_kind
+from tests.matrix import (
+    ACTIONS,
+    BOUNDS,
+    HORIZON,
+    PLANNERS,
+    assert_close,
+    assert_same,
+    every_kind,
+    every_slope,
+)
 
 GOOD = matrix.solved("GD").actions
 USELESS = jnp.stack([jnp.full_like(ACTIONS, x) for x in (jnp.nan, -0.7, -0.4)])
 
 
-@every_kind
+@every_slope
 def test_useless_proposals_change_nothing(name: str) -> None:
     alone = grasp_jax.rollout_cost(matrix.problem(), ACTIONS)
     costs = [grasp_jax.rollout_cost(matrix.problem(), x) for x in jnp.clip(USELESS, *BOUNDS)]

@@ -53,7 +53,11 @@ PLANNERS = {
 }
 
 
-@pytest.mark.parametrize("name", PLANNERS)
+# `scaled` has the starts inside, and hops draw as syncs do.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in ("starts", "hops"))) for n in PLANNERS],
+)
 def test_it_runs_over_environment_steps_where_the_model_says_how_many(name: str):
     found = solve(PLANNERS[name](None))
     assert_same(found, solve(PLANNERS[name](BLOCK)))

@@ -155,6 +155,7 @@ def test_both_maps_are_planned_scored_and_drawn(tmp_path):
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("success.png", "plans.png"))
 
 
+@pytest.mark.slow
 def test_the_film_shows_the_population_and_then_the_syncs(tmp_path):
     sync = grasp_jax.GD(learning_rate=0.1, iterations=2)
     lifted = grasp_jax.GRASP(iterations=2, sync=sync, sync_every=2)

@@ -310,6 +310,7 @@ def test_missing_data_are_named(tmp_path: pathlib.Path) -> None:
         run.wait_for(tmp_path, 600, 0.0)
 
 
+@pytest.mark.slow
 def test_planning_finds_the_programs_compiled_ahead(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
