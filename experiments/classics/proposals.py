@@ -8,6 +8,7 @@ and both. One JSON line per goal; resumes.
 """
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import app, flags
 
 import grasp_jax
@@ -103,26 +103,15 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
     """Plans all goals; yields their records."""
     task = all_tasks()[cell.task]
 
+    @functools.partial(jax.jit, static_argnums=(0, 1))
     def plans(seed: int, count: int, planner: Planner) -> Any:
         starts, goals = task.sample_batch(count, seed)
-        found = grasp_jax.plan_batch(
-            task.dynamics,
-            starts,
-            goals,
-            task.init_actions,
-            jax.random.key(seed),
-            planner=planner,
-            bounds=task.bounds,
-            objective=task.objective,
-            goal_batch_size=runner.SIDE_BY_SIDE,
-        )
-        ends = jax.vmap(lambda s, g, a: runner.achieved(task, s, g, a))
-        return found.actions, jax.jit(ends)(starts, goals, found.actions)
+        plan, found = runner.plan_goals(task, planner, starts, goals, jax.random.key(seed))
+        return plan.actions, found["success"]
 
     proposed, _ = plans(PROPOSED_SEED, NUM_PROPOSALS, Scaled(ICEM()))
-    _, ends = plans(0, cell.num_goals, WAYS[cell.way](SAMPLERS[cell.sampler], proposed))
-    success = np.asarray(ends["success"]).tolist()
-    yield [{**cell.identity(i), "success": s} for i, s in enumerate(success)]
+    _, success = plans(0, cell.num_goals, WAYS[cell.way](SAMPLERS[cell.sampler], proposed))
+    yield [{**cell.identity(i), "success": bool(s)} for i, s in enumerate(success)]
 
 
 def define_flags() -> None:

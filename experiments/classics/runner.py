@@ -77,18 +77,7 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
     planner = planners()[cell.planner]
 
     def search(states: Any, goals: Any, key: jax.Array) -> Record:
-        plan = grasp_jax.plan_batch(
-            task.dynamics,
-            states,
-            goals,
-            task.init_actions,
-            key,
-            planner=planner,
-            bounds=task.bounds,
-            objective=task.objective,
-            goal_batch_size=SIDE_BY_SIDE,
-        )
-        found = jax.vmap(lambda s, g, a: achieved(task, s, g, a))(states, goals, plan.actions)
+        plan, found = plan_goals(task, planner, states, goals, key)
         return {
             **found,
             "cost": plan.cost,
@@ -107,6 +96,16 @@ def run_cell(cell: Cell) -> Iterator[list[Record]]:
         "compile_seconds": compile_seconds,
     }
     yield [{**cell.identity, "goal": i, **_row(found, i), **seconds} for i in range(cell.num_goals)]
+
+
+def plan_goals(
+    task: Task, planner: Any, states: Any, goals: Any, key: jax.Array
+) -> tuple[grasp_jax.Plan, Record]:
+    """Plans from states to goals, leaves `[n, ...]`, a few side by side, and what they achieve."""
+    problem = task.problem(states, goals, batched=True)
+    plan = grasp_jax.solve(problem, key, planner=planner, goal_batch_size=SIDE_BY_SIDE)
+    found = jax.vmap(lambda s, g, a: achieved(task, s, g, a))(states, goals, plan.actions)
+    return plan, found
 
 
 def achieved(task: Task, state: Any, goal: Any, actions: jax.Array) -> Record:

@@ -62,20 +62,6 @@ def target_of(costs: np.ndarray, success: np.ndarray) -> float:
     return float(costs[order][arrived.sum() - 1]) / 2 if arrived[0] else 0.0
 
 
-def _plan(task: Task, planner: Any, state: Any, goal: Any, key: jax.Array, target: Any) -> Any:
-    return grasp_jax.plan(
-        task.dynamics,
-        state,
-        goal,
-        task.init_actions,
-        key,
-        planner=planner,
-        bounds=task.bounds,
-        objective=task.objective,
-        target_cost=target,
-    )
-
-
 def find_target(task: Task) -> float:
     """The target cost, from other goals than those of the table."""
     states, goals = task.sample_batch(TUNING_GOALS, TUNING_SEED)
@@ -84,10 +70,8 @@ def find_target(task: Task) -> float:
 
     def one(row: Any) -> Any:
         state, goal, key = row
-        actions = _plan(task, planners()["portfolio"], state, goal, key, None).actions
-        problem = grasp_jax.make_problem(
-            task.dynamics, state, goal, task.init_actions, objective=task.objective
-        )
+        problem = task.problem(state, goal)
+        actions = grasp_jax.solve(problem, key, planner=planners()["portfolio"]).actions
         noise = half * jax.random.normal(key, actions.shape)
 
         def disturbed(std: jax.Array) -> Any:
@@ -115,7 +99,8 @@ def _run_planner(cell: Cell, task: Task, name: str, target: float) -> Iterator[l
     states, goals = task.sample_batch(cell.num_goals, cell.seed)
 
     def search(state: Any, goal: Any, key: jax.Array, target: jax.Array) -> Any:
-        plan = _plan(task, planner, state, goal, key, target)
+        problem = task.problem(state, goal)
+        plan = grasp_jax.solve(problem, key, planner=planner, target_cost=target)
         found = runner.achieved(task, state, goal, plan.actions)
         return {**found, "cost": plan.cost, "iterations": plan.metrics.iterations_taken}
 

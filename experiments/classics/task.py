@@ -48,6 +48,18 @@ class Task:
         """`[T, A]` zeros: no task gives a hint."""
         return jnp.zeros((self.horizon, len(self.low)))
 
+    def problem(self, state: PyTree, goal: PyTree, batched: bool = False) -> grasp_jax.Problem:
+        """The planning problem from a state to a goal; from many to many where `batched`."""
+        return grasp_jax.make_problem(
+            self.dynamics,
+            state,
+            goal,
+            self.init_actions,
+            bounds=self.bounds,
+            objective=self.objective,
+            batched=batched,
+        )
+
     def renamed(self, name: str) -> "Task":
         """The same task under another name."""
         return dataclasses.replace(self, name=name)

@@ -46,11 +46,6 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Of weights and batches.", 0)
 
 
-def checkpoint(folder: str | pathlib.Path, maze: str, kind: str, part: str) -> pathlib.Path:
-    """Where the `eyes` or the `model` lie."""
-    return pathlib.Path(folder) / f"{maze}_{kind}_pixels_{part}.safetensors"
-
-
 def thinned(folder: pathlib.Path, maze: str, kind: str, steps: int) -> Recording:
     """Every fifth state, and the mean actions between: `[n, T/5 (+1), 2]`.
 
@@ -114,7 +109,7 @@ def learn(maze: str, kind: str) -> None:
     """Draws, trains and encodes what is missing of one recording."""
     args, began = flags.FLAGS, time.monotonic()
     folder = pathlib.Path(args.data)
-    path = checkpoint(args.output, maze, kind, "model")
+    path = train.checkpoint(args.output, maze, kind, "pixels_model")
     if path.exists() and (folder / f"latents_{maze}_{kind}.npz").exists():
         return
     recorded = thinned(folder, maze, kind, args.steps)
@@ -128,7 +123,7 @@ def learn(maze: str, kind: str) -> None:
     moves = ogbench_maze.STEP * EVERY * recorded.actions.reshape(-1, 2)
     pairs = eyes.Pairs(before, after, moves)
     found = eyes.fit(pairs, args.updates, args.batch, args.seed)
-    eyes.save(checkpoint(args.output, maze, kind, "eyes"), found)
+    eyes.save(train.checkpoint(args.output, maze, kind, "pixels_eyes"), found)
     seen = np.asarray(eyes.encode(found, jnp.asarray(frames)))
     data = Recording(seen.reshape(count, length, 2), recorded.actions)
     np.savez_compressed(folder / f"latents_{maze}_{kind}.npz", **data._asdict())
@@ -144,7 +139,7 @@ def learn(maze: str, kind: str) -> None:
         "code": code_version(),
     }
     text = json.dumps(report, indent=1) + "\n"
-    write_text(checkpoint(args.output, maze, kind, "eyes").with_suffix(".json"), text)
+    write_text(train.checkpoint(args.output, maze, kind, "pixels_eyes").with_suffix(".json"), text)
     print(maze, kind, report, flush=True)
 
 

@@ -36,9 +36,9 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Of the weights and batches.", 0)
 
 
-def checkpoint(folder: str | pathlib.Path, maze: str, kind: str, frames: int) -> pathlib.Path:
-    """Where a model lies."""
-    return pathlib.Path(folder) / f"{maze}_{kind}_{frames}.safetensors"
+def checkpoint(folder: str | pathlib.Path, maze: str, kind: str, name: int | str) -> pathlib.Path:
+    """Where a model lies: `name` says of how many environment steps it is, or what it sees."""
+    return pathlib.Path(folder) / f"{maze}_{kind}_{name}.safetensors"
 
 
 def train(data: Recording, frames: int, updates: int, batch: int, seed: int) -> tuple:

@@ -19,7 +19,7 @@ from experiments.ogbench.eyes import load as load_eyes
 from grasp_jax.paths_from_data import StateIndex, build_index
 from grasp_jax.proposals import PathTree
 
-FRAMES = 5
+FRAMES = frames.EVERY
 """Environment steps per model step; an action of the model is held for so many."""
 NODES, RADIUS, MAX_JUMP = 2000, 2.0, 1.0
 SEEN_NODES = 1000
@@ -108,7 +108,8 @@ def load_seen(data: str, checkpoints: str, maze: str, kind: str) -> World:
     """The same from frames: `experiments.ogbench.frames` has recorded and trained."""
     camera, latents = Camera(maze), frames.latents(pathlib.Path(data), maze, kind)
     index = make_index(latents.states, latents.actions, 1, SEEN_NODES)
-    eyes, model = (frames.checkpoint(checkpoints, maze, kind, part) for part in ("eyes", "model"))
+    parts = ("pixels_eyes", "pixels_model")
+    eyes, model = (train.checkpoint(checkpoints, maze, kind, part) for part in parts)
     world = World(maze, kind, ogbench_maze.make(maze), index, models.load(model))
     return dataclasses.replace(world, camera=camera, eyes=load_eyes(eyes))
 

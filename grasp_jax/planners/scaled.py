@@ -90,7 +90,7 @@ class Scaled(Planner):
         )
         if self.action_scale is None:
             _check_training_std(problem)
-        for inner in _parts(self.planner):
+        for inner in _all_parts(self.planner):
             self._check_nested(inner)
         self.planner.check(problem)
 
@@ -196,22 +196,25 @@ def _check_training_std(problem: Problem) -> None:
 
 def is_lifted(planner: Planner) -> bool:
     """Whether a planner, or one that it is made of, has virtual states."""
-    every = list(_parts(planner))
-    if any(isinstance(part, LiftedPlanner) for part in every):
-        return True
-    alone = [part for part in every if not any(_parts(part, whole=False))]
-    return any(type(part).virtual_states is not Planner.virtual_states for part in alone)
+    return any(
+        isinstance(part, LiftedPlanner)
+        or (not _inside(part) and type(part).virtual_states is not Planner.virtual_states)
+        for part in _all_parts(planner)
+    )
 
 
-def _parts(planner: Planner, whole: bool = True) -> Iterator[Planner]:
-    """The planners that a planner is made of, at any depth; with `whole` itself first."""
-    if whole:
-        yield planner
+def _inside(planner: Planner) -> list[Planner]:
+    """The planners that a planner is made of."""
     values = [getattr(planner, f.name) for f in dataclasses.fields(planner)]  # pyright: ignore
-    for value in values:
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, Planner):
-                yield from _parts(part)
+    parts = [p for v in values for p in (v if isinstance(v, tuple) else (v,))]
+    return [p for p in parts if isinstance(p, Planner)]
+
+
+def _all_parts(planner: Planner) -> Iterator[Planner]:
+    """A planner, and all planners inside it at any depth."""
+    yield planner
+    for part in _inside(planner):
+        yield from _all_parts(part)
 
 
 def _state_scale(problem: Problem, action_scale: jax.Array, key: jax.Array) -> PyTree:
