@@ -110,16 +110,14 @@ def test_stacking_is_the_noise_of_single_actions_in_rows_of_several(
 
     @jax.jit
     def drawn(key: jax.Array) -> Any:
-        white = White()
-        return (
-            (kind(action_block=block)(key, rowwise), kind()(key, stepwise)),
-            (white(key, rowwise), white(key, stepwise)),
-        )
+        of_blocks = kind(action_block=block)(key, rowwise), kind()(key, stepwise)
+        return *of_blocks, White()(key, rowwise), White()(key, stepwise)
 
     # The same numbers drawn, read as environment steps.
-    for stacked, flat in drawn(KEY):
-        assert stacked.shape == (rows, block * size)
-        np.testing.assert_allclose(stacked.reshape(rows * block, size), flat, atol=1e-6)
+    stacked, flat, white, white_flat = drawn(KEY)
+    assert stacked.shape == (rows, block * size)
+    np.testing.assert_allclose(stacked.reshape(rows * block, size), flat, atol=1e-6)
+    np.testing.assert_array_equal(white.reshape(rows * block, size), white_flat)
 
 
 LEAVES = st.lists(st.sampled_from([(3,), (3, 2), (3, 2, 2)]), min_size=1, max_size=4)

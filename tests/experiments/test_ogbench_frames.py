@@ -1,6 +1,8 @@
 """Point mazes from frames: eyes that learn by odometry, frames on disk, worlds that are seen."""
 
+import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 
 from experiments.environments.ogbench_data import Recording
 from experiments.environments.ogbench_frames import SIZE
-from experiments.ogbench import eyes, frames
+from experiments.ogbench import eyes, frames, worlds
 
 
 def drawn(positions: np.ndarray) -> np.ndarray:
@@ -88,6 +90,25 @@ def test_pieces_are_the_beginnings_of_many_episodes(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(some.states[:, 1], whole.states[:, 5])
     np.testing.assert_allclose(some.actions[:, 1], whole.actions[:, 5:10].mean(1))
     assert frames.thinned(pathlib.Path(), "giant", "navigate", 400).states.shape == (2, 41, 2)
+
+
+def test_a_world_is_seen_as_frames_and_read_by_its_eyes() -> None:
+    class Pencil:
+        draw = staticmethod(drawn)
+
+    seen, places = pairs(40)
+    looking = eyes.init(seen.before, jax.random.key(0))
+    sharp = {"second": jnp.zeros(eyes.CHANNELS), "gain": jnp.array(40.0), "units": jnp.eye(2)}
+    looking = dataclasses.replace(looking, weights=looking.weights | sharp)
+    parts: Any = {"env": None, "index": None, "model": None}
+    world = worlds.World("giant", "stitch", camera=Pencil(), eyes=looking, **parts)  # pyright: ignore[reportArgumentType]
+    shown = world.observe(places)
+    assert shown.shape == (40, SIZE, SIZE, 3) and world.observation == "pixels"
+    read = np.asarray(world.encode(shown))
+    assert np.median(frames.errors_of(read, places)) < 1.0  # pixels
+    plain = worlds.World("giant", "stitch", **parts)
+    np.testing.assert_array_equal(plain.encode(plain.observe(places)), places.astype(np.float32))
+    assert plain.observation == "state"
 
 
 @pytest.mark.slow
