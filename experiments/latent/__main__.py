@@ -1,6 +1,7 @@
 r"""Plans Push-T through a learned visual latent, scores every plan in the simulator.
 
-    python -m experiments.latent --checkpoint=pusht_vector               # hours on 2 cores
+    python -m experiments.latent --checkpoint=pusht_code --planners=all  # an hour of 2 cores
+    python -m experiments.latent --checkpoint=pusht_vector               # hours of 2 cores
     python -m experiments.latent --checkpoint=pusht_tokens@temporal --planners=CEM,GRASP
     python -m experiments.latent.pipeline                                # all of it, on a GPU
 
@@ -8,10 +9,11 @@ r"""Plans Push-T through a learned visual latent, scores every plan in the simul
 Ablations run where `--planners` names them. It resumes after a kill.
 """
 
-from absl import app
+from absl import app, flags
 
 from experiments.harness.flags import begin
 from experiments.latent import planners, study
+from experiments.models.checkpoint import split
 from experiments.planning import table
 
 
@@ -23,7 +25,9 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Plans, scores, prints, draws."""
     begin(argv)
-    table.run(table.make_table(study.TASK, planners.table(), planners.ablations()))
+    checkpoint = split(flags.FLAGS.checkpoint or study.TASK.checkpoint)[0]
+    rows = planners.tuned() if checkpoint == planners.TUNED_ON else planners.table()
+    table.run(table.make_table(study.TASK, rows, planners.ablations()))
 
 
 if __name__ == "__main__":

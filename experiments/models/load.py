@@ -18,7 +18,7 @@ from experiments.models.sprites.scene import Kind
 Model = VisualModel | SmallLeWM | LatentModel
 """What a checkpoint may hold, and the planning binaries take."""
 
-_OF_VECTOR = ("encoder", "decoder", "probe", "units")
+_OF_VECTOR = ("encoder", "decoder", "units")
 """What the checkpoint of a code leaves to that of its vector."""
 
 

@@ -2,8 +2,9 @@
 
 LeWM's vector of Push-T spends 95% of its variance on the agent. The block is in directions of a
 hundredth of that and less, which a squared error of latents hardly sees: a predictor drifts. Here
-the principal axes are scaled to about the same variance, and an autoencoder keeps as few numbers of
-them as are needed. Of all codes it prefers one of which few numbers change at a time (an L1 norm).
+the principal axes are scaled to about the same variance, and few numbers are kept of them: those
+from which the axes come back, now and after steps of the motion, which is learned along with them.
+Of all codes it prefers one of which few numbers change at a time (an L1 norm).
 """
 
 from typing import NamedTuple
@@ -15,9 +16,12 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from experiments.models.latent.networks import rollout
 from experiments.models.lewm.networks import Dense, Perceptron
 
 WAVES = (2.0, 4.0)  # radians per deviation of a code: edges need them
+SOFT = 1e-3  # squared error below which errors count quadratically
+NOISE, UNIT = 0.01, 0.01  # on codes in training; weight of a mean of 0 and a variance of 1
 
 
 class Axes(NamedTuple):
@@ -86,76 +90,101 @@ def before(layers: Perceptron, up: Array, mean: Array) -> Perceptron:
     return Perceptron([*layers.layers[:-1], Dense(last.weight @ up, last.bias @ up + mean)])
 
 
-def folded(code: Code, axes: Axes, codes: Array) -> Code:
-    """A code of vectors, with a mean of 0 and a variance of 1, from one of scaled axes.
+def folded(code: Code, axes: Axes) -> Code:
+    """A code of vectors from one of scaled axes."""
+    mean, down, up = (jnp.asarray(x) for x in axes[:3])
+    return Code(after(code.down, mean, down), before(code.up, up, mean))
 
-    Args:
-        code: of scaled axes.
-        axes: those.
-        codes: [n, C], its codes of many frames.
+
+class Gate(eqx.Module):
+    """A layer of products: what two linear maps make of the same input, one through a GELU.
+
+    Where the agent is, seen from the block, is a product of positions and a turn.
+
+    Attributes:
+        one, other: to the products' factors.
+        leave: of the products.
     """
-    mean, std = jnp.mean(codes, axis=0), jnp.std(codes, axis=0)
-    mu, down, up = (jnp.asarray(x) for x in axes[:3])
-    return Code(
-        before(after(code.down, mu, down), jnp.diag(1 / std), -mean / std),
-        after(before(code.up, up, mu), -mean / std, jnp.diag(std)),
-    )
+
+    one: Dense
+    other: Dense
+    leave: Dense
+
+    @staticmethod
+    def random(key: Array, width: int) -> "Gate":
+        """Fresh; it adds little."""
+        keys = jax.random.split(key, 3)
+        gains = (1.0, 1.0, 0.3)
+        return Gate(*(Dense.random(k, width, width, g) for k, g in zip(keys, gains, strict=True)))
+
+    def __call__(self, x: Array) -> Array:
+        """[..., width] to the same."""
+        return self.leave(jax.nn.gelu(self.one(x)) * self.other(x))
 
 
 class Mover(eqx.Module):
-    """The next code from a window of two and its actions: what a perceptron adds to the present.
+    """The next code from a window of two and its actions: what gates add to the present.
 
     Attributes:
-        body: of the codes' difference, the present code and its waves, and the actions.
+        enter: of the codes' difference, the present code and its waves, and the actions.
+        gates: each beside an identity.
+        leave: to the change of the code.
     """
 
-    body: Perceptron
+    enter: Dense
+    gates: list[Gate]
+    leave: Dense
 
     @staticmethod
     def random(key: Array, code: int, action: int, width: int, depth: int) -> "Mover":
         """Fresh; it changes little."""
-        sizes = (2 * (code + action + len(WAVES) * code), *[width] * depth, code)
-        return Mover(Perceptron.random(key, sizes, 0.05))
+        keys = jax.random.split(key, depth + 2)
+        return Mover(
+            Dense.random(keys[0], 2 * (code + action + len(WAVES) * code), width),
+            [Gate.random(k, width) for k in keys[1:-1]],
+            Dense.random(keys[-1], width, code, 0.05),
+        )
 
     def __call__(self, states: Array, actions: Array) -> Array:
         """The next code [..., C], from windows [..., 2, C] and [..., 2, A]."""
         past, present = states[..., 0, :], states[..., 1, :]
         taken = actions.reshape(*actions.shape[:-2], -1)
         waves = [f(w * present) for w in WAVES for f in (jnp.sin, jnp.cos)]
-        seen = jnp.concatenate([past - present, present, *waves, taken], axis=-1)
-        return present + self.body(seen)
+        x = self.enter(jnp.concatenate([past - present, present, *waves, taken], axis=-1))
+        for gate in self.gates:
+            x = x + gate(scaled(x))
+        return present + self.leave(scaled(x))
 
 
-def code_loss(code: Code, pairs: Array, key: Array, still: float) -> tuple[Array, Array]:
-    """How badly pairs of vectors are kept, and how much of their codes changes.
+def scaled(x: Array) -> Array:
+    """Divided by the root of its mean square, along the last axis."""
+    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
+
+
+def code_loss(
+    code: Code, mover: Mover, vectors: Array, actions: Array, key: Array, still: float
+) -> tuple[Array, Array]:
+    """How badly vectors come back from their codes, now and after steps of the motion.
 
     Args:
         code: of scaled axes.
-        pairs: [B, 2, n], frames one model step apart.
+        mover: of codes.
+        vectors: [B, K + 2, n], on scaled axes, a model step apart; `K` may be 0.
+        actions: [B, K + 1, A], planning actions between them.
         key: of the noise on codes.
         still: weight of the mean absolute change of a code, in units of its deviation.
 
     Returns:
-        The loss [], and mean squared error and mean change [2].
+        The loss [], and what is reported [3]: the mean squared errors of the vectors seen and of
+        the last one, and the mean change.
     """
-    found = code.down(pairs)
+    found = code.down(vectors[:, :2])
     mean, std = jnp.mean(found, axis=(0, 1)), jnp.std(found, axis=(0, 1)) + 1e-3
     change = jnp.mean(jnp.sqrt(((found[:, 1] - found[:, 0]) / std) ** 2 + 1e-4))
-    drawn = code.up(found + 0.01 * jax.random.normal(key, found.shape))
-    errors = jnp.mean((drawn - pairs) ** 2, axis=-1)
+    codes = found + NOISE * jax.random.normal(key, found.shape)
+    if vectors.shape[1] > 2:
+        codes = jnp.concatenate([codes, rollout(mover, codes, actions)], axis=1)
+    errors = jnp.mean((code.up(codes) - vectors) ** 2, axis=-1)
     unit = jnp.mean((std - 1) ** 2 + mean**2)
-    total = jnp.mean(jnp.sqrt(errors + 1e-4)) + still * change + 0.01 * unit
-    return total, jnp.stack([jnp.mean(errors), change])
-
-
-def motion_errors(predictor: Mover, codes: Array, actions: Array) -> Array:
-    """Open-loop mean squared errors [B, K] over segments [B, K + 2, C] and [B, K + 1, A]."""
-
-    def step(window: Array, taken: Array) -> tuple[Array, Array]:
-        found = predictor(window, taken)
-        return jnp.stack([window[:, 1], found], axis=1), found
-
-    steps = codes.shape[1] - 2
-    taken = jnp.stack([actions[:, k : k + 2] for k in range(steps)])
-    found = jnp.moveaxis(jax.lax.scan(step, codes[:, :2], taken)[1], 0, 1)
-    return jnp.mean((found - codes[:, 2:]) ** 2, axis=-1)
+    total = jnp.mean(jnp.sqrt(errors + SOFT)) + still * change + UNIT * unit
+    return total, jnp.stack([jnp.mean(errors[:, :2]), jnp.mean(errors[:, -1]), change])

@@ -1,12 +1,13 @@
 r"""Trains a code of a trained vector, and how it moves, on a CPU; encoder and decoder stay.
 
-    python -m experiments.environments.pusht.collect --output=data/pusht --trajectories=7000
-    python -m experiments.models.latent.compress --data=data/pusht --seconds=600
+    python -m experiments.environments.pusht.collect --output=data/pusht --trajectories=50000
+    python -m experiments.models.latent.compress --data=data/pusht
 
-Encodes every frame that a model step sees once, then learns the code from pairs of frames and the
-motion from growing open-loop rollouts, both from vectors and actions alone. The vector's probe,
-which only measures, reads what is left of it. Every part resumes from its snapshot in --work; with
---seconds the command stops by itself, to be run again.
+Encodes every frame that a model step sees once, then learns the code and its motion together: the
+vectors of a video must come back from codes, from those seen first and from those that the motion
+makes of them. Vectors and actions alone are used; the probe, which only measures, is learned last.
+Every part resumes from its snapshot in --work; with --seconds the command stops by itself, to be
+run again.
 """
 
 import dataclasses
@@ -29,45 +30,39 @@ from experiments.harness.files import replacing
 from experiments.harness.flags import begin
 from experiments.models import checkpoint
 from experiments.models.latent import report
-from experiments.models.latent.code import (
-    Axes,
-    Code,
-    Mover,
-    axes_of,
-    code_loss,
-    folded,
-    motion_errors,
-)
+from experiments.models.latent.code import Code, Mover, axes_of, code_loss, folded
 from experiments.models.latent.model import Config, LatentModel
+from experiments.models.latent.networks import rollout
 from experiments.models.latent.run import say, wait_for
+from experiments.models.lewm.networks import Perceptron
 from experiments.models.load import load_model
 from experiments.models.runs import Stage, TrainingRun, make_optimizer, parse_stage
 
 CHUNK = 50  # updates per compiled call
 HELD_OUT = 400  # trajectories, the first ones
-SOFT = 1e-3  # squared error below which errors count quadratically
 _AVERAGE = 0.003  # share of the newest weights
-_TOLD = ("start", "trajectories", "code", "axes", "floor", "still", "width", "depth")
-_TOLD += ("code_stages", "stages", "seed")
+_TOLD = ("start", "trajectories", "code", "code_width", "axes", "floor", "still", "width", "depth")
+_TOLD += ("stages", "probe_updates", "seed")
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
     flags.DEFINE_string("start", "pusht_vector", "The checkpoint of the vector.")
     flags.DEFINE_string("data", "data/pusht", "Folder of `experiments.environments.pusht.collect`.")
-    flags.DEFINE_integer("trajectories", 7000, "How many of them.", lower_bound=4)
-    flags.DEFINE_integer("code", 12, "Numbers in the code.", lower_bound=1)
+    flags.DEFINE_integer("trajectories", 50000, "How many of them.", lower_bound=4)
+    flags.DEFINE_integer("code", 16, "Numbers in the code.", lower_bound=1)
+    flags.DEFINE_integer("code_width", 128, "Of its autoencoder's layers.", lower_bound=1)
     flags.DEFINE_integer("axes", 64, "Principal axes of the vector.", lower_bound=1)
-    flags.DEFINE_float("floor", 0.02, "Variance below which an axis matters less.")
+    flags.DEFINE_float("floor", 0.01, "Variance below which an axis matters less.")
     flags.DEFINE_float("still", 0.05, "Weight of the mean absolute change of the code.")
-    flags.DEFINE_integer("width", 160, "Of the motion's layers.", lower_bound=1)
+    flags.DEFINE_integer("width", 128, "Of the motion's layers.", lower_bound=1)
     flags.DEFINE_integer("depth", 3, "Of the motion's layers.", lower_bound=1)
-    flags.DEFINE_list("code_stages", ["1:512:16000:1e-2"], "Of the code, as those of the motion.")
     flags.DEFINE_list(
         "stages",
-        ["2:512:3000:1e-2", "5:256:3000:5e-3", "12:256:3000:3e-3"],
-        "Of the motion, as model steps:batch size:updates:peak learning rate.",
+        "0:512:8000:1e-2,3:512:5000:5e-3,6:256:6000:4e-3,10:256:6000:2e-3,10:256:18000:3e-3",
+        "As predicted model steps:batch size:updates:peak learning rate; 0 steps: the code alone.",
     )
+    flags.DEFINE_integer("probe_updates", 5000, "Of the probe.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
     flags.DEFINE_integer("goals", 300, "Goals of the report, per horizon.", lower_bound=1)
     flags.DEFINE_float("seconds", None, "Stop after so long, with a snapshot; by default never.")
@@ -166,57 +161,67 @@ def train(
     return state.average
 
 
-def learn_code(scaled: Array, axes: Axes, config: Config, values: Any, until: float) -> Code:
-    """The code of vectors, from those on scaled axes [n, F, axes]."""
+def learn(
+    scaled: Array, actions: Array, config: Config, values: Any, until: float
+) -> tuple[Code, Mover]:
+    """Code and motion of vectors on scaled axes [n, F, axes] and planning actions [n, F - 1, P]."""
 
     def loss_of(stage: Stage) -> Callable[..., tuple[Array, Array]]:
-        def loss(code: Code, data: Array, key: Array) -> tuple[Array, Array]:
+        def loss(networks: tuple[Code, Mover], data: Any, key: Array) -> tuple[Array, Array]:
+            vectors, actions = data
             one, two, three = jax.random.split(key, 3)
-            row = jax.random.randint(one, (stage.batch, 1), 0, len(data))
-            at = jax.random.randint(two, (stage.batch, 1), 0, data.shape[1] - 1)
-            return code_loss(code, data[row, at + jnp.arange(2)], three, values.still)
+            row = jax.random.randint(one, (stage.batch, 1), 0, len(vectors))
+            last = vectors.shape[1] - stage.steps - 1
+            at = jax.random.randint(two, (stage.batch, 1), 0, last) + jnp.arange(stage.steps + 2)
+            seen, taken = vectors[row, at], actions[row, at[:, :-1]]
+            return code_loss(*networks, seen, taken, three, values.still)
 
         return loss
 
-    key = jax.random.key(values.seed)
-    fresh = Code.random(key, scaled.shape[-1], config.code, config.code_width)
-    stages = tuple(parse_stage(text, CHUNK) for text in values.code_stages)
-    run = TrainingRun(pathlib.Path(values.work) / "code", "snapshot")
-    code = train(fresh, scaled, stages, loss_of, run, key, until, lambda _: "")
-    return folded(code, axes, code.down(scaled[:1000].reshape(-1, scaled.shape[-1])))
+    def look(networks: tuple[Code, Mover]) -> str:
+        now, later = _errors(*networks, scaled[:HELD_OUT], actions[:HELD_OUT])[jnp.array([0, -1])]
+        return f"held out: {now:.4f} now, {later:.4f} after ten steps"
+
+    one, two = jax.random.split(jax.random.key(values.seed))
+    fresh = (
+        Code.random(one, scaled.shape[-1], config.code, config.code_width),
+        Mover.random(two, config.code, config.action_size, config.width, config.depth),
+    )
+    stages = tuple(parse_stage(text, CHUNK) for text in values.stages)
+    run = TrainingRun(pathlib.Path(values.work) / "world", "snapshot")
+    data = scaled[HELD_OUT:], actions[HELD_OUT:]
+    return train(fresh, data, stages, loss_of, run, jax.random.key(values.seed), until, look)
 
 
-def learn_motion(
-    model: LatentModel,
-    codes: Array,
-    actions: Array,
-    values: Any,
-    until: float,
-    look: Callable[[LatentModel], str],
-) -> LatentModel:
-    """The model with a predictor trained on codes [n, F, C] and planning actions [n, F - 1, P]."""
+@jax.jit
+def _errors(code: Code, mover: Mover, vectors: Array, actions: Array) -> Array:
+    """Mean squared errors of vectors on scaled axes: now, then after 1 to 10 model steps."""
+    codes = code.down(vectors[:, :2])
+    codes = jnp.concatenate([codes[:, 1:], rollout(mover, codes, actions[:, :11])], axis=1)
+    return jnp.mean((code.up(codes) - vectors[:, 1 : codes.shape[1] + 1]) ** 2, axis=(0, 2))
+
+
+def learn_probe(
+    codes: Array, states: report.Floats, model: LatentModel, values: Any, until: float
+) -> Perceptron:
+    """A probe of codes [n, F, C], which only measures."""
+    targets = (report.targets_of(states) - model.units[0]) / model.units[1]
+    batch = 1024
 
     def loss_of(stage: Stage) -> Callable[..., tuple[Array, Array]]:
-        def loss(predictor: Any, data: Any, key: Array) -> tuple[Array, Array]:
-            codes, actions = data
+        def loss(probe: Perceptron, data: Any, key: Array) -> tuple[Array, Array]:
             one, two = jax.random.split(key)
-            row = jax.random.randint(one, (stage.batch, 1), 0, len(codes))
-            last = codes.shape[1] - stage.steps - 1
-            at = jax.random.randint(two, (stage.batch, 1), 0, last) + jnp.arange(stage.steps + 2)
-            errors = motion_errors(predictor, codes[row, at], actions[row, at[:, :-1]])
-            return jnp.mean(jnp.sqrt(errors + SOFT)), jnp.mean(errors[:, jnp.array([0, -1])], 0)
+            row = jax.random.randint(one, (stage.batch,), 0, len(data[0]))
+            at = jax.random.randint(two, (stage.batch,), 0, data[0].shape[1])
+            errors = jnp.mean((probe(data[0][row, at]) - data[1][row, at]) ** 2, axis=-1)
+            return jnp.mean(jnp.sqrt(errors + 1e-6)), jnp.mean(errors)[None]
 
         return loss
 
-    stages = tuple(parse_stage(text, CHUNK) for text in values.stages)
-    run = TrainingRun(pathlib.Path(values.work) / "motion", "snapshot")
-    key, data = jax.random.key(values.seed + 1), (codes, actions)
-
-    def put(predictor: Any) -> LatentModel:
-        return dataclasses.replace(model, predictor=predictor)
-
-    found = train(model.predictor, data, stages, loss_of, run, key, until, lambda p: look(put(p)))
-    return put(found)
+    run = TrainingRun(pathlib.Path(values.work) / "probe", "snapshot")
+    stages = (Stage(1, batch, CHUNK * (values.probe_updates // CHUNK), 1e-2),)
+    data, key = (codes, jnp.asarray(targets)), jax.random.key(values.seed + 1)
+    return train(model.probe, data, stages, loss_of, run, key, until, lambda _: "")
 
 
 def main(argv: list[str]) -> None:
@@ -238,35 +243,25 @@ def main(argv: list[str]) -> None:
     states, actions = load_shards(paths)
     rows = np.concatenate(vectors).astype(np.float32)
     axes = axes_of(rows[HELD_OUT:][:4000].reshape(-1, rows.shape[-1]), values.axes, values.floor)
-    scaled = jnp.asarray((rows[HELD_OUT:] - axes.mean) @ axes.down)
-    config = dataclasses.replace(
-        start.config,
-        code=values.code,
-        width=values.width,
-        depth=values.depth,
-        start=values.start,
-    )
-    code = learn_code(scaled, axes, config, values, until)
-    fresh = LatentModel.random(jax.random.key(values.seed), config)
+    scaled = jnp.asarray((rows - axes.mean) @ axes.down)
+    sizes = {name: values[name].value for name in ("code", "code_width", "width", "depth", "start")}
+    config = dataclasses.replace(start.config, **sizes)
+    taken = jnp.asarray(start.from_environment(actions))
+    raw, mover = learn(scaled, taken, config, values, until)
     model = dataclasses.replace(
-        fresh,
+        LatentModel.random(jax.random.key(values.seed), config),
         encoder=start.encoder,
         decoder=start.decoder,
-        probe=start.probe,
         units=start.units,
-        code=code,
+        code=folded(raw, axes),
+        predictor=mover,
     )
-    codes = jnp.concatenate(
-        [code.down(jnp.asarray(rows[i : i + 200])) for i in range(0, len(rows), 200)]
-    )
-    held, kept = slice(HELD_OUT), slice(HELD_OUT, None)
-    taken = jnp.asarray(model.from_environment(actions))
-    seen = (codes[held], taken[held], states[held, :: start.frameskip])
-    model = learn_motion(
-        model, codes[kept], taken[kept], values, until, lambda m: report.in_short(m, *seen)
-    )
+    seen = states[:, :: start.frameskip]
+    codes = jnp.concatenate([raw.down(scaled[i : i + 500]) for i in range(0, len(scaled), 500)])
+    probe = learn_probe(codes[HELD_OUT:], seen[HELD_OUT:], model, values, until)
+    model = dataclasses.replace(model, probe=probe)
     model = checkpoint.rounded(model)
-    own = {"code": model.code, "predictor": model.predictor}
+    own = {"code": model.code, "predictor": model.predictor, "probe": model.probe}
     checkpoint.write(output, own, dataclasses.asdict(config), half=("",))
     say(f"wrote {output}")
     about = {
@@ -280,26 +275,24 @@ def main(argv: list[str]) -> None:
         },
         "axes": [round(float(x), 5) for x in axes.variance],
     }
+    held, again = slice(HELD_OUT), slice(HELD_OUT, 2 * HELD_OUT)
     found = report.measure(model, states[held], actions[held], values.goals)
-    again = slice(HELD_OUT, 2 * HELD_OUT)
-    found["code_errors"] = {
-        "held_out": _by_step(model, codes[held], taken[held]),
-        "trained_on": _by_step(model, codes[again], taken[again]),
+    found["errors_on_scaled_axes"] = {
+        "held_out": _by_step(_errors(raw, mover, scaled[held], taken[held])),
+        "trained_on": _by_step(_errors(raw, mover, scaled[again], taken[again])),
     }
     curves = {
         part: [json.loads(line) for line in (work / part / "curve.jsonl").read_text().splitlines()]
-        for part in ("code", "motion")
+        for part in ("world", "probe")
     }
     text = json.dumps({**about, **found, "curves": curves}, indent=1)
     output.with_suffix(".json").write_text(text + "\n")
     print(json.dumps(found, indent=None))
 
 
-def _by_step(model: LatentModel, codes: Array, actions: Array) -> dict[str, float]:
-    """Mean squared open-loop error of codes, in units of their variance, by model steps."""
-    assert isinstance(model.predictor, Mover)
-    errors = np.asarray(motion_errors(model.predictor, codes, actions)).mean(0)
-    return {str(k): round(float(errors[k - 1]), 4) for k in (1, 2, 5, 10) if k <= len(errors)}
+def _by_step(errors: Array) -> dict[str, float]:
+    """Errors by model steps, 0 of a frame that is seen."""
+    return {str(k): round(float(errors[k]), 4) for k in (0, 1, 2, 5, 10) if k < len(errors)}
 
 
 def _text(value: Any) -> str:

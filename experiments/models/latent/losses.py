@@ -12,7 +12,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from experiments.environments.pusht import frames as pusht_frames
-from experiments.models.latent.model import Config, rollout
+from experiments.models.latent.model import Config
+from experiments.models.latent.networks import rollout
 from experiments.models.lewm.networks import Perceptron
 from experiments.models.lewm.sigreg import sigreg
 

@@ -44,8 +44,7 @@ class Config:
         code: `C`, numbers that an autoencoder keeps of the vector, which then are the latent; 0
             for all of it.
         code_width: of that autoencoder.
-        start: the checkpoint of the vector, which holds all but code and predictor; empty without
-            a code.
+        start: the checkpoint of the vector, which holds encoder and decoder; empty without a code.
     """
 
     grid: int = 8
@@ -120,7 +119,7 @@ class LatentModel(EmbeddingModel):
         encoder: frames to latents.
         predictor: the next latent.
         decoder: the encoder's vectors to frames; trains the encoder, else only to look.
-        probe: the encoder's vectors to simulator units, divided by `units`; only to measure.
+        probe: latents to simulator units, divided by `units`; only to measure.
         time: latents to a space where frames close in time are near each other; codes have none.
         units: [2, M], mean and standard deviation of what the probe measures.
         code: of the encoder's vectors, or None where they are the latents.
@@ -155,7 +154,7 @@ class LatentModel(EmbeddingModel):
             encoder=Encoder.random(one, c.grid, c.channels, c.widths, c.blocks),
             predictor=predictor,
             decoder=Decoder.random(three, c.grid, c.channels, c.widths, c.blocks),
-            probe=Perceptron.random(four, (c.encoded, 256, 128, c.measured)),
+            probe=Perceptron.random(four, (c.latent, 256, 128, c.measured)),
             time=None if c.code else Perceptron.random(five, (c.latent, 256, 32)),
             units=jnp.stack([jnp.zeros(c.measured), jnp.ones(c.measured)]),
             code=code,
@@ -198,29 +197,6 @@ class LatentModel(EmbeddingModel):
         """What the encoder gave [..., E], as far as latents [..., D] keep it."""
         return latents if self.code is None else self.code.up(latents)
 
-    def measure(self, latents: Array) -> Array:
-        """Simulator quantities [..., M] of latents [..., D], as the probe reads them."""
-        return super().measure(self.vectors(latents))
-
     def decode(self, latents: Array) -> Array:
         """Frames [n, 64, 64, 3] uint8 of latents [n, D], to look at."""
         return to_pixels(self.decoder(self.vectors(latents)))
-
-
-def rollout(predictor: Predictor | Mover, window: Array, actions: Array) -> Array:
-    """Open-loop latents [n, K, D].
-
-    Args:
-        predictor: one step.
-        window: [n, h, D], the present latent last.
-        actions: [n, h + K - 1, P], from the window's first frame on.
-    """
-    history = window.shape[1]
-    steps = actions.shape[1] - history + 1
-    taken = jnp.stack([actions[:, k : k + history] for k in range(steps)])
-
-    def step(window: Array, taken: Array) -> tuple[Array, Array]:
-        found = predictor(window, taken)
-        return jnp.concatenate([window[:, 1:], found[:, None]], axis=1), found
-
-    return jnp.moveaxis(jax.lax.scan(step, window, taken)[1], 0, 1)

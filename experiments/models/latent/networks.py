@@ -4,6 +4,8 @@ A latent is `grid * grid` tokens of `channels` numbers: one token is LeWM's vect
 patches as in DINO-WM, but learned here. Nothing in it knows of objects.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -291,3 +293,22 @@ class Predictor(eqx.Module):
         if self.grid > 1:
             found = normalise(found)
         return found.reshape(*batch, size)
+
+
+def rollout(predictor: Callable[[Array, Array], Array], window: Array, actions: Array) -> Array:
+    """Open-loop latents [n, K, D].
+
+    Args:
+        predictor: one step.
+        window: [n, h, D], the present latent last.
+        actions: [n, h + K - 1, P], from the window's first frame on.
+    """
+    history = window.shape[1]
+    steps = actions.shape[1] - history + 1
+    taken = jnp.stack([actions[:, k : k + history] for k in range(steps)])
+
+    def step(window: Array, taken: Array) -> tuple[Array, Array]:
+        found = predictor(window, taken)
+        return jnp.concatenate([window[:, 1:], found[:, None]], axis=1), found
+
+    return jnp.moveaxis(jax.lax.scan(step, window, taken)[1], 0, 1)

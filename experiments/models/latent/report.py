@@ -19,7 +19,8 @@ from experiments.environments.pusht.simulator import (
     success,
 )
 from experiments.models.latent.losses import frames_of
-from experiments.models.latent.model import LATENT, TEMPORAL, LatentModel, rollout
+from experiments.models.latent.model import LATENT, TEMPORAL, LatentModel
+from experiments.models.latent.networks import rollout
 
 Floats = NDArray[np.floating]
 
@@ -104,14 +105,6 @@ def on_videos(model: LatentModel, states: Floats, actions: Floats) -> dict[str, 
             for k in steps
         },
     }
-
-
-def in_short(model: LatentModel, codes: Array, actions: Array, states: Floats) -> str:
-    """Median block errors (px, after 1, 2, 5, 10 model steps) and the last angle's (degrees)."""
-    found = imagine(model, codes[:, :2], actions[:, :11])
-    errors = np.median(errors_of(np.asarray(model.measure(found)), states[:, 2:12]), axis=0)
-    block = " ".join(f"{x:.1f}" for x in errors[[0, 1, 4, 9], 1])
-    return f"block {block} px, angle {errors[9, 2]:.0f} degrees"
 
 
 @functools.cache

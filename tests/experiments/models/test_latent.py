@@ -24,7 +24,8 @@ from experiments.latent.planners import ablations, table
 from experiments.models import checkpoint, load
 from experiments.models.latent import code, compress, losses, report, run, training
 from experiments.models.latent.losses import Motion, Recipe
-from experiments.models.latent.model import Config, LatentModel, rollout
+from experiments.models.latent.model import Config, LatentModel
+from experiments.models.latent.networks import rollout
 from experiments.models.latent.training import Coded, Videos
 from experiments.models.lewm.networks import Dense, Perceptron
 from experiments.planning import runner
@@ -215,12 +216,10 @@ def test_a_code_of_scaled_axes_is_the_same_code_of_vectors() -> None:
     np.testing.assert_allclose(scaled @ axes.up + axes.mean, vectors, atol=0.01)
     plain = code.Code.random(jax.random.key(0), 4, 3, 8)
     codes = plain.down(scaled)
-    found = code.folded(plain, axes, codes)
-    std = jnp.std(codes, 0)
-    want = (codes - jnp.mean(codes, 0)) / std
-    np.testing.assert_allclose(found.down(jnp.asarray(vectors)), want, atol=1e-4)
+    found = code.folded(plain, axes)
+    np.testing.assert_allclose(found.down(jnp.asarray(vectors)), codes, atol=1e-4)
     back = plain.up(codes) @ axes.up + axes.mean
-    np.testing.assert_allclose(found.up(want), back, atol=1e-4)
+    np.testing.assert_allclose(found.up(codes), back, atol=1e-4)
 
 
 def test_of_codes_that_keep_as_much_the_one_that_changes_less_is_better() -> None:
@@ -233,9 +232,30 @@ def test_of_codes_that_keep_as_much_the_one_that_changes_less_is_better() -> Non
     first = np.random.default_rng(0).standard_normal((64, 2))
     pairs = jnp.asarray(np.stack([first, first + np.array([0.3, 0.0])], 1), jnp.float32)
     key = jax.random.key(0)
-    losses_found = [code.code_loss(c, pairs, key, 1.0) for c in (straight, turned)]
+    mover, actions = code.Mover.random(key, 2, 1, 4, 1), jnp.zeros((64, 1, 1))
+    losses_found = [code.code_loss(c, mover, pairs, actions, key, 1.0) for c in (straight, turned)]
     assert losses_found[0][0] < losses_found[1][0] - 0.03
-    assert losses_found[0][1][1] < losses_found[1][1][1]
+    assert losses_found[0][1][2] < losses_found[1][1][2]
+
+
+def test_a_code_learns_from_what_its_motion_gets_wrong() -> None:
+    key = jax.random.key(0)
+    plain, mover = code.Code.random(key, 4, 3, 8), code.Mover.random(key, 3, 2, 8, 2)
+    vectors, actions = jax.random.normal(key, (5, 6, 4)), jax.random.normal(key, (5, 5, 2))
+
+    def last(plain: code.Code, mover: code.Mover) -> jax.Array:
+        """The error of the last vector alone."""
+        return code.code_loss(plain, mover, vectors, actions, key, 0.0)[1][1]
+
+    codes = plain.down(vectors[:, :2])
+    codes = codes + code.NOISE * jax.random.normal(key, codes.shape)
+    for k in range(4):
+        codes = jnp.concatenate([codes, mover(codes[:, -2:], actions[:, k : k + 2])[:, None]], 1)
+    want = jnp.mean((plain.up(codes[:, -1]) - vectors[:, -1]) ** 2)
+    np.testing.assert_allclose(last(plain, mover), want, rtol=1e-5)
+    slopes = jax.grad(last, (0, 1))(plain, mover)
+    for part in (slopes[0].down, slopes[0].up, slopes[1].enter, slopes[1].gates, slopes[1].leave):
+        assert max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(part)) > 0
 
 
 @pytest.mark.slow
@@ -254,11 +274,11 @@ def test_a_code_is_learned_in_parts_that_resume(
     output = tmp_path / "code.safetensors"
     words = {
         "start": start, "data": data, "trajectories": 6, "code": 3, "axes": 5, "width": 8,
-        "depth": 1, "code_stages": "1:4:4:1e-2", "stages": "1:4:2:1e-2,3:4:2:1e-2",
+        "depth": 1, "stages": "0:4:4:1e-2,1:4:2:1e-2,3:4:2:1e-2", "probe_updates": 2,
         "goals": 2, "work": tmp_path / "work", "output": output,
     }  # fmt: skip
     with flagsaver.flagsaver():
-        if "code_stages" not in flags.FLAGS:
+        if "probe_updates" not in flags.FLAGS:
             compress.define_flags()
         given = [f"--{name}={value}" for name, value in words.items()]
         flags.FLAGS(["compress", *given, "--seconds=0.001"])
@@ -272,7 +292,7 @@ def test_a_code_is_learned_in_parts_that_resume(
     assert isinstance(model, LatentModel) and model.config.latent == 3
     found = json.loads(output.with_suffix(".json").read_text())
     assert [row["goals"] for row in found["goals"]] == [2, 2, 2]
-    assert found["curves"]["motion"][-1]["update"] == 4
+    assert found["curves"]["world"][-1]["update"] == 8
     latents = model.encode(losses.frames_of(videos().states[0, :2]))
     assert latents.shape == (2, 3)
     assert model.decode(latents).shape == (2, 64, 64, 3)
