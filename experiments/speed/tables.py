@@ -185,3 +185,22 @@ def swm_timings() -> str:
         shown += [f"{float(compilation):.0f} s" if compilation else "", row["measured_iterations"]]
         lines.append([name, *shown])
     return markdown(header, lines)
+
+
+def depth() -> str:
+    """Segments side by side: what they reach at the end, and how soon what `GD` does."""
+    lines = []
+    for row in read_summary("benchmark/depth"):
+        reached = row["depth_to_success_of_GD"]
+        lines.append(
+            [
+                f"`{row['planner']}`" if row["planner"] == "GD" else row["planner"],
+                row["rate"],
+                row["depth"],
+                f"{100 * float(row['success']):.0f}",
+                f"{float(row['mean_cost']):.2f}",
+                str(int(float(reached))) if reached else "not",
+            ]
+        )
+    header = ["", "rate", "model steps in series", "success, %", "mean cost"]
+    return markdown([*header, "depth at which `GD`'s success is reached"], lines)
