@@ -23,6 +23,7 @@ from experiments.ogbench import tables as ogbench
 from experiments.pusht import tables as far
 from experiments.speed.tables import (
     compiling,
+    depth,
     in_short,
     parallel_gpu,
     plans_gpu,
@@ -212,6 +213,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "latent_gate": latent.gate,
     "latent_limits": latent.limits,
     "latent_axes": latent.axes,
+    "latent_code": partial(success_table, "pusht_latent/pusht_code", 200),
+    "latent_code_pairs": partial(pair_table, "pusht_latent/pusht_code", latent.PAIRS),
+    "latent_loop": latent.loop,
     "latent_untuned": latent.untuned,
     "latent_changed": latent.changed,
     "latent_parts": latent.parts,
@@ -231,6 +235,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed_torch_gpu": partial(speed_torch, "benchmark_gpu"),
     "speed_gpu": speed_gpu,
     "compiling": compiling,
+    "speed_depth": depth,
     "parallel_gpu": parallel_gpu,
     "plans_gpu": plans_gpu,
     "swm_timings": swm_timings,

@@ -80,8 +80,9 @@ def ablations() -> dict[str, Any]:
             author, sync=None, action_rate=0.05, stop_state_gradient=False
         ),
         "GRASP-state-gradient": alter(full, stop_state_gradient=False),
-        "GRASP-no-goal-term": alter(full, goal_weight=0.0),
-        "GRASP-no-sync": alter(full, sync=None),
+        "GRASP-goal-term": alter(full, goal_weight=author.goal_weight),
+        # As many gradients as the syncs of `GRASP` take.
+        "GRASP-no-sync": alter(full, sync=None, sync_std=None, restart_states=None, iterations=272),
         "GRASP-segments-sync": alter(
             full, sync=Segments(segment_length=5, iterations=30, state_rate=0.05, action_rate=0.1)
         ),
@@ -91,7 +92,7 @@ def ablations() -> dict[str, Any]:
 PARTS = {
     "GRASP-sync-only": "no virtual states",
     "GRASP-state-gradient": "gradients through states",
-    "GRASP-no-goal-term": "no dense goal term",
+    "GRASP-goal-term": "a dense goal term, as the author has",
     "GRASP-no-sync": "no sync",
     "GRASP-iCEM-sync": "iCEM as the sync",
     "GRASP-segments-sync": "segments of five steps as the sync",

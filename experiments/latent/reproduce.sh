@@ -17,25 +17,37 @@ python -m experiments.latent --checkpoint=runs/latent/models/pusht_tokens.safete
 python -m experiments.latent.limits --checkpoint=pusht_vector \
     --output=experiments/results/pusht_latent/limits.json
 
-# The code of the vector and its motion, on one core in a quarter of an hour; the shipped one.
-python -m experiments.environments.pusht.collect --output=data/pusht --trajectories=7000
-python -m experiments.models.latent.compress --data=data/pusht --work=data/pusht_code \
+# The code of the vector and its motion, the shipped one: an hour of one core.
+python -m experiments.environments.pusht.collect --output=data/pusht50 --trajectories=50000
+python -m experiments.models.latent.compress --data=data/pusht50 --work=data/pusht_code \
     --output=experiments/checkpoints/pusht_code.safetensors
+python -m experiments.latent.limits --checkpoint=pusht_code --axes=runs/latent/code_axes.safetensors \
+    --output=experiments/results/pusht_latent/limits_code.json
 
-# Plans through the code, through the code and kept near frames, and through the vector with scaled
-# axes as the goal cost; a quarter of an hour of one core. Then the picture.
-python -m experiments.latent --checkpoint=pusht_code --planners=CEM,GRASP --horizons=50 \
-    --goals=40 --checks=5 --nopictures --output=experiments/results/pusht_latent/pusht_code
+# Settings on other goals; plans through the code, open and closed loop; an hour of two cores.
+python -m experiments.latent.tune --checkpoint=pusht_code --goals=32 \
+    --output=experiments/results/pusht_latent
+python -m experiments.latent --checkpoint=pusht_code --planners=all --horizons=25,50,80 \
+    --goals=200 --checks=5 --nocompile_fast --output=experiments/results/pusht_latent/pusht_code
+python -m experiments.latent --checkpoint=pusht_code --horizons=50 --goals=200 --checks=5 \
+    --planners=author-state-gradient,author-no-goal-term,author-sync-only,author-no-sync,author-no-sync-state-gradient,GRASP-state-gradient,GRASP-goal-term,GRASP-no-sync,GRASP-segments-sync \
+    --nocompile_fast --nopictures --output=experiments/results/pusht_latent/pusht_code
+python -m experiments.latent --checkpoint=pusht_code --horizons=50,80 --goals=500 --checks=5 \
+    --planners=zero_action,ground_truth,GRASP,GRASP-sync-only,CEM,iCEM,GD-Adam-x8 \
+    --nocompile_fast --nopictures --output=experiments/results/pusht_latent/pusht_code
+python -m experiments.latent --checkpoint=pusht_code --horizons=25 --goals=50 --replan_every=1 \
+    --planners=GRASP,CEM,iCEM --nocompile_fast --nopictures \
+    --output=experiments/results/pusht_latent/pusht_code_loop
+
+# Plans through the code kept near frames, and through the vector with scaled axes as the goal
+# cost. Then the picture.
 python -m experiments.latent --checkpoint=pusht_code@kept --planners=CEM,GRASP --horizons=50 \
-    --goals=40 --checks=5 --nopictures --output=experiments/results/pusht_latent/pusht_code_kept
+    --goals=200 --checks=5 --nocompile_fast --nopictures \
+    --output=experiments/results/pusht_latent/pusht_code_kept
 python -m experiments.latent --checkpoint=pusht_vector@scaled --planners=GRASP --horizons=50 \
     --goals=30 --checks=5 --nopictures --output=experiments/results/pusht_latent/pusht_vector_scaled
 python -m experiments.latent.imagined --checkpoint=pusht_code \
     --folder=experiments/results/pusht_latent/pusht_code
-
-# Settings on other goals, three per family; not recorded yet.
-python -m experiments.latent.tune --checkpoint=pusht_vector --goals=16 \
-    --output=runs/latent/results/tuning
 
 # State gradients of the vector; not recorded yet.
 python -m experiments.gradients --environment=pusht \

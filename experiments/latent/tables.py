@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.harness.log import CEILING, FLOOR, Record, read_results
-from experiments.harness.tables import RESULTS, goals_solved, markdown, only_one
+from experiments.harness.log import Record, read_results
+from experiments.harness.tables import (
+    RESULTS,
+    goals_solved,
+    in_seconds,
+    markdown,
+    only_one,
+    rate,
+    read_summary,
+)
 from experiments.latent import planners
 from experiments.models.checkpoint import CHECKPOINTS
 
@@ -19,6 +27,12 @@ CHANGED = {
     "vector, scaled axes as the goal cost": "pusht_vector_scaled",
 }
 """What changed against the vector with its latent distance, and the folder of its results."""
+
+PAIRS = tuple(
+    ("GRASP", name) for name in ("CEM", "iCEM", "MPPI", "GD-Adam-x8", "LatCo", "GRASP-sync-only")
+)
+"""Goal by goal, through the code."""
+_COMPARED = ("CEM", "iCEM", "GD-Adam-x8", "LatCo", "GRASP-author", "GRASP")
 
 _GATE = (
     ("agent, present frame, px", "present", "agent", 4),
@@ -55,18 +69,18 @@ def gate() -> str:
 
 
 def limits() -> str:
-    """True actions from what the vector's probe reads: through true physics, through the model."""
-    found = _read(RESULTS / FOLDER / "limits.json")["horizons"]
+    """True actions from what a probe reads: through true physics, through the model."""
     lines = []
-    for horizon, row in found.items():
-        agreed = row["model"]["agrees_with_true_actions"]
-        kinds = (("true physics", row["encoder"]["reached"], row["encoder"]["errors"]),)
-        kinds += (("the model", agreed, row["model"]["errors"]),)
-        for name, share, errors in kinds:
-            middle = [f"{errors[k]['median']:.1f}" for k in ("agent", "block", "angle")]
-            lines.append([horizon, name, f"{100 * share:.0f}%", *middle])
-    header = ["H", "what runs the true actions", "reaches the goal", "agent, px", "block, px"]
-    return markdown([*header, "angle, degrees"], lines)
+    for model, file in (("vector", "limits"), ("code", "limits_code")):
+        for horizon, row in _read(RESULTS / FOLDER / f"{file}.json")["horizons"].items():
+            agreed = row["model"]["agrees_with_true_actions"]
+            kinds = (("true physics", row["encoder"]["reached"], row["encoder"]["errors"]),)
+            kinds += (("the model", agreed, row["model"]["errors"]),)
+            for name, share, errors in kinds:
+                middle = [f"{errors[k]['median']:.1f}" for k in ("agent", "block", "angle")]
+                lines.append([model, horizon, name, f"{100 * share:.0f}%", *middle])
+    header = ["start read off", "H", "what runs the true actions", "reaches the goal", "agent, px"]
+    return markdown([*header, "block, px", "angle, degrees"], lines)
 
 
 def axes() -> str:
@@ -79,6 +93,15 @@ def axes() -> str:
         lines.append([str(row["axes"]), share, f"{row['last_variance']:.4f}", *middle])
     header = ["axes kept", "of the variance", "variance of the last"]
     return markdown([*header, "agent, px", "block, px", "angle, degrees"], lines)
+
+
+def loop() -> str:
+    """Closed loop through the code."""
+    lines = [
+        [row["planner"], rate(row), row["goals"], in_seconds(row["control_seconds"])]
+        for row in read_summary(f"{FOLDER}/pusht_code_loop")
+    ]
+    return markdown(["planner", "success", "goals", "s per control step"], lines)
 
 
 def untuned() -> str:
@@ -109,9 +132,7 @@ def changed(horizon: int = 50) -> str:
     lines = []
     for title, folder in CHANGED.items():
         after = _of(folder, horizon)
-        for planner in [name for name in after if name in before]:
-            if planner in (FLOOR, CEILING):
-                continue
+        for planner in [name for name in _COMPARED if name in after and name in before]:
             goals = after[planner].keys() & before[planner].keys()
             both = [{g: found[planner][g] for g in goals} for found in (after, before)]
             shares = [
@@ -136,14 +157,14 @@ def _of(folder: str, horizon: int) -> dict[str, dict[int, Record]]:
 
 def parts(horizon: int = 50) -> str:
     """GRASP against itself with another part, in pairs: goals that only one of them reaches."""
-    solved = goals_solved(f"{FOLDER}/pusht_vector")
+    solved = [goals_solved(f"{FOLDER}/{name}") for name in ("pusht_vector", "pusht_code")]
     lines = []
     for name, what in planners.PARTS.items():
         base = "GRASP-author" if name.startswith("author") else "GRASP"
-        pair = only_one(*(solved.get((n, horizon), {}) for n in (base, name)))
-        if pair:
-            lines.append([f"{base} : {name}", what, pair])
-    return markdown(["", "what is different", f"H = {horizon}"], lines)
+        pairs = [only_one(*(s.get((n, horizon), {}) for n in (base, name))) for s in solved]
+        if any(pairs):
+            lines.append([f"{base} : {name}", what, *pairs])
+    return markdown(["", "what is different", "vector", "code"], lines)
 
 
 def _wins(table: pd.DataFrame, name: str) -> str:

@@ -20,7 +20,7 @@ from jax.experimental.compilation_cache import compilation_cache
 import grasp_jax
 from experiments.environments.pusht.goals import sample_goals
 from experiments.latent import ahead, imagined, limits, study, tune
-from experiments.latent.planners import ablations, table
+from experiments.latent.planners import ablations, table, tuned
 from experiments.models import checkpoint, load
 from experiments.models.latent import code, compress, losses, report, run, training
 from experiments.models.latent.losses import Motion, Recipe
@@ -418,3 +418,15 @@ def test_processes_share_all_jobs_of_the_study_once() -> None:
     cells = [c for i in range(5) for c in ahead.cells_of(i, 5, 2, [], pathlib.Path("x"))]
     assert len(cells) == len(jobs)
     assert ahead.in_folder(pathlib.Path("x"), "a@temporal") == "x/a.safetensors@temporal"
+
+
+def test_every_row_of_the_study_can_be_planned_with() -> None:
+    problem = grasp_jax.make_problem(
+        lambda s, a: s + 0.1 * a, jnp.zeros(10), jnp.ones(10), jnp.zeros((10, 10))
+    )
+    for name, planner in {**table(), **ablations()}.items():
+        planner.check(problem)
+        assert planner.iterations > 0, name
+    assert tuned().keys() == table().keys()
+    for planner in tuned().values():
+        planner.check(problem)
