@@ -36,7 +36,7 @@ python -m experiments.latent --checkpoint=pusht_code --horizons=50,80 --goals=50
     --planners=zero_action,ground_truth,GRASP,GRASP-sync-only,CEM,iCEM,GD-Adam-x8 \
     --nocompile_fast --nopictures --output=experiments/results/pusht_latent/pusht_code
 python -m experiments.latent --checkpoint=pusht_code --horizons=25 --goals=50 --replan_every=1 \
-    --planners=GRASP,CEM,iCEM --nocompile_fast --nopictures \
+    --planners=GRASP,CEM,iCEM,GD-Adam-x8,GRASP-sync-only,GRASP-iCEM-sync,LatCo --nocompile_fast --nopictures \
     --output=experiments/results/pusht_latent/pusht_code_loop
 
 # Plans through the code kept near frames, and through the vector with scaled axes as the goal
