@@ -81,8 +81,10 @@ def ablations() -> dict[str, Any]:
         ),
         "GRASP-state-gradient": alter(full, stop_state_gradient=False),
         "GRASP-goal-term": alter(full, goal_weight=author.goal_weight),
-        # As many gradients as the syncs of `GRASP` take.
-        "GRASP-no-sync": alter(full, sync=None, sync_std=None, restart_states=None, iterations=272),
+        # Of a cycle's four lifted steps and thirty of its sync all are lifted.
+        "GRASP-no-sync": alter(
+            full, sync=None, sync_std=None, restart_states=None, iterations=8 * (4 + 30)
+        ),
         "GRASP-segments-sync": alter(
             full, sync=Segments(segment_length=5, iterations=30, state_rate=0.05, action_rate=0.1)
         ),
@@ -93,7 +95,7 @@ PARTS = {
     "GRASP-sync-only": "no virtual states",
     "GRASP-state-gradient": "gradients through states",
     "GRASP-goal-term": "a dense goal term, as the author has",
-    "GRASP-no-sync": "no sync",
+    "GRASP-no-sync": "no sync, lifted steps in its place",
     "GRASP-iCEM-sync": "iCEM as the sync",
     "GRASP-segments-sync": "segments of five steps as the sync",
     "author-state-gradient": "gradients through states",

@@ -1,9 +1,9 @@
 r"""A sweep of the planners of the study, on other goals than the table's.
 
-    python -m experiments.latent.tune --goals=16 --checkpoint=pusht_vector
+    python -m experiments.latent.tune --goals=32 --checkpoint=pusht_code
 
-Every family gets three settings, and every setting the same goals. Not recorded yet: those of
-`experiments.latent.planners` are first guesses.
+Every family gets three settings, and every setting the same goals. The best are `tuned` in
+`experiments.latent.planners`; through the vector nothing is tuned yet.
 """
 
 import dataclasses

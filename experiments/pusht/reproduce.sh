@@ -33,9 +33,15 @@ python -m experiments.pusht --observation=pixels --goals=50 --horizons=25 --repl
     --planners=GRASP,GRASP-x1/4,GRASP-x1/16,iCEM,iCEM-x1/4,iCEM-x1/16 \
     --output=experiments/results/pusht_pixels
 
-# Far goals, closed loop: two hours on a core; fewer goals are recorded beyond 50 steps.
-python -m experiments.pusht.far --goals=50 --output=experiments/results/pusht_far \
+# Far goals, closed loop: two hours on a core.
+python -m experiments.pusht.far --goals=50 --offsets=50 --output=experiments/results/pusht_far \
     --rows=GRASP-iCEM,GRASP,iCEM,GRASP-graph,GRASP-truth
+python -m experiments.pusht.far --goals=32 --offsets=75,100,150,200 \
+    --output=experiments/results/pusht_far --rows=GRASP-iCEM,GRASP,iCEM
+python -m experiments.pusht.far --goals=30 --offsets=75,100,150 \
+    --output=experiments/results/pusht_far --rows=GRASP-graph,GRASP-truth
+python -m experiments.pusht.far --goals=17 --offsets=200 --output=experiments/results/pusht_far \
+    --rows=GRASP-graph,GRASP-truth
 python -m experiments.pusht.far --goals=11 --output=experiments/results/pusht_far \
     --rows=GRASP-segments,iCEM-graph,iCEM-truth
 

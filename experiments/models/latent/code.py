@@ -51,7 +51,8 @@ def axes_of(latents: NDArray[np.floating], count: int, floor: float) -> Axes:
     mean = latents.mean(0)
     values, vectors = np.linalg.eigh(np.cov((latents - mean).T))
     variance, found = values[::-1][:count], vectors[:, ::-1][:, :count]
-    scale = np.sqrt(variance + floor)
+    # Rounding makes variances of nothing negative.
+    scale = np.sqrt(np.maximum(variance + floor, 1e-12))
     parts = (mean, found / scale, (found * scale).T, variance)
     return Axes(*(x.astype(np.float32) for x in parts))
 
@@ -152,12 +153,12 @@ class Mover(eqx.Module):
         waves = [f(w * present) for w in WAVES for f in (jnp.sin, jnp.cos)]
         x = self.enter(jnp.concatenate([past - present, present, *waves, taken], axis=-1))
         for gate in self.gates:
-            x = x + gate(scaled(x))
-        return present + self.leave(scaled(x))
+            x = x + gate(unit_square(x))
+        return present + self.leave(unit_square(x))
 
 
-def scaled(x: Array) -> Array:
-    """Divided by the root of its mean square, along the last axis."""
+def unit_square(x: Array) -> Array:
+    """Divided by the root of its mean square along the last axis; a layer norm also centers."""
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
 
 
