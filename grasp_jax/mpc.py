@@ -12,6 +12,7 @@ weights as they are then. `step_batch` drives many episodes side by side.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import as_count, require
 from grasp_jax._frozen import frozen, thawed
 from grasp_jax._tree import PyTree, cost_dtype, is_number
-from grasp_jax.arguments import check_key, replace_arrays
+from grasp_jax.arguments import check_key, replace_arrays, rows_of
 from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planning import solve
@@ -116,8 +117,9 @@ class MPC:
         context.
       target_cost: `[]`, traced: a plan that costs this or less is good enough and ends its search,
         see `grasp_jax.plan`; a shifted plan that still is one is followed unsearched. None runs
-        every search to its end. In `step_batch` all episodes wait for the last, and what a planner
-        does every few iterations (GRASP's sync) is computed at every one.
+        every search to its end. In `step_batch` all episodes wait for the last; under a `vmap` of
+        `step` besides, what a planner does every few iterations (GRASP's sync) is computed at
+        every one.
 
     Raises:
       TypeError, ValueError: A count does not fit `T`, the problem is batched, or, when a step
@@ -208,35 +210,37 @@ class MPC:
         if horizon is not None:
             here = replace_arrays(here, horizon=horizon)
 
-        def replan(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        def replan(memory: MPCState) -> MPCState:
             problem, key = self.search(memory, here)
-            found = self._solve(problem, key)
-            cost = jnp.where(found.status == Status.FAILED, memory.cost, found.cost)
-            planned = jnp.asarray(problem.horizon, jnp.int32)
-            return found.actions, cost.astype(memory.cost.dtype), found.status, planned
+            return self._planned(memory, problem, self._solve(problem, key))
 
-        def follow(memory: MPCState) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-            return memory.actions, memory.cost, memory.status, memory.num_planned
+        memory, info = self._plan_or_follow(memory, memory.step, replan)
+        action, memory = _act(memory, here.state)
+        return action, dataclasses.replace(memory, step=memory.step + 1), info  # pyright: ignore
 
-        due = memory.step % self.replan_every == 0  # pyright: ignore[reportOptionalOperand]
+    def _plan_or_follow(
+        self, memory: MPCState, step: Any, replan: Callable[[MPCState], MPCState]
+    ) -> tuple[MPCState, MPCInfo]:
+        """The memory with the plan of this step, a new one where one is due."""
+        due = step % self.replan_every == 0
         if isinstance(due, Tracer):
-            actions, cost, status, planned = jax.lax.cond(due, replan, follow, memory)
-        else:
+            memory = jax.lax.cond(due, replan, lambda memory: memory, memory)
+        elif due:
             # A `cond` would be compiled anew at every call.
-            actions, cost, status, planned = (replan if due else follow)(memory)
-        context = memory.context
-        if context is not None:
-            context = push(context, here.state, actions[0])
-        following = MPCState(
-            shift(actions),
-            context,
-            memory.step + 1,  # pyright: ignore[reportOptionalOperand]
-            memory.key,
-            cost,
-            status,
-            jnp.maximum(planned - 1, 0),
+            memory = replan(memory)
+        planned = jnp.broadcast_to(due, memory.cost.shape)
+        return memory, MPCInfo(planned, memory.cost, memory.status)
+
+    def _planned(self, memory: MPCState, problem: Problem, found: Plan) -> MPCState:
+        """The memory with a new plan, of one episode or of a batch."""
+        cost = jnp.where(found.status == Status.FAILED, memory.cost, found.cost)
+        return dataclasses.replace(
+            memory,
+            actions=found.actions,
+            cost=cost.astype(memory.cost.dtype),
+            status=found.status,
+            num_planned=jnp.broadcast_to(problem.horizon, cost.shape).astype(jnp.int32),
         )
-        return actions[0], following, MPCInfo(jnp.asarray(due), cost, status)
 
     def init_batch(self, keys: jax.Array, context: Context | None = None) -> MPCState:
         """Memories of `B` episodes that start together.
@@ -263,15 +267,24 @@ class MPC:
           As `step`, leaves `[B, ...]`.
         """
         steps = memory.step
-
-        def one(memory: MPCState, observation: PyTree, goal: PyTree) -> Any:
-            memory = dataclasses.replace(memory, step=steps)
-            action, memory, info = self.step(memory, observation, goal)
-            return action, dataclasses.replace(memory, step=None), info
-
         alone = dataclasses.replace(memory, step=None)
-        action, memory, info = jax.vmap(one)(alone, observation, goal)
-        return action, dataclasses.replace(memory, step=steps + 1), info  # pyright: ignore
+        here = replace_arrays(self.problem, state=observation, goal=goal)
+
+        def replan(memory: MPCState) -> MPCState:
+            def one(memory: MPCState, state: PyTree, goal: PyTree) -> tuple[Any, jax.Array]:
+                memory = dataclasses.replace(memory, step=steps)
+                now = dataclasses.replace(here, state=state, goal=goal)
+                problem, key = self.search(memory, now)
+                return rows_of(problem), key
+
+            # One search for all: under `vmap` every branch on its counter would be taken.
+            rows, keys = jax.vmap(one)(memory, here.state, here.goal)
+            problem = dataclasses.replace(self.problem, **rows, batched=True)
+            return self._planned(memory, problem, self._solve(problem, keys))
+
+        alone, info = self._plan_or_follow(alone, steps, replan)
+        action, alone = jax.vmap(_act)(alone, here.state)
+        return action, dataclasses.replace(alone, step=steps + 1), info  # pyright: ignore
 
     def plan(self, memory: MPCState, observation: PyTree, goal: PyTree) -> Plan:
         """The plan a control step would make now, whole."""
@@ -299,6 +312,18 @@ class MPC:
             left = jnp.clip(horizon - memory.step, least, horizon)  # pyright: ignore
             here = dataclasses.replace(here, given_horizon=left.astype(jnp.int32))
         return here, jax.random.fold_in(memory.key, memory.step)  # pyright: ignore
+
+
+def _act(memory: MPCState, state: PyTree) -> tuple[jax.Array, MPCState]:
+    """The action of one episode's present plan, and the memory after it but for its counter."""
+    actions, context = memory.actions, memory.context
+    if context is not None:
+        context = push(context, state, actions[0])
+    left = jnp.maximum(memory.num_planned - 1, 0)
+    following = dataclasses.replace(
+        memory, actions=shift(actions), context=context, num_planned=left
+    )
+    return actions[0], following
 
 
 def _flatten(mpc: MPC) -> tuple[tuple[Any, Any, Any, Any], tuple[int, bool, int]]:

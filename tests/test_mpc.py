@@ -211,6 +211,17 @@ def test_episodes_side_by_side_plan_only_when_due():
     assert_close(following.cost, info.cost, 0)
 
 
+def test_a_sync_stays_a_branch_for_episodes_that_stop_at_a_target():
+    """Under a `vmap` of the search it would run at every iteration."""
+    planner = GRASP(iterations=4, sync_every=2, sync=GD(learning_rate=0.1, iterations=1))
+    controller = dataclasses.replace(CONTROLLER, planner=planner, target_cost=0.0)
+    memory = controller.init_batch(jax.random.split(KEY, 3))
+    starts, goals = jnp.tile(START, (3, 1)), jnp.tile(GOAL, (3, 1))
+    together = jax.make_jaxpr(controller.step_batch)(memory, starts, goals)
+    alone = jax.make_jaxpr(controller.step)(controller.init(KEY), START, GOAL)
+    assert count_primitive(together, "cond") == count_primitive(alone, "cond") > 1
+
+
 def test_the_context_is_filled_from_real_frames():
     def windowed(states: jax.Array, actions: jax.Array) -> jax.Array:
         return model(states[-1], actions.mean(0))
