@@ -77,6 +77,14 @@ class Code(eqx.Module):
             Perceptron.random(two, (code, width, width, vector)),
         )
 
+    def on(self, axes: Axes) -> "Code":
+        """The same code, of vectors on scaled axes; the inverse of `folded` within those axes."""
+        mean, down, up = (jnp.asarray(x) for x in axes[:3])
+        first = self.down.layers[0]
+        entry = Dense(up @ first.weight, first.bias + mean @ first.weight)
+        enter = Perceptron([entry, *self.down.layers[1:]])
+        return Code(enter, before(self.up, down, -mean @ down))
+
 
 def after(layers: Perceptron, mean: Array, down: Array) -> Perceptron:
     """The perceptron of `(x - mean) @ down`, as one of `x`."""
@@ -157,6 +165,20 @@ class Mover(eqx.Module):
         return present + self.leave(unit_square(x))
 
 
+class Movers(eqx.Module):
+    """The mean of several motions, each trained by itself: what one learned by heart fades.
+
+    Attributes:
+        movers: of the same codes.
+    """
+
+    movers: list[Mover]
+
+    def __call__(self, states: Array, actions: Array) -> Array:
+        """The next code [..., C], from windows [..., 2, C] and [..., 2, A]."""
+        return jnp.mean(jnp.stack([mover(states, actions) for mover in self.movers]), axis=0)
+
+
 def unit_square(x: Array) -> Array:
     """Divided by the root of its mean square along the last axis; a layer norm also centers."""
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-6)
@@ -189,3 +211,27 @@ def code_loss(
     unit = jnp.mean((std - 1) ** 2 + mean**2)
     total = jnp.mean(jnp.sqrt(errors + SOFT)) + still * change + UNIT * unit
     return total, jnp.stack([jnp.mean(errors[:, :2]), jnp.mean(errors[:, -1]), change])
+
+
+def motion_loss(
+    mover: Mover, up: Perceptron, seen: Array, later: Array, actions: Array, key: Array
+) -> tuple[Array, Array]:
+    """How far a motion's open loop is from true vectors; the code stays.
+
+    Args:
+        mover: of codes.
+        up: codes to vectors on scaled axes.
+        seen: codes [B, 2, C].
+        later: vectors [B, K, n] after them.
+        actions: [B, K + 1, A], from the first code on.
+        key: of the noise on codes.
+
+    Returns:
+        The loss [], and what is reported [2]: the mean squared errors of the first and the last
+        vector.
+    """
+    codes = seen + NOISE * jax.random.normal(key, seen.shape)
+    errors = jnp.mean((up(rollout(mover, codes, actions)) - later) ** 2, axis=-1)
+    return jnp.mean(jnp.sqrt(errors + SOFT)), jnp.stack(
+        [jnp.mean(errors[:, 0]), jnp.mean(errors[:, -1])]
+    )

@@ -14,7 +14,7 @@ from jax import Array
 
 import grasp_jax
 from experiments.models.embedding import EmbeddingModel, to_pixels
-from experiments.models.latent.code import Code, Mover
+from experiments.models.latent.code import Code, Mover, Movers
 from experiments.models.latent.networks import Decoder, Encoder, Predictor
 from experiments.models.lewm.networks import Perceptron
 
@@ -45,6 +45,9 @@ class Config:
             for all of it.
         code_width: of that autoencoder.
         start: the checkpoint of the vector, which holds encoder and decoder; empty without a code.
+        movers: motions in the mean of a code's.
+        action_limit: largest planning action, where the data hardly held larger ones; 0 for the
+            environment's own limit.
     """
 
     grid: int = 8
@@ -61,6 +64,8 @@ class Config:
     code: int = 0
     code_width: int = 128
     start: str = ""
+    movers: int = 1
+    action_limit: float = 0.0
 
     @property
     def encoded(self) -> int:
@@ -128,7 +133,7 @@ class LatentModel(EmbeddingModel):
     """
 
     encoder: Encoder
-    predictor: Predictor | Mover
+    predictor: Predictor | Mover | Movers
     decoder: Decoder
     probe: Perceptron
     time: Perceptron | None
@@ -145,11 +150,14 @@ class LatentModel(EmbeddingModel):
         code = None
         if c.code:
             code = Code.random(jax.random.fold_in(key, 5), c.encoded, c.code, c.code_width)
-        predictor = (
-            Mover.random(two, c.code, c.action_size, c.width, c.depth)
-            if c.code
-            else Predictor.random(two, c.grid, c.channels, *sizes)
-        )
+        if c.code:
+            found = [
+                Mover.random(k, c.code, c.action_size, c.width, c.depth)
+                for k in jax.random.split(two, c.movers)
+            ]
+            predictor = Movers(found) if c.movers > 1 else found[0]
+        else:
+            predictor = Predictor.random(two, c.grid, c.channels, *sizes)
         return LatentModel(
             encoder=Encoder.random(one, c.grid, c.channels, c.widths, c.blocks),
             predictor=predictor,
@@ -161,6 +169,13 @@ class LatentModel(EmbeddingModel):
             head=None,
             config=config,
         )
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of planning actions: the environment's, and within what the data held."""
+        limit = 1 / self.config.action_std
+        limit = min(limit, self.config.action_limit or limit)
+        return -limit, limit
 
     @property
     def objective(self) -> grasp_jax.Objective:

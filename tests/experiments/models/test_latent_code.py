@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments.models import checkpoint, load
-from experiments.models.latent import code, compress, losses, report
+from experiments.models.latent import code, compress, losses, movers, report
 from experiments.models.latent.model import LatentModel
 from experiments.models.lewm.networks import Dense, Perceptron
 from tests.experiments.models.latents import VECTOR, model_of, videos
@@ -32,6 +32,9 @@ def test_a_code_of_scaled_axes_is_the_same_code_of_vectors() -> None:
     np.testing.assert_allclose(found.down(jnp.asarray(vectors)), codes, atol=1e-4)
     back = plain.up(codes) @ axes.up + axes.mean
     np.testing.assert_allclose(found.up(codes), back, atol=1e-4)
+    again = found.on(axes)
+    np.testing.assert_allclose(again.down(scaled), codes, atol=1e-4)
+    np.testing.assert_allclose(again.up(codes), plain.up(codes), atol=1e-4)
 
 
 def test_of_codes_that_keep_as_much_the_one_that_changes_less_is_better() -> None:
@@ -70,6 +73,30 @@ def test_a_code_learns_from_what_its_motion_gets_wrong() -> None:
         assert max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(part)) > 0
 
 
+def test_several_motions_move_by_their_mean() -> None:
+    movers = [code.Mover.random(jax.random.key(k), 3, 2, 8, 1) for k in range(3)]
+    states, actions = jnp.ones((4, 2, 3)), jnp.ones((4, 2, 2))
+    want = sum(mover(states, actions) for mover in movers) / 3
+    np.testing.assert_allclose(code.Movers(movers)(states, actions), want, rtol=1e-5)
+
+
+def test_a_motion_alone_learns_what_it_learns_beside_its_code() -> None:
+    key = jax.random.key(0)
+    plain, mover = code.Code.random(key, 4, 3, 8), code.Mover.random(key, 3, 2, 8, 2)
+    vectors, actions = jax.random.normal(key, (5, 6, 4)), jax.random.normal(key, (5, 5, 2))
+    together = code.code_loss(plain, mover, vectors, actions, key, 0.0)[1]
+    seen = plain.down(vectors[:, :2])
+    alone = code.motion_loss(mover, plain.up, seen, vectors[:, 2:], actions, key)[1]
+    np.testing.assert_allclose(alone[1], together[1], rtol=1e-5)
+
+
+def test_bounds_are_the_environments_or_what_the_data_held() -> None:
+    assert model_of(VECTOR).bounds == (-5.0, 5.0)
+    for limit, want in ((2.0, 2.0), (9.0, 5.0)):
+        config = dataclasses.replace(VECTOR, action_limit=limit)
+        assert dataclasses.replace(model_of(VECTOR), config=config).bounds == (-want, want)
+
+
 @pytest.mark.slow
 def test_a_code_is_learned_in_parts_that_resume(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
@@ -90,8 +117,7 @@ def test_a_code_is_learned_in_parts_that_resume(
         "goals": 2, "work": tmp_path / "work", "output": output,
     }  # fmt: skip
     with flagsaver.flagsaver():
-        if "probe_updates" not in flags.FLAGS:
-            compress.define_flags()
+        compress.define_flags()
         given = [f"--{name}={value}" for name, value in words.items()]
         flags.FLAGS(["compress", *given, "--seconds=0.001"])
         with pytest.raises(SystemExit, match="run the same command"):
@@ -110,6 +136,36 @@ def test_a_code_is_learned_in_parts_that_resume(
     assert model.decode(latents).shape == (2, 64, 64, 3)
     with pytest.raises(ValueError, match="metric must be latent or kept, got temporal"):
         load.load_model(f"{output}@temporal")
+    _learn_more_motions(output, start, words, monkeypatch)
+
+
+def _learn_more_motions(
+    first: pathlib.Path,
+    vector: pathlib.Path,
+    words: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of two by itself; then the other and the checkpoint, the first is not learned again."""
+    monkeypatch.setattr(movers, "HELD_OUT", 2)
+    monkeypatch.setattr(movers, "CHUNK", 2)
+    output = first.with_name("movers.safetensors")
+    given = {name: words[name] for name in ("data", "trajectories", "axes", "goals", "work")}
+    given |= {"start": first, "vector": vector, "output": output, "action_limit": 2.0}
+    given |= {"first": "2:4:2:1e-2", "others": "1:4:2:1e-2,3:4:2:1e-2"}
+    with flagsaver.flagsaver():
+        movers.define_flags()
+        told = [f"--{name}={value}" for name, value in given.items()]
+        flags.FLAGS(["movers", *told, "--only=1"])
+        movers.main([])
+        assert not output.exists()
+        flags.FLAGS["only"].value = None
+        movers.main([])
+    model = load.load_model(output)
+    assert isinstance(model, LatentModel) and isinstance(model.predictor, code.Movers)
+    assert len(model.predictor.movers) == 2 and model.bounds == (-2.0, 2.0)
+    found = json.loads(output.with_suffix(".json").read_text())
+    assert [found["curves"][f"mover_{k}"][-1]["update"] for k in range(2)] == [2, 4]
+    assert set(found["errors_on_scaled_axes_after_ten_steps"]) == {"mean", "0", "1"}
 
 
 def test_codes_of_no_frame_cost_where_a_plan_is_to_be_kept_near_frames() -> None:
