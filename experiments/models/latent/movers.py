@@ -3,9 +3,10 @@ r"""Trains several motions of a trained code on more videos; the model moves by 
     python -m experiments.environments.pusht.collect --output=data/pusht100 --trajectories=100000
     python -m experiments.models.latent.movers --data=data/pusht100
 
-The code stays. The first motion is the checkpoint's, trained on; the others begin anew. Each is
+The code stays. Motions that the checkpoint has are trained on, the others begin anew. Each is
 trained by itself on the same videos, so that `--only` spreads them over cores; without it those
 that are missing are trained, and the checkpoint is written. Every part resumes from its snapshot.
+With `--plans`, folders of `experiments.latent.collect`, a part of each batch is executed plans.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import json
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ from experiments.models.latent.model import LatentModel
 from experiments.models.latent.networks import rollout
 from experiments.models.latent.run import say, wait_for
 from experiments.models.load import load_model
+from experiments.models.plans import read_plans
 from experiments.models.runs import Stage, TrainingRun, parse_stage
 
 Step = Callable[[Array, Array], Array]
@@ -45,10 +47,14 @@ def define_flags() -> None:
     flags.DEFINE_integer("movers", 2, "Motions in the mean.", lower_bound=1)
     flags.DEFINE_integer("axes", 64, "Principal axes on which errors count.", lower_bound=1)
     flags.DEFINE_float("floor", 0.01, "Variance below which an axis matters less.")
-    flags.DEFINE_list("first", "10:256:16000:2e-3", "Stages of the first, see `compress`.")
     flags.DEFINE_list(
-        "others", "3:512:5000:5e-3,6:256:8000:4e-3,10:256:18000:3e-3", "Stages of each other."
+        "stages", "10:256:16000:2e-3", "Of motions that the checkpoint has, see `compress`."
     )
+    flags.DEFINE_list(
+        "fresh", "3:512:5000:5e-3,6:256:8000:4e-3,10:256:18000:3e-3", "Stages of the others."
+    )
+    flags.DEFINE_list("plans", [], "Folders of executed plans to train on, too.")
+    flags.DEFINE_float("share", 0.25, "Of a batch that is of executed plans.", 0.0, 1.0)
     flags.DEFINE_float("action_limit", 0.0, "Of planning actions; 0 for the environment's alone.")
     flags.DEFINE_integer("only", None, "Train this motion, from 0, and write no checkpoint.")
     flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
@@ -58,54 +64,75 @@ def define_flags() -> None:
     flags.DEFINE_string("output", str(checkpoint.checkpoint_path("pusht_code")), "Checkpoint.")
 
 
-def learn(
-    index: int, start: LatentModel, scaled: Array, actions: Array, axes: Axes, until: float
-) -> Mover:
+class Videos(NamedTuple):
+    """What motions learn from.
+
+    Attributes:
+        codes: [n, F, C] of the frames.
+        vectors: [n, F, axes], the frames' vectors on scaled axes.
+        actions: [n, F - 1, P], planning actions between them.
+    """
+
+    codes: Array
+    vectors: Array
+    actions: Array
+
+    def draw(self, key: Array, count: int, steps: int) -> tuple[Array, Array, Array]:
+        """Windows: two codes, the `steps` vectors after them, the actions from the first on."""
+        one, two = jax.random.split(key)
+        row = jax.random.randint(one, (count, 1), 0, len(self.codes))
+        last = self.codes.shape[1] - steps - 1
+        at = jax.random.randint(two, (count, 1), 0, last) + jnp.arange(steps + 2)
+        return (
+            self.codes[row, at[:, :2]],
+            self.vectors[row, at[:, 2:]],
+            self.actions[row, at[:, :-1]],
+        )
+
+
+def learn(index: int, start: LatentModel, code: Code, sets: list[Videos], until: float) -> Mover:
     """Trains or resumes a motion.
 
     Args:
-        index: which one; 0 goes on from the checkpoint's.
-        start: the checkpoint.
-        scaled: vectors on scaled axes [n, F, axes], the held-out ones first.
-        actions: planning actions [n, F - 1, P] between them.
-        axes: the scaled axes.
+        index: which one.
+        start: the checkpoint, whose motions go on.
+        code: its code, of vectors on scaled axes.
+        sets: the videos, the held-out ones first; then executed plans, if there are any.
         until: Unix time to stop at.
     """
     values, c = flags.FLAGS, start.config
-    code = _on_axes(start, axes)
-    codes = jnp.concatenate([code.down(scaled[i : i + 500]) for i in range(0, len(scaled), 500)])
     key = jax.random.fold_in(jax.random.key(values.seed), index)
-    fresh = _movers_of(start)[0]
-    if index:
-        fresh = Mover.random(key, c.code, c.action_size, c.width, c.depth)
+    known = _movers_of(start)
+    if index < len(known):
+        first, texts = known[index], values.stages
+    else:
+        first, texts = Mover.random(key, c.code, c.action_size, c.width, c.depth), values.fresh
 
     def loss_of(stage: Stage) -> Callable[..., tuple[Array, Array]]:
+        planned = round(values.share * stage.batch) if len(sets) > 1 else 0
+        counts = (stage.batch - planned, planned)
+
         def loss(mover: Mover, data: Any, key: Array) -> tuple[Array, Array]:
-            code, codes, scaled, actions = data
-            one, two, three = jax.random.split(key, 3)
-            row = jax.random.randint(one, (stage.batch, 1), 0, len(scaled))
-            last = scaled.shape[1] - stage.steps - 1
-            at = jax.random.randint(two, (stage.batch, 1), 0, last) + jnp.arange(stage.steps + 2)
-            seen, later = codes[row, at[:, :2]], scaled[row, at[:, 2:]]
-            return motion_loss(mover, code.up, seen, later, actions[row, at[:, :-1]], three)
+            code, sets = data
+            *places, noise = jax.random.split(key, 3)
+            parts = [
+                part.draw(place, count, stage.steps)
+                for part, place, count in zip(sets, places, counts, strict=False)
+            ]
+            seen, later, actions = (jnp.concatenate(found) for found in zip(*parts, strict=True))
+            return motion_loss(mover, code.up, seen, later, actions, noise)
 
         return loss
 
-    def look(mover: Mover) -> str:
-        later = _errors(mover, code, scaled[:HELD_OUT], actions[:HELD_OUT])[-1]
-        return f"held out: {later:.4f} after ten steps"
+    held = jax.tree.map(lambda x: x[:HELD_OUT], sets[0])
 
-    texts = values.others if index else values.first
+    def look(mover: Mover) -> str:
+        return f"held out: {_errors(mover, code, held)[-1]:.4f} after ten steps"
+
     stages = tuple(parse_stage(text, CHUNK) for text in texts)
     run = TrainingRun(pathlib.Path(values.work) / f"mover_{index}", "snapshot")
-    data = code, codes[HELD_OUT:], scaled[HELD_OUT:], actions[HELD_OUT:]
-    return train(fresh, data, stages, loss_of, run, key, until, look)
-
-
-def _on_axes(model: LatentModel, axes: Axes) -> Code:
-    """The model's code, of vectors on scaled axes."""
-    assert model.code is not None
-    return model.code.on(axes)
+    seen = [jax.tree.map(lambda x: x[HELD_OUT:], sets[0]), *sets[1:]]
+    return train(first, (code, seen), stages, loss_of, run, key, until, look)
 
 
 def _movers_of(model: LatentModel) -> list[Mover]:
@@ -115,32 +142,58 @@ def _movers_of(model: LatentModel) -> list[Mover]:
 
 
 @jax.jit
-def _errors(step: Step, code: Code, scaled: Array, actions: Array) -> Array:
+def _errors(step: Step, code: Code, videos: Videos) -> Array:
     """Mean squared errors on scaled axes after 1 to 10 model steps."""
-    found = code.up(rollout(step, code.down(scaled[:, :2]), actions[:, :11]))
-    return jnp.mean((found - scaled[:, 2 : 2 + found.shape[1]]) ** 2, axis=(0, 2))
+    found = code.up(rollout(step, videos.codes[:, :2], videos.actions[:, :11]))
+    return jnp.mean((found - videos.vectors[:, 2 : 2 + found.shape[1]]) ** 2, axis=(0, 2))
 
 
-def _data(vector: LatentModel, until: float) -> tuple[Array, Array, Axes, report.Floats, Any]:
-    """Vectors on scaled axes, planning actions, the axes; states and actions to measure with."""
-    values = flags.FLAGS
-    folder = pathlib.Path(values.work) / "vectors"
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = wait_for(pathlib.Path(values.data), values.trajectories, 0.0)
-    first = [encode_shard(vector, path, folder).astype(np.float32) for path in paths[:9]]
-    rows = np.concatenate(first)[HELD_OUT:][:4000]
-    axes = axes_of(rows.reshape(-1, rows.shape[-1]), values.axes, values.floor)
-    scaled, taken, measured = [], [], None
+class Encoded(NamedTuple):
+    """Videos that were encoded: their frames' vectors on scaled axes, and planning actions."""
+
+    vectors: np.ndarray
+    actions: np.ndarray
+
+    def videos(self, code: Code) -> Videos:
+        """With their codes."""
+        vectors, size = jnp.asarray(self.vectors), 500
+        codes = [code.down(vectors[i : i + size]) for i in range(0, len(vectors), size)]
+        return Videos(jnp.concatenate(codes), vectors, jnp.asarray(self.actions))
+
+
+def _encoded(vector: LatentModel, paths: list[pathlib.Path], axes: Axes, until: float) -> Encoded:
+    """The collector's shards, those that are missing encoded."""
+    scaled, taken = [], []
     for path in paths:
-        rows = encode_shard(vector, path, folder).astype(np.float32)
-        states, actions = load_shards([path])
-        measured = measured or (states[:HELD_OUT], actions[:HELD_OUT])
+        rows = encode_shard(vector, path, _folder()).astype(np.float32)
         scaled.append((rows - axes.mean) @ axes.down)
-        taken.append(vector.from_environment(actions))
+        taken.append(vector.from_environment(load_shards([path])[1]))
         if time.time() > until:
             raise SystemExit("encoded a part of the data; run the same command to go on")
-    assert measured is not None
-    return jnp.asarray(np.concatenate(scaled)), jnp.asarray(np.concatenate(taken)), axes, *measured
+    return Encoded(np.concatenate(scaled), np.concatenate(taken))
+
+
+def _executed(vector: LatentModel, axes: Axes) -> list[Encoded]:
+    """The executed plans of all folders, one after the other."""
+    found = []
+    for folder in flags.FLAGS.plans:
+        states, actions = read_plans(folder, "pusht")
+        rows = report.encode_many(vector, states[:, :: vector.frameskip])
+        found.append(Encoded((rows - axes.mean) @ axes.down, vector.from_environment(actions)))
+    return [Encoded(*map(np.concatenate, zip(*found, strict=True)))] if found else []
+
+
+def _folder() -> pathlib.Path:
+    folder = pathlib.Path(flags.FLAGS.work) / "vectors"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _axes(vector: LatentModel, paths: list[pathlib.Path]) -> Axes:
+    """Scaled axes from the first videos that are trained on."""
+    first = [encode_shard(vector, path, _folder()).astype(np.float32) for path in paths[:9]]
+    rows = np.concatenate(first)[HELD_OUT:][:4000]
+    return axes_of(rows.reshape(-1, rows.shape[-1]), flags.FLAGS.axes, flags.FLAGS.floor)
 
 
 def main(argv: list[str]) -> None:
@@ -153,9 +206,13 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"--start must be a code, got {values.start}.")
     if not isinstance(vector, LatentModel):
         raise app.UsageError(f"--vector must be a visual latent, got {values.vector}.")
-    scaled, taken, axes, states, actions = _data(vector, until)
+    paths = wait_for(pathlib.Path(values.data), values.trajectories, 0.0)
+    axes = _axes(vector, paths)
+    code = start.code.on(axes)
+    encoded = [_encoded(vector, paths, axes, until), *_executed(vector, axes)]
+    sets = [part.videos(code) for part in encoded]
     which = range(values.movers) if values.only is None else [values.only]
-    movers = [learn(index, start, scaled, taken, axes, until) for index in which]
+    movers = [learn(index, start, code, sets, until) for index in which]
     if values.only is not None:
         return
     limit = values.action_limit
@@ -166,33 +223,36 @@ def main(argv: list[str]) -> None:
     own = {"code": model.code, "predictor": model.predictor, "probe": model.probe}
     checkpoint.write(output, own, dataclasses.asdict(config), half=("",))
     say(f"wrote {output}")
-    found = report.measure(model, states, actions, values.goals)
-    code = _on_axes(model, axes)
-    held, again = slice(HELD_OUT), slice(HELD_OUT, 2 * HELD_OUT)
+    states, actions = load_shards(paths[:1])
+    found = report.measure(model, states[:HELD_OUT], actions[:HELD_OUT], values.goals)
     steps: dict[str, Step] = {"mean": predictor}
     steps |= {str(index): mover for index, mover in enumerate(movers)}
+    shown = {
+        "held_out": jax.tree.map(lambda x: x[:HELD_OUT], sets[0]),
+        "trained_on": jax.tree.map(lambda x: x[HELD_OUT : 2 * HELD_OUT], sets[0]),
+        **({"executed_plans": sets[1]} if len(sets) > 1 else {}),
+    }
     found["errors_on_scaled_axes_after_ten_steps"] = {
-        name: {
-            label: round(float(_errors(step, code, scaled[rows], taken[rows])[-1]), 4)
-            for label, rows in (("held_out", held), ("trained_on", again))
-        }
+        name: {label: round(float(_errors(step, code, x)[-1]), 4) for label, x in shown.items()}
         for name, step in steps.items()
     }
-    _write_report(output, found, len(scaled), model)
+    _write_report(output, found, [len(part.codes) for part in sets], model)
 
 
 def _write_report(
-    output: pathlib.Path, found: dict[str, Any], rows: int, model: LatentModel
+    output: pathlib.Path, found: dict[str, Any], rows: list[int], model: LatentModel
 ) -> None:
     """The report beside the checkpoint, after what is known of its code."""
     values = flags.FLAGS
     before = checkpoint.locate(values.start).with_suffix(".json")
-    told = ("start", "trajectories", "movers", "axes", "floor", "first", "others", "action_limit")
-    text = [f"--{name}={_text(values[name].value)}" for name in (*told, "seed")]
+    told = ("start", "trajectories", "movers", "axes", "floor", "stages", "fresh", "action_limit")
+    told += ("plans", "share", "seed")
+    text = [f"--{name}={_text(values[name].value)}" for name in told]
     about = {
         "command": " ".join(["python -m experiments.models.latent.movers", *text]),
         "device": str(jax.devices()[0].device_kind),
-        "data": f"{rows - HELD_OUT} trajectories for training, {HELD_OUT} held out",
+        "data": f"{rows[0] - HELD_OUT} trajectories for training, {HELD_OUT} held out, "
+        f"{sum(rows[1:])} executed plans",
         "parameters": {
             name: sum(x.size for x in jax.tree.leaves(getattr(model, name)))
             for name in ("encoder", "code", "predictor", "decoder", "probe")

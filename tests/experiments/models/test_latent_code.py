@@ -153,7 +153,13 @@ def _learn_more_motions(
     output = first.with_name("movers.safetensors")
     given = {name: words[name] for name in ("data", "trajectories", "axes", "goals", "work")}
     given |= {"start": first, "vector": vector, "output": output, "action_limit": 2.0}
-    given |= {"first": "2:4:2:1e-2", "others": "1:4:2:1e-2,3:4:2:1e-2"}
+    given |= {"stages": "2:4:2:1e-2", "fresh": "1:4:2:1e-2,3:4:2:1e-2"}
+    plans = first.with_name("plans")
+    plans.mkdir()
+    states, actions = (np.asarray(x)[:2] for x in videos()[:2])
+    np.savez(plans / "plans_000000.npz", states=states[:, :41], actions=actions[:, :40])
+    (plans / "settings.json").write_text(json.dumps({"environment": "pusht", "goals": 2}))
+    given |= {"plans": plans, "share": 0.5}
     with flagsaver.flagsaver():
         movers.define_flags()
         told = [f"--{name}={value}" for name, value in given.items()]
@@ -167,7 +173,9 @@ def _learn_more_motions(
     assert len(model.predictor.movers) == 2 and model.bounds == (-2.0, 2.0)
     found = json.loads(output.with_suffix(".json").read_text())
     assert [found["curves"][f"mover_{k}"][-1]["update"] for k in range(2)] == [2, 4]
-    assert set(found["errors_on_scaled_axes_after_ten_steps"]) == {"mean", "0", "1"}
+    assert found["data"] == "4 trajectories for training, 2 held out, 2 executed plans"
+    errors = found["errors_on_scaled_axes_after_ten_steps"]
+    assert set(errors) == {"mean", "0", "1"} and "executed_plans" in errors["mean"]
 
 
 def test_codes_of_no_frame_cost_where_a_plan_is_to_be_kept_near_frames() -> None:
