@@ -22,8 +22,8 @@ from grasp_jax.proposals import PathTree
 FRAMES = frames.EVERY
 """Environment steps per model step; an action of the model is held for so many."""
 NODES, RADIUS, MAX_JUMP = 2000, 2.0, 1.0
-SEEN_NODES = 1000
-"""Of the index over frames, of which there are fewer."""
+SEEN_NODES, SEEN_PER_NODE = 1000, 16
+"""Of the index over frames, of which there are fewer; and frames that a node has at least."""
 CELL = 4.0
 
 
@@ -107,7 +107,10 @@ def load(data: str, checkpoints: str, maze: str, kind: str) -> World:
 def load_seen(data: str, checkpoints: str, maze: str, kind: str) -> World:
     """The same from frames: `experiments.ogbench.frames` has recorded and trained."""
     camera, latents = Camera(maze), frames.latents(pathlib.Path(data), maze, kind)
-    index = make_index(latents.states, latents.actions, 1, SEEN_NODES)
+    count = latents.states.shape[0] * latents.states.shape[1]
+    # Nodes that few frames pass lead nowhere: medium's fourth goal was cut off by 1000 of 6,150.
+    nodes = min(SEEN_NODES, max(1, count // SEEN_PER_NODE))
+    index = make_index(latents.states, latents.actions, 1, nodes)
     parts = ("pixels_eyes", "pixels_model")
     eyes, model = (train.checkpoint(checkpoints, maze, kind, part) for part in parts)
     world = World(maze, kind, ogbench_maze.make(maze), index, models.load(model))

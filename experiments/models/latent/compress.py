@@ -148,6 +148,8 @@ def train(
         loss, end = loss_of(stage), end + stage.updates
         while done < end:
             state, shown = _chunk(state, data, key, jnp.asarray(done), loss, optimizer)
+            # Chunks would queue up, and neither snapshots nor --seconds be in time.
+            jax.block_until_ready(shown)
             done += CHUNK
             late = time.time() > until
             if late or done == total or time.time() > saved + 30:
