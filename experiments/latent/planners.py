@@ -50,7 +50,6 @@ def tuned() -> dict[str, Any]:
         "GD-Adam-x8": dataclasses.replace(
             rows["GD-Adam-x8"], planner=GD(learning_rate=0.03, iterations=300)
         ),
-        "LatCo": LatCo(learning_rate=0.02, iterations=1000, multiplier=10.0),
     }
 
 

@@ -17,10 +17,27 @@ python -m experiments.latent --checkpoint=runs/latent/models/pusht_tokens.safete
 python -m experiments.latent.limits --checkpoint=pusht_vector \
     --output=experiments/results/pusht_latent/limits.json
 
-# The code of the vector and its motion, the shipped one: an hour of one core.
-python -m experiments.environments.pusht.collect --output=data/pusht50 --trajectories=50000
-python -m experiments.models.latent.compress --data=data/pusht50 --work=data/pusht_code \
-    --output=experiments/checkpoints/pusht_code.safetensors
+# The code of the vector with a first motion, an hour of one core; then the shipped motions, an hour
+# and a half of two, an hour of which encodes.
+python -m experiments.environments.pusht.collect --output=data/pusht100 --trajectories=100000
+python -m experiments.models.latent.compress --data=data/pusht100 --work=data/pusht_code \
+    --output=runs/latent/pusht_code_first.safetensors
+python -m experiments.models.latent.movers --start=runs/latent/pusht_code_first.safetensors \
+    --data=data/pusht100 --work=data/pusht_code --action_limit=2 --only=1 &
+python -m experiments.models.latent.movers --start=runs/latent/pusht_code_first.safetensors \
+    --data=data/pusht100 --work=data/pusht_code --action_limit=2 --only=0
+wait
+python -m experiments.models.latent.movers --start=runs/latent/pusht_code_first.safetensors \
+    --data=data/pusht100 --work=data/pusht_code --action_limit=2
+
+# Executed plans in the data; it did not help, and is not shipped.
+python -m experiments.latent.collect --checkpoint=pusht_code --goals=5000 --chunk=100 \
+    --output=data/pusht_code_plans
+mkdir -p data/pusht_code_planned
+cp -r data/pusht_code/vectors data/pusht_code_planned
+python -m experiments.models.latent.movers --data=data/pusht100 --work=data/pusht_code_planned \
+    --plans=data/pusht_code_plans --stages=10:256:6000:2e-3 --action_limit=2 \
+    --output=runs/latent/pusht_code_planned.safetensors
 python -m experiments.latent.limits --checkpoint=pusht_code --axes=runs/latent/code_axes.safetensors \
     --output=experiments/results/pusht_latent/limits_code.json
 

@@ -30,6 +30,9 @@ python -m experiments.ogbench --data=data/ogbench --output=experiments/results/o
 python -m experiments.ogbench.frames --data=data/ogbench --mazes=giant --kinds=stitch
 python -m experiments.ogbench --data=data/ogbench --observation=pixels --mazes=giant --kinds=stitch \
     --modes=open,closed --episodes=10 --output=experiments/results/ogbench_pixels
+python -m experiments.ogbench.frames --data=data/ogbench --mazes=medium --kinds=navigate --steps=30000
+python -m experiments.ogbench --data=data/ogbench --observation=pixels --mazes=medium \
+    --kinds=navigate --modes=open,closed --episodes=10 --output=experiments/results/ogbench_pixels
 python -m experiments.ogbench.seen --data=data/ogbench --output=experiments/results/ogbench_pixels
 
 # One search over T steps, widths of segments, the ball world, pictures.
