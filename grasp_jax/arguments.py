@@ -287,7 +287,9 @@ def compares_leaves(problem: Problem) -> bool:
     return problem.objective.terminal_cost in (squared_distance, mean_squared_distance)
 
 
-def check_batch(batched: dict[str, PyTree], size: int | None = None) -> int:
+def check_batch(
+    batched: dict[str, PyTree], size: int | None = None, caller: str = "plan_batch"
+) -> int:
     """How many goals every leaf's leading axis holds; raises ValueError where they differ."""
     for name, tree in batched.items():
         name = name.removeprefix("given_")
@@ -295,12 +297,12 @@ def check_batch(batched: dict[str, PyTree], size: int | None = None) -> int:
             size = leaf.shape[0] if size is None and leaf.ndim else size
             if leaf.ndim < 1 or leaf.shape[0] != size:
                 raise ValueError(
-                    f"plan_batch: {name}{jax.tree_util.keystr(path)} must have a leading axis of "
+                    f"{caller}: {name}{jax.tree_util.keystr(path)} must have a leading axis of "
                     f"{size or 'B'} goals like the other arguments, got {describe(leaf)}. To share "
                     "one value between all goals, broadcast it with jnp.broadcast_to."
                 )
     if not size:
-        raise ValueError("plan_batch: state must hold at least one goal along its leading axis.")
+        raise ValueError(f"{caller}: state must hold at least one goal along its leading axis.")
     return size
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from grasp_jax._tree import PyTree, Record
-from grasp_jax.objectives import StateCost, squared_distance
+from grasp_jax._tree import PyTree, Record, describe
+from grasp_jax.objectives import DISTANCES, StateCost, squared_distance
 
 
 @jax.tree_util.register_dataclass
@@ -31,10 +31,29 @@ class AnyGoal(Record):
     distance: StateCost = squared_distance
 
     def __call__(self, state: PyTree, goal: PyTree) -> jax.Array:
-        """`min_i d(state, goal_i)`, `[]`."""
+        """`min_i d(state, goal_i)`, `[]`.
+
+        Raises:
+          ValueError: With a distance of this library, the goal is none of several states.
+        """
+        if any(self.distance is known for known in DISTANCES):
+            _check_several(state, goal)
         distances = jax.vmap(lambda one: self.distance(state, one))(goal)
         # Not `min`, whose slope between two equally near goals leads to neither.
         return distances[jnp.argmin(distances)]
+
+
+def _check_several(state: PyTree, goal: PyTree) -> None:
+    """Raises unless every leaf of the goal is several of the state's."""
+    wanted = jax.tree.map(jnp.shape, state)
+    given = jax.tree.map(lambda x: jnp.shape(x)[1:], goal)
+    several = all(jnp.ndim(leaf) for leaf in jax.tree.leaves(goal))
+    if not (several and wanted == given):
+        raise ValueError(
+            "AnyGoal: the goal must be several states, leaves [n, ...], got "
+            f"{describe(goal)} for a state {describe(state)}. For one state pass "
+            "jax.tree.map(lambda x: x[None], goal)."
+        )
 
 
 @jax.tree_util.register_dataclass

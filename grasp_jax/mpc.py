@@ -22,8 +22,8 @@ from jax.core import Tracer
 from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import as_count, require
 from grasp_jax._frozen import frozen, thawed
-from grasp_jax._tree import PyTree, cost_dtype, is_number
-from grasp_jax.arguments import check_key, replace_arrays, rows_of
+from grasp_jax._tree import PyTree, cost_dtype, describe, is_number
+from grasp_jax.arguments import check_batch, check_key, replace_arrays, rows_of
 from grasp_jax.planner import Planner, require_planner
 from grasp_jax.planners.restarted import restarted_grasp
 from grasp_jax.planning import solve
@@ -206,6 +206,10 @@ class MPC:
         Returns:
           The action to take now `[A]`, the memory for the next step, and what it says beside.
         """
+        require(
+            jnp.ndim(memory.cost) == 0,
+            "MPC.step takes the memory of one episode, got that of a batch: use step_batch.",
+        )
         here = replace_arrays(self.problem, state=observation, goal=goal)
         if horizon is not None:
             here = replace_arrays(here, horizon=horizon)
@@ -242,17 +246,32 @@ class MPC:
             num_planned=jnp.broadcast_to(problem.horizon, cost.shape).astype(jnp.int32),
         )
 
+    @usual_promotion
     def init_batch(self, keys: jax.Array, context: Context | None = None) -> MPCState:
         """Memories of `B` episodes that start together.
 
         Args:
           keys: `[B]` random keys.
           context: Leaves `[B, h-1, ...]`, where the problem has a context.
+
+        Raises:
+          TypeError, ValueError: `keys` is no vector of random keys, or the context is not of as
+            many episodes.
         """
+        check_key(keys, batched=True)
+        require(
+            keys.ndim == 2 - jnp.issubdtype(keys.dtype, jax.dtypes.prng_key),
+            f"MPC.init_batch: keys must be one key per episode, [B], got {describe(keys)}. Split "
+            "one by jax.random.split(key, B).",
+        )
+        check_batch({"keys": keys, "context": context}, caller="MPC.init_batch")
         memory = jax.vmap(lambda key: dataclasses.replace(self.init(key), step=None))(keys)
-        memory = memory if context is None else dataclasses.replace(memory, context=context)
+        if context is not None:
+            context = jax.tree.map(jnp.copy, context)  # the memory can be donated
+            memory = dataclasses.replace(memory, context=context)
         return dataclasses.replace(memory, step=jnp.zeros((), jnp.int32))
 
+    @usual_promotion
     def step_batch(
         self, memory: MPCState, observation: PyTree, goal: PyTree
     ) -> tuple[jax.Array, MPCState, MPCInfo]:
@@ -265,10 +284,19 @@ class MPC:
 
         Returns:
           As `step`, leaves `[B, ...]`.
+
+        Raises:
+          ValueError: The memory is of one episode, or the observation or goal is not of as many.
         """
+        require(
+            jnp.ndim(memory.cost) == 1,
+            "MPC.step_batch takes the memory of init_batch, got that of one episode: use step.",
+        )
         steps = memory.step
         alone = dataclasses.replace(memory, step=None)
         here = replace_arrays(self.problem, state=observation, goal=goal)
+        rows = {"observation": here.state, "goal": here.goal}
+        check_batch(rows, len(memory.cost), "MPC.step_batch")
 
         def replan(memory: MPCState) -> MPCState:
             def one(memory: MPCState, state: PyTree, goal: PyTree) -> tuple[Any, jax.Array]:

@@ -42,6 +42,10 @@ def mean_squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
 
 
+DISTANCES = (squared_distance, mean_squared_distance)
+"""Those that need a goal shaped like the state."""
+
+
 def squares(x: jax.Array) -> jax.Array:
     """`x²`, in float32 at least: 256 squared is infinite in float16."""
     return jnp.square(x.astype(cost_dtype(x.dtype)))

@@ -159,7 +159,7 @@ class StateIndex:
         """
         from scipy.spatial import KDTree
 
-        as_count(num_rows, "num_rows")
+        num_rows, neighbors = as_count(num_rows, "num_rows"), as_count(neighbors, "neighbors")
         state = self._state(state, "state")
         gaps, rows = KDTree(self.states / self.scale).query(
             state / self.scale, k=min(neighbors, len(self.states))
@@ -225,7 +225,8 @@ def build_index(
         many that `radius`, their spacing, stays below the walls' thickness.
       rows_per_step: Recorded rows per step of the world model.
       radius: How near a state must be to a node to be known, in scaled units; by default three
-        times the distance to their node that nine tenths of the recording keep.
+        times the distance to their node that nine tenths of the recording keep, and at least a
+        step's usual length.
       scale: A number or `[D]`, divides states before distances are taken.
       max_jump: Longer moves from row to row do not count (teleports, resets inside an episode);
         None for no limit. The graph counts fewest steps, so that moves of luck would look short.
@@ -235,12 +236,23 @@ def build_index(
       seed: Of the rows that may become nodes.
 
     Raises:
-      ValueError: Shapes do not fit, a state is not finite, or nothing ever moves.
+      TypeError: A count is no integer.
+      ValueError: Shapes do not fit, a number is out of its range, a state is not finite, or nothing
+        ever moves.
     """
     points, episodes, actions = as_recording(states, episodes, actions)
-    as_count(num_nodes, "num_nodes")
-    as_count(rows_per_step, "rows_per_step")
-    factors = np.broadcast_to(np.asarray(scale, np.float32), points.shape[1:])
+    num_nodes, rows_per_step = (
+        as_count(num_nodes, "num_nodes"),
+        as_count(rows_per_step, "rows_per_step"),
+    )
+    reach, sweeps = as_count(reach, "reach"), as_count(sweeps, "sweeps", 0)
+    require(radius is None or radius > 0, f"radius must be positive, got {radius!r:.60}.")
+    factors, size = np.asarray(scale, np.float32), points.shape[1]
+    require(
+        factors.shape in ((), (size,)),
+        f"scale must be a number or [{size}], got {list(factors.shape)}.",
+    )
+    factors = np.broadcast_to(factors, (size,))
     require(bool((factors > 0).all()), f"scale must be positive, got {scale!r:.60}.")
     scaled = points / factors
     moves = np.linalg.norm(np.diff(scaled, axis=0), axis=1)
@@ -249,7 +261,8 @@ def build_index(
         episodes = np.concatenate([[0], np.cumsum(cuts)])
     speed = usual_speed(scaled, episodes, rows_per_step)
     nodes, labels, gaps = cluster(scaled, min(num_nodes, len(points)), sweeps, seed)
-    radius = 3 * float(np.quantile(gaps, 0.9)) if radius is None else float(radius)
+    if radius is None:
+        radius = max(3 * float(np.quantile(gaps, 0.9)), speed)
     passes = passes_between(labels, gaps, episodes, len(nodes), reach)
     steps = steps_between(scaled[nodes], passes, rows_per_step, speed)
     return StateIndex(
@@ -260,7 +273,7 @@ def build_index(
         nodes=points[nodes],
         transitions=steps,
         scale=factors,
-        radius=max(radius, speed),
+        radius=float(radius),
         speed=speed,
         hops_per_step=rows_per_step,
     )

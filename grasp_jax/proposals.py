@@ -96,10 +96,11 @@ class PathTree:
             leaves the actions room to correct.
         """
         del goal
+        state = jnp.asarray(state)
         gaps = jnp.linalg.norm((self.nodes - state) / self.scale, axis=-1)
         near = (gaps <= self.radius) & jnp.isfinite(self.steps_to_go)
         totals = jnp.where(near, self.steps_to_go + gaps / self.speed, jnp.inf)
-        first, known = jnp.argmin(totals), jnp.any(near)
+        first, known = jnp.argmin(totals).astype(jnp.int32), jnp.any(near)
 
         def hop(node: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
             return self.following[node], node
@@ -112,7 +113,8 @@ class PathTree:
         steps = pace * jnp.arange(1, num_states + 1)
         along = jax.vmap(lambda x: jnp.interp(steps, times, x), 1, 1)(rows)
         line = straight_line(state, self.goal, num_states=num_states).states
-        found = jnp.where(known, along, line).astype(state.dtype)
+        whole = not jnp.issubdtype(state.dtype, jnp.floating)
+        found = jnp.where(known, along, line).astype(jnp.float32 if whole else state.dtype)
         return ProposedPath(found, totals[first] / pace, known)
 
 

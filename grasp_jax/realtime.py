@@ -6,7 +6,7 @@
         deadline = time.perf_counter() + 0.1
         action, memory = controller.act(memory, observation)
         send(action)
-        memory, info = controller.think(memory, observation, goal, deadline)
+        memory, info = controller.think(memory, observation, goal, action, deadline)
         observation = wait_for_observation()
 
 `act` takes the next action of the plan at hand, which is known before the observation is. `think`
@@ -158,10 +158,11 @@ class RealTimeMPC:
           memory: Of the last step.
           observation: The present state, for the context of models that read one.
         """
-        mpc = memory.mpc
-        action, context = mpc.actions[0], mpc.context
+        mpc, problem = memory.mpc, self.mpc.problem
+        # Neither a starting guess nor the zeros behind a plan need lie inside.
+        action, context = jnp.clip(mpc.actions[0], problem.low, problem.high), mpc.context
         if context is not None:
-            here = replace_arrays(self.mpc.problem, state=observation)
+            here = replace_arrays(problem, state=observation)
             context = push(context, here.state, action)
         following = dataclasses.replace(
             mpc,

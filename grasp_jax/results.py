@@ -74,8 +74,14 @@ class Metrics:
 
     @property
     def iterations_taken(self) -> jax.Array:
-        """`[]` int32: rows that spent anything; below their number where a target was reached."""
-        return jnp.sum(self.model_evals + self.model_vjps > 0, axis=-1, dtype=jnp.int32)
+        """`[]` int32: rows up to the last that spent anything.
+
+        Below their number where a target was reached, or where a chain's last planner had nothing
+        left to do.
+        """
+        spent = self.model_evals + self.model_vjps > 0
+        counted = jnp.arange(1, spent.shape[-1] + 1, dtype=jnp.int32)
+        return jnp.max(jnp.where(spent, counted, 0), axis=-1, initial=0)
 
     @staticmethod
     def none(problem: Problem) -> "Metrics":

@@ -241,7 +241,9 @@ def _diagonal(handover: Handover, correction: Correction) -> PyTree | None:
         axes = tuple(range(1, squares.ndim))
         prior = _PRIOR * jnp.mean(squares, axes, keepdims=True)
         known = squares + prior
-        return jnp.where(known > 0, jnp.clip((products + prior) / known, -1, 1), 1)
+        # No division by zero in the branch that is not taken: its derivative would be NaN.
+        divisor = jnp.where(known > 0, known, 1)
+        return jnp.where(known > 0, jnp.clip((products + prior) / divisor, -1, 1), 1)
 
     return jax.tree.map(fitted, handover.products, handover.squares)
 

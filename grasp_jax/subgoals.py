@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from grasp_jax import _tree
+from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import as_count, require
 from grasp_jax._tree import PyTree
 from grasp_jax.mpc import MPC, MPCInfo, MPCState
@@ -99,6 +100,7 @@ class SubgoalMPC:
             "propose more states than that.",
         )
 
+    @usual_promotion
     def init(self, observation: PyTree, goal: PyTree, key: jax.Array) -> SubgoalState:
         """Before the first control step.
 
@@ -117,6 +119,7 @@ class SubgoalMPC:
         zero, known = jnp.zeros((), jnp.int32), jnp.asarray(proposed.known)
         return SubgoalState(mpc, proposed.states, zero, known, _whole_steps(proposed))
 
+    @usual_promotion
     def step(
         self, memory: SubgoalState, observation: PyTree, goal: PyTree
     ) -> tuple[jax.Array, SubgoalState, MPCInfo]:

@@ -246,6 +246,13 @@ def test_between_two_goals_it_goes_to_one() -> None:
     np.testing.assert_array_equal(slope, [-2.0])
 
 
+def test_one_state_is_no_choice_of_goals() -> None:
+    for goal in (jnp.ones(2), jnp.ones(()), {"at": jnp.ones((3, 2))}):
+        with pytest.raises(ValueError, match="the goal must be several states"):
+            AnyGoal()(jnp.zeros(2), goal)
+    assert AnyGoal(lambda s, g: jnp.sum(s) - g)(jnp.ones(2), jnp.array([1.0, 5.0])) == -3.0
+
+
 def test_a_predicate_stops_the_search() -> None:
     reached = Reached(lambda s, g: jnp.all(s > g), lambda s, g: jnp.sum((s - g - 0.1) ** 2))
     found = grasp_jax.plan(

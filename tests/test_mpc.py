@@ -344,3 +344,33 @@ def test_observations_of_python_numbers_are_frames_too(observation: Any):
     assert action.shape == (2,) and info.status == Status.OK
     assert memory.context is not None
     assert jax.tree.leaves(memory.context.states)[0].tolist() == [0.5, 0.5]
+
+
+def test_memories_observations_and_goals_of_another_number_of_episodes():
+    keys, starts, goals = jax.random.split(KEY, 3), jnp.tile(START, (3, 1)), jnp.tile(GOAL, (3, 1))
+    together, alone = CONTROLLER.init_batch(keys), CONTROLLER.init(KEY)
+    for observation, goal in ((starts, GOAL), (START, goals), (starts[:2], goals[:2])):
+        with pytest.raises(ValueError, match=r"MPC.step_batch: .* must have a leading axis of 3"):
+            CONTROLLER.step_batch(together, observation, goal)
+    with pytest.raises(ValueError, match="got that of one episode: use step"):
+        CONTROLLER.step_batch(alone, starts, goals)
+    with pytest.raises(ValueError, match="got that of a batch: use step_batch"):
+        CONTROLLER.step(together, starts, goals)
+    for wrong, error in ((KEY, ValueError), (0, TypeError)):
+        with pytest.raises(error, match="key"):
+            CONTROLLER.init_batch(wrong)
+    context = Context.repeat(starts[:2], 2, 2)
+    with pytest.raises(ValueError, match=r"MPC\.init_batch: context"):
+        CONTROLLER.init_batch(keys, context)
+
+
+def test_a_donated_memory_leaves_the_callers_context_alone():
+    windowed = grasp_jax.make_problem(
+        lambda s, a: model(s[-1], a.mean(0)), START, GOAL, GUESS,
+        context=Context.repeat(START, history_len=2, action_size=2),
+    )  # fmt: skip
+    controller = MPC(windowed, GD(iterations=2))
+    past = jax.tree.map(lambda x: jnp.stack([x] * 2), windowed.context)
+    memory = controller.init_batch(jax.random.split(KEY, 2), past)
+    jax.tree.map(lambda x: x.delete(), memory.context)
+    assert all(not x.is_deleted() for x in jax.tree.leaves(past))

@@ -1,5 +1,7 @@
 """Paths from recorded states: shortest ways around a wall, retrieval, and refusals."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +54,22 @@ def test_a_tree_gives_one_state_per_step(index: StateIndex) -> None:
     moves = np.linalg.norm(np.diff(found.states[:38], axis=0), axis=1)
     np.testing.assert_allclose(moves, 0.5, atol=0.16)  # shorter at the corner alone
     np.testing.assert_allclose(found.states[-5:], np.tile(GOAL, (5, 1)), atol=1e-5)
+
+
+def test_a_tree_under_x64_and_from_whole_numbers(index: StateIndex) -> None:
+    tree = index.towards(GOAL)
+    want = tree(jnp.asarray(START, jnp.float32), num_states=5).states
+    np.testing.assert_allclose(tree(jnp.zeros(2, int), num_states=5).states, want, atol=1e-6)
+    with jax.enable_x64():
+        found = tree(jnp.asarray(START, jnp.float32), num_states=5)
+    np.testing.assert_allclose(found.states, want, atol=1e-6)
+
+
+def test_a_radius_is_what_was_asked_for() -> None:
+    states = np.arange(6.0)[:, None] * np.array([[1.0, 0.0]])
+    tree = build_index(states, np.zeros(6, int), num_nodes=6, radius=0.1).towards([5.0, 0.0])
+    assert tree(jnp.array([0.0, 0.05]), num_states=2).known
+    assert not tree(jnp.array([0.0, 0.9]), num_states=2).known
 
 
 def test_a_slower_pace_takes_more_steps(index: StateIndex) -> None:
@@ -152,6 +170,23 @@ def test_bad_queries_are_refused(index: StateIndex) -> None:
         index.path([np.nan, 0.0], GOAL)
     with pytest.raises(ValueError, match="num_rows"):
         index.segment(START, index.towards(GOAL), 0)
+    with pytest.raises(ValueError, match="neighbors"):
+        index.segment(START, index.towards(GOAL), 5, neighbors=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"radius": -1.0}, "radius must be positive"),
+        ({"scale": [1.0, 1.0, 1.0]}, r"scale must be a number or \[2\], got \[3\]"),
+        ({"reach": 0}, "reach must be at least 1"),
+        ({"sweeps": -1}, "sweeps must be at least 0"),
+    ],
+)
+def test_bad_settings_are_refused(settings: Any, words: str) -> None:
+    states, episodes, _ = corridor()
+    with pytest.raises(ValueError, match=words):
+        build_index(states, episodes, **settings)
 
 
 def test_disconnected_data_say_so() -> None:

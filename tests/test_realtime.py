@@ -137,3 +137,16 @@ def test_the_context_follows_the_real_frames():
 def test_settings_that_cannot_work_are_refused(mpc: Any, changes: Any, error: Any, message: str):
     with pytest.raises(error, match=message):
         RealTimeMPC(mpc, **changes)
+
+
+def test_it_never_acts_outside_the_bounds():
+    """Before a plan the guess is at hand, behind a plan's end there are zeros."""
+    problem = grasp_jax.make_problem(
+        world, jnp.zeros(2), GOAL, jnp.full((2, 2), 5.0), bounds=(0.5, 1.0)
+    )
+    controller = RealTimeMPC(MPC(problem, DESCENT), clock=Clock(), chunk=10)
+    memory, taken = controller.init(key()), []
+    for _ in range(3):
+        action, memory = controller.act(memory, jnp.zeros(2))
+        taken.append(action)
+    assert_same(jnp.stack(taken), jnp.array([[1.0, 1.0], [1.0, 1.0], [0.5, 0.5]]))

@@ -249,3 +249,14 @@ def test_a_proposer_of_broken_states_is_a_failed_plan_and_no_more():
     memory = agent.init(jnp.zeros(2), goal, jax.random.key(0))
     action, memory, info = agent.step(memory, jnp.zeros(2), goal)
     assert info.status == Status.FAILED and jnp.isfinite(action).all()
+
+
+def test_its_own_proposer_where_ranks_are_strict():
+    problem = make_problem(lambda s, a: s + a, jnp.zeros(2), jnp.ones(2), jnp.zeros((3, 2)))
+    controller = SubgoalMPC(
+        problem=problem, proposer=straight_line, planner=lambda _: GD(iterations=2), num_states=5
+    )
+    with jax.numpy_rank_promotion("raise"):
+        memory = controller.init(jnp.zeros(2), jnp.ones(2), jax.random.key(0))
+        action, _, _ = controller.step(memory, jnp.zeros(2), jnp.ones(2))
+    assert jnp.isfinite(action).all()

@@ -97,6 +97,16 @@ def test_a_search_that_stalls_stops_after_its_patience() -> None:
     assert found.metrics.cost.shape == (9,)
 
 
+def test_iterations_that_a_chain_skipped_on_its_way_were_taken() -> None:
+    """A fallback with nothing to do spends nothing, and the search went past it."""
+    first = grasp_jax.GD(learning_rate=0.1, iterations=3)
+    never = grasp_jax.GD(learning_rate=0.1, iterations=5)
+    chain = grasp_jax.Chain(first, never, turns=(0, 1, 0), fallbacks=(1,), good_enough=1.0)
+    metrics = grasp_jax.solve(matrix.problem(), jax.random.key(0), planner=chain).metrics
+    assert (metrics.model_vjps[4:8] == 0).all() and metrics.model_vjps[-1] > 0
+    assert metrics.iterations_taken == len(metrics.cost)
+
+
 @pytest.mark.parametrize("name", ["GD", "Chain"])
 def test_patience_with_a_search_that_gets_better_changes_nothing(name: str) -> None:
     planner = matrix.PLANNERS[name]

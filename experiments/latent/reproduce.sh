@@ -18,15 +18,10 @@ python -m experiments.latent.limits --checkpoint=pusht_vector \
     --output=experiments/results/pusht_latent/limits.json
 
 # The code of the vector with a first motion, an hour of one core; then the shipped motions, an hour
-# and a half of two, an hour of which encodes.
+# more, 25 minutes of which encode.
 python -m experiments.environments.pusht.collect --output=data/pusht100 --trajectories=100000
 python -m experiments.models.latent.compress --data=data/pusht100 --work=data/pusht_code \
     --output=runs/latent/pusht_code_first.safetensors
-python -m experiments.models.latent.movers --start=runs/latent/pusht_code_first.safetensors \
-    --data=data/pusht100 --work=data/pusht_code --action_limit=2 --only=1 &
-python -m experiments.models.latent.movers --start=runs/latent/pusht_code_first.safetensors \
-    --data=data/pusht100 --work=data/pusht_code --action_limit=2 --only=0
-wait
 python -m experiments.models.latent.movers --start=runs/latent/pusht_code_first.safetensors \
     --data=data/pusht100 --work=data/pusht_code --action_limit=2
 

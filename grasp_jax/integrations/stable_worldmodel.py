@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from grasp_jax._fields import as_count
 from grasp_jax.integrations._convert import Model, as_model, as_objective
 from grasp_jax.integrations._observations import pad_frames, plan_dtype, read, states
 from grasp_jax.integrations._torch import Tensor, as_tensor, floating, pad_rows, to_jax, to_torch
@@ -81,10 +82,10 @@ class PlannerSolver:
         self.normalization = normalization
         self.bounds = bounds
         self.window = _checked_window(window, self.model)
+        if batch_size is not None:
+            batch_size = as_count(batch_size, "PlannerSolver: batch_size")
         self.batch_size = batch_size
         self.callbacks = list(callbacks)
-        if batch_size is not None and not (isinstance(batch_size, int) and batch_size >= 1):
-            raise ValueError(f"PlannerSolver: batch_size must be a positive int, got {batch_size}.")
         weight = jnp.asarray(next(iter(self.model.weights.values())))
         self._dtype, self._sharding = plan_dtype(self.model), weight.sharding
         self._key, self._calls = jax.random.key(seed), 0
@@ -170,6 +171,8 @@ class PlannerSolver:
         frames = min(getattr(config, "history_len", 1), self.window)
         inputs = read(info_dict, self.model, self.normalization, frames)
         rows = len(inputs["pixels"])
+        if not rows:
+            raise ValueError("PlannerSolver: info_dict holds no problems, its arrays have no rows.")
         inputs["guess"] = self._guess(init_action, rows)
         self._calls += 1
         key = jax.random.fold_in(self._key, self._calls)
@@ -275,6 +278,7 @@ def _checked_window(window: int | None, model: Model) -> int:
     longest = model.config.frames
     if window is None:
         return longest
-    if not (isinstance(window, int) and 1 <= window <= longest):
-        raise ValueError(f"PlannerSolver: window must be an int in 1..{longest}, got {window}.")
+    window = as_count(window, "PlannerSolver: window")
+    if window > longest:
+        raise ValueError(f"PlannerSolver: window must be in 1..{longest}, got {window}.")
     return window

@@ -81,6 +81,7 @@ class Constrained(Planner):
     ) -> tuple[ConstrainedState, StepInfo]:
         """One round, then the multipliers."""
         weight = self.weight * jnp.asarray(self.growth) ** context.iteration
+        weight = weight.astype(state.multipliers.dtype)
         relaxed = _relaxed(problem, state.multipliers, weight).starting_from(state.actions)
         found, spent, derivatives = search.run_inside(relaxed, self.planner, context.key)
         actions = found.best_actions

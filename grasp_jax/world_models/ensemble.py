@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 
 from grasp_jax import prepared
 from grasp_jax._tree import PyTree, Record, is_array
-from grasp_jax.objectives import Objective, StateCost, along, squared_distance
+from grasp_jax.objectives import DISTANCES, Objective, StateCost, along, squared_distance
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.world_models._windows import is_window, row_marker
 
@@ -152,8 +152,8 @@ class DisagreementEnsemble(_Ensemble):
 
 def certain(state: PyTree) -> Uncertain:
     """An observed state, or a goal, leaves `[...]`, of which nobody doubts."""
-    like = jnp.asarray(jax.tree.leaves(state)[0])
-    return Uncertain(state, jnp.zeros((), like.dtype))
+    leaves = jax.tree.leaves(state)
+    return Uncertain(state, jnp.zeros((), jnp.asarray(leaves[0]).dtype if leaves else jnp.float32))
 
 
 def cautious(objective: Objective, weight: jax.Array | float = 1.0) -> Objective:
@@ -239,7 +239,8 @@ class _WorstCase(Record):
 
     def __call__(self, state: PyTree, goal: PyTree) -> jax.Array:
         """Leaves `[M, ...]` and a goal `[...]` to `[]`."""
-        if jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, goal):
+        ours = any(self.distance is known for known in DISTANCES)
+        if ours and jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, goal):
             raise ValueError(
                 "worst_case: the goal has an axis of members, as the state has. Pass one goal, "
                 "not replicate(goal, ...)."

@@ -65,7 +65,7 @@ class ActionRepeat(Record, PreparedModel):
         action, marker = prepared_actions
         _refuse_window(marker, "ActionRepeat")
         state, _ = jax.lax.scan(
-            lambda s, _: (prepared.step(self.model, s, action), None),
+            lambda s, _: (_like(prepared.step(self.model, s, action), s), None),
             states,
             None,
             length=self.repeat,
@@ -135,9 +135,14 @@ class StackedActions(Record, PreparedModel):
         actions, marker = prepared_actions
         _refuse_window(marker, "StackedActions")
         state, _ = jax.lax.scan(
-            lambda s, a: (prepared.step(self.model, s, a), None), states, actions
+            lambda s, a: (_like(prepared.step(self.model, s, a), s), None), states, actions
         )
         return state
+
+
+def _like(new: PyTree, old: PyTree) -> PyTree:
+    """`new` in the dtypes of `old`, as a loop needs; the model's constants may have widened it."""
+    return jax.tree.map(lambda x, y: x if x.dtype == y.dtype else x.astype(y.dtype), new, old)
 
 
 def _refuse_window(marker: jax.Array, name: str) -> None:

@@ -395,11 +395,14 @@ def test_wrong_settings(lewm: LeWM):
     for wrapped in (world_models.mixed_precision(lewm), world_models.ActionRepeat(lewm, 3)):
         with pytest.raises(TypeError, match=f"got {type(wrapped).__name__}"):
             PlannerSolver(wrapped)
-    for window in (4, 2.0):
-        with pytest.raises(ValueError, match=r"window must be an int in 1\.\.3"):
-            PlannerSolver(lewm, window=window)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match=r"batch_size must be a positive int, got 1\.5"):
-        PlannerSolver(lewm, batch_size=1.5)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"window must be in 1\.\.3, got 4"):
+        PlannerSolver(lewm, window=4)
+    for name in ("window", "batch_size"):
+        with pytest.raises(TypeError, match=f"PlannerSolver: {name} must be an int .*float: 1.5"):
+            PlannerSolver(lewm, **{name: 1.5})
+        assert getattr(PlannerSolver(lewm, **{name: np.int64(2)}), name) == 2
+    with pytest.raises(ValueError, match="info_dict holds no problems"):
+        configured(lewm).solve({k: x[:0] for k, x in observed(1).items()})
     norm = Normalization(np.zeros(A // BLOCK), np.ones(A // BLOCK), action_block=BLOCK)
     drawn = {k: torch.full((2, 1, 8, 8, 3), 255.0) for k in ("pixels", "goal")}
     with pytest.raises(ValueError, match="holds floats up to 255"):

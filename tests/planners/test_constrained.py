@@ -43,3 +43,10 @@ def test_a_batch_is_a_loop_and_pieces_are_a_whole(planner: Constrained):
     pieces = grasp_jax.read(grasp_jax.advance(grasp_jax.advance(search, 1), 2))
     assert_close(pieces.actions, alone.actions, 1e-6)
     assert_same(grasp_jax.solve(problem(1), key, planner=planner).actions, alone.actions)
+
+
+def test_a_float32_world_under_x64():
+    with jax.enable_x64():
+        inputs = [jnp.asarray(x, jnp.float32) for x in (STARTS[0], GOALS[0], GUESS)]
+        found = grasp_jax.plan(move, *inputs, jax.random.key(0), planner=DESCENT, objective=HALFWAY)
+    assert found.actions.dtype == jnp.float32 and found.violation < 0.1

@@ -154,3 +154,17 @@ def test_depth_and_work_are_counted():
 def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         solve(dataclasses.replace(FEW, **changes))
+
+
+@pytest.mark.parametrize("correction", list(Correction))
+def test_a_plans_slope_where_a_segment_lies_behind_the_end(correction: Correction):
+    planner = dataclasses.replace(FEW, correction=correction, num_segments=3, iterations=4)
+
+    def cost(goal: jax.Array) -> jax.Array:
+        found = grasp_jax.plan(
+            step, START, goal, jnp.full((6, 2), 0.1), key(), planner=planner, horizon=3
+        )
+        return found.cost
+
+    slope = jax.grad(cost)(GOAL)
+    assert jnp.isfinite(slope).all() and (slope != 0).any()

@@ -108,3 +108,18 @@ def test_plans_are_nearly_as_good_on_the_true_model(planner: grasp_jax.Planner) 
 def test_only_floats() -> None:
     with pytest.raises(TypeError, match="floating type"):
         mixed_precision(MODEL, jnp.int8)
+
+
+@pytest.mark.parametrize("wrapper", [world_models.ActionRepeat, world_models.StackedActions])
+def test_repeated_steps_of_a_model_with_constants(wrapper: type) -> None:
+    """A float32 constant inside widens a bfloat16 state, which a loop cannot carry."""
+
+    def widening(state: jax.Array, action: jax.Array) -> jax.Array:
+        return state + jnp.array([0.1, 0.2]) * action
+
+    plain, actions = (
+        wrapper(widening, 2),
+        jnp.ones(2 if wrapper is world_models.ActionRepeat else 4),
+    )
+    low = mixed_precision(plain)(jnp.zeros(2), actions)
+    np.testing.assert_allclose(low, plain(jnp.zeros(2), actions), rtol=1e-2)

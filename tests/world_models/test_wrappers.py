@@ -229,3 +229,14 @@ def test_wrappers_hand_on_the_unit_of_the_training_actions() -> None:
         np.testing.assert_allclose(training_action_std(wrapped), expected)
     for wrapped in (world_models.ActionRepeat(one_step, 2), world_models.MeanEnsemble(MEMBERS)):
         assert training_action_std(wrapped) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_worst_case_of_the_nearest_goal(count: int) -> None:
+    """Two goals and two members look alike, and are not."""
+    states, goals = jnp.array([[0.0, 0.0], [1.0, 0.0]]), jnp.tile(jnp.array([1.0, 0.0]), (count, 1))
+    assert world_models.worst_case(grasp_jax.AnyGoal())(states, goals) == 1.0
+
+
+def test_a_goal_that_nobody_reads_is_certain() -> None:
+    assert world_models.certain(None).disagreement == 0
