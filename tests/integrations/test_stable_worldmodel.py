@@ -398,9 +398,11 @@ def test_wrong_settings(lewm: LeWM):
     with pytest.raises(ValueError, match=r"window must be in 1\.\.3, got 4"):
         PlannerSolver(lewm, window=4)
     for name in ("window", "batch_size"):
+        wrong: Any = {name: 1.5}
         with pytest.raises(TypeError, match=f"PlannerSolver: {name} must be an int .*float: 1.5"):
-            PlannerSolver(lewm, **{name: 1.5})
-        assert getattr(PlannerSolver(lewm, **{name: np.int64(2)}), name) == 2
+            PlannerSolver(lewm, **wrong)
+        counted: Any = {name: np.int64(2)}
+        assert getattr(PlannerSolver(lewm, **counted), name) == 2
     with pytest.raises(ValueError, match="info_dict holds no problems"):
         configured(lewm).solve({k: x[:0] for k, x in observed(1).items()})
     norm = Normalization(np.zeros(A // BLOCK), np.ones(A // BLOCK), action_block=BLOCK)
