@@ -47,6 +47,8 @@ def test_a_batch_is_a_loop_and_pieces_are_a_whole(planner: Constrained):
 
 def test_a_float32_world_under_x64():
     with jax.enable_x64():
-        inputs = [jnp.asarray(x, jnp.float32) for x in (STARTS[0], GOALS[0], GUESS)]
-        found = grasp_jax.plan(move, *inputs, jax.random.key(0), planner=DESCENT, objective=HALFWAY)
+        start, goal, guess = (jnp.asarray(x, jnp.float32) for x in (STARTS[0], GOALS[0], GUESS))
+        found = grasp_jax.plan(
+            move, start, goal, guess, jax.random.key(0), planner=DESCENT, objective=HALFWAY
+        )
     assert found.actions.dtype == jnp.float32 and found.violation < 0.1
