@@ -219,7 +219,7 @@ class MPC:
             return self._planned(memory, problem, self._solve(problem, key))
 
         memory, info = self._plan_or_follow(memory, memory.step, replan)
-        action, memory = _act(memory, here.state)
+        action, memory = follow(memory, here.state)
         return action, dataclasses.replace(memory, step=memory.step + 1), info  # pyright: ignore
 
     def _plan_or_follow(
@@ -311,7 +311,7 @@ class MPC:
             return self._planned(memory, problem, self._solve(problem, keys))
 
         alone, info = self._plan_or_follow(alone, steps, replan)
-        action, alone = jax.vmap(_act)(alone, here.state)
+        action, alone = jax.vmap(follow)(alone, here.state)
         return action, dataclasses.replace(alone, step=steps + 1), info  # pyright: ignore
 
     def plan(self, memory: MPCState, observation: PyTree, goal: PyTree) -> Plan:
@@ -342,8 +342,13 @@ class MPC:
         return here, jax.random.fold_in(memory.key, memory.step)  # pyright: ignore
 
 
-def _act(memory: MPCState, state: PyTree) -> tuple[jax.Array, MPCState]:
-    """The action of one episode's present plan, and the memory after it but for its counter."""
+def follow(memory: MPCState, state: PyTree) -> tuple[jax.Array, MPCState]:
+    """The action of one episode's present plan, and the memory after it but for its counter.
+
+    Args:
+      memory: With the plan.
+      state: What was observed, leaves `[...]`; goes into the context.
+    """
     actions, context = memory.actions, memory.context
     if context is not None:
         context = push(context, state, actions[0])

@@ -30,7 +30,7 @@ from grasp_jax._fields import as_count, require
 from grasp_jax._tree import PyTree, take
 from grasp_jax.anytime import advance, read, start, trajectory
 from grasp_jax.arguments import replace_arrays
-from grasp_jax.mpc import MPC, MPCState, push, shift
+from grasp_jax.mpc import MPC, MPCState, follow
 from grasp_jax.problem import Context, Problem
 from grasp_jax.results import Plan, Status
 from grasp_jax.search import Search
@@ -159,18 +159,11 @@ class RealTimeMPC:
           observation: The present state, for the context of models that read one.
         """
         mpc, problem = memory.mpc, self.mpc.problem
+        state = replace_arrays(problem, state=observation).state
         # Neither a starting guess nor the zeros behind a plan need lie inside.
-        action, context = jnp.clip(mpc.actions[0], problem.low, problem.high), mpc.context
-        if context is not None:
-            here = replace_arrays(problem, state=observation)
-            context = push(context, here.state, action)
-        following = dataclasses.replace(
-            mpc,
-            actions=shift(mpc.actions),
-            context=context,
-            step=_count(mpc) + 1,
-            num_planned=jnp.maximum(mpc.num_planned - 1, 0),
-        )
+        inside = mpc.actions.at[0].set(jnp.clip(mpc.actions[0], problem.low, problem.high))
+        action, following = follow(dataclasses.replace(mpc, actions=inside), state)
+        following = dataclasses.replace(following, step=_count(mpc) + 1)
         return action, dataclasses.replace(memory, mpc=following, past=mpc.context)
 
     def think(

@@ -25,11 +25,9 @@ python -m experiments.models.latent.compress --data=data/pusht100 --work=data/pu
 python -m experiments.models.latent.movers --start=runs/latent/pusht_code_first.safetensors \
     --data=data/pusht100 --work=data/pusht_code --action_limit=2
 
-# Executed plans in the data; it did not help, and is not shipped.
+# Executed plans in the data; it did not help, and is not shipped. Encodes anew, an hour.
 python -m experiments.latent.collect --checkpoint=pusht_code --goals=5000 --chunk=100 \
     --output=data/pusht_code_plans
-mkdir -p data/pusht_code_planned
-cp -r data/pusht_code/vectors data/pusht_code_planned
 python -m experiments.models.latent.movers --data=data/pusht100 --work=data/pusht_code_planned \
     --plans=data/pusht_code_plans --stages=10:256:6000:2e-3 --action_limit=2 \
     --output=runs/latent/pusht_code_planned.safetensors
@@ -37,22 +35,33 @@ python -m experiments.latent.limits --checkpoint=pusht_code --axes=runs/latent/c
     --output=experiments/results/pusht_latent/limits_code.json
 
 # Settings on other goals; plans through the code, open and closed loop; an hour of two cores.
-python -m experiments.latent.tune --checkpoint=pusht_code --goals=32 \
+python -m experiments.latent.tune --checkpoint=runs/latent/pusht_code_first.safetensors --goals=32 \
     --output=experiments/results/pusht_latent
-python -m experiments.latent --checkpoint=pusht_code --planners=all --horizons=25,50,80 \
-    --goals=200 --checks=5 --nocompile_fast --output=experiments/results/pusht_latent/pusht_code
+python -m experiments.latent.tune --checkpoint=pusht_code --goals=32 \
+    --families=CEM,iCEM,GD-Adam-x8,GRASP,LatCo,GD-Adam,GRASP-plain \
+    --output=experiments/results/pusht_latent/tuning_shipped
+python -m experiments.latent --checkpoint=pusht_code --horizons=25,50,80 --goals=200 --checks=5 \
+    --planners=zero_action,ground_truth,CEM,iCEM,MPPI,GD-Adam,GD-Adam-x8,LatCo,GRASP-author,GRASP-plain,GRASP,GRASP-sync-only \
+    --nocompile_fast --output=experiments/results/pusht_latent/pusht_code
 python -m experiments.latent --checkpoint=pusht_code --horizons=50 --goals=200 --checks=5 \
     --planners=author-state-gradient,author-no-goal-term,author-sync-only,author-no-sync,author-no-sync-state-gradient,GRASP-state-gradient,GRASP-goal-term,GRASP-no-sync,GRASP-segments-sync \
     --nocompile_fast --nopictures --output=experiments/results/pusht_latent/pusht_code
-python -m experiments.latent --checkpoint=pusht_code --horizons=50,80 --goals=500 --checks=5 \
-    --planners=zero_action,ground_truth,GRASP,GRASP-sync-only,CEM,iCEM,GD-Adam-x8 \
-    --nocompile_fast --nopictures --output=experiments/results/pusht_latent/pusht_code
+python -m experiments.latent --checkpoint=pusht_code --horizons=50 --goals=500 --checks=5 \
+    --planners=zero_action,ground_truth,GRASP,GRASP-sync-only,CEM,iCEM --nocompile_fast --nopictures \
+    --output=experiments/results/pusht_latent/pusht_code
+python -m experiments.latent --checkpoint=pusht_code --horizons=80 --goals=500 --checks=5 \
+    --planners=zero_action,ground_truth,GRASP,GRASP-sync-only --nocompile_fast --nopictures \
+    --output=experiments/results/pusht_latent/pusht_code
 python -m experiments.latent --checkpoint=pusht_code --horizons=25 --goals=50 --replan_every=1 \
-    --planners=GRASP,CEM,iCEM,GD-Adam-x8,GRASP-sync-only,GRASP-iCEM-sync,LatCo --nocompile_fast --nopictures \
+    --planners=GRASP,CEM,iCEM,GD-Adam-x8,GRASP-sync-only,LatCo --nocompile_fast --nopictures \
     --output=experiments/results/pusht_latent/pusht_code_loop
+# The same without the limit on actions.
+python -m experiments.latent --checkpoint=pusht_code@free --horizons=25 --goals=50 --replan_every=1 \
+    --planners=GRASP,iCEM,GD-Adam-x8 --nocompile_fast --nopictures \
+    --output=experiments/results/pusht_latent/pusht_code_loop_free
 
-# Plans through the code kept near frames, and through the vector with scaled axes as the goal
-# cost. Then the picture.
+# Plans through the code kept near frames (recorded through its first motion), and through the
+# vector with scaled axes as the goal cost. Then the picture.
 python -m experiments.latent --checkpoint=pusht_code@kept --planners=CEM,GRASP --horizons=50 \
     --goals=200 --checks=5 --nocompile_fast --nopictures \
     --output=experiments/results/pusht_latent/pusht_code_kept
