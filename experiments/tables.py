@@ -216,6 +216,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "latent_code": partial(success_table, "pusht_latent/pusht_code", 200),
     "latent_code_pairs": partial(pair_table, "pusht_latent/pusht_code", latent.PAIRS),
     "latent_loop": latent.loop,
+    "latent_motions": latent.motions,
     "latent_untuned": latent.untuned,
     "latent_changed": latent.changed,
     "latent_parts": latent.parts,

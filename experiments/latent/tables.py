@@ -16,11 +16,12 @@ from experiments.harness.tables import (
     only_one,
     rate,
     read_summary,
+    share,
 )
 from experiments.latent import planners
 from experiments.models.checkpoint import CHECKPOINTS
 
-FOLDER = "pusht_latent"
+FOLDER, FIRST = "pusht_latent", "pusht_code_first"
 CHANGED = {
     "code": "pusht_code",
     "code with its first motion, plans kept near frames": "pusht_code_kept",
@@ -76,9 +77,9 @@ def limits() -> str:
             agreed = row["model"]["agrees_with_true_actions"]
             kinds = (("true physics", row["encoder"]["reached"], row["encoder"]["errors"]),)
             kinds += (("the model", agreed, row["model"]["errors"]),)
-            for name, share, errors in kinds:
+            for name, reached, errors in kinds:
                 middle = [f"{errors[k]['median']:.1f}" for k in ("agent", "block", "angle")]
-                lines.append([model, horizon, name, f"{100 * share:.0f}%", *middle])
+                lines.append([model, horizon, name, f"{100 * reached:.0f}%", *middle])
     header = ["start read off", "H", "what runs the true actions", "reaches the goal", "agent, px"]
     return markdown([*header, "block, px", "angle, degrees"], lines)
 
@@ -105,6 +106,26 @@ def loop() -> str:
         lines.append([name, rate(row), other, row["goals"], in_seconds(row["control_seconds"])])
     header = ["planner", "success", "actions up to five deviations", "goals"]
     return markdown([*header, "s per control step"], lines)
+
+
+def motions(horizons: tuple[int, ...] = (50, 80)) -> str:
+    """The shipped motion and its limit on actions against the first one, in pairs."""
+    after, before = (goals_solved(f"{FOLDER}/{name}") for name in ("pusht_code", FIRST))
+    lines = []
+    for planner in (*_COMPARED, "GRASP-sync-only"):
+        cells = []
+        for horizon in horizons:
+            both = [found.get((planner, horizon), {}) for found in (before, after)]
+            goals = both[0].keys() & both[1].keys()
+            shares = (
+                [share(sum(x[g] for g in goals), len(goals)) for x in both] if goals else [""] * 2
+            )
+            cells += [*shares, only_one(both[1], both[0])]
+        lines.append([planner, *cells])
+    header = [
+        f"{what}H = {h}" for h in horizons for what in ("first motion, ", "", "new : first, ")
+    ]
+    return markdown(["planner", *header], lines)
 
 
 def untuned() -> str:
