@@ -25,28 +25,32 @@ from jax import Array
 from experiments.environments.pusht.collect import load_shards
 from experiments.harness.flags import begin
 from experiments.models import checkpoint
-from experiments.models.latent import report
+from experiments.models.latent import code_run, report
 from experiments.models.latent.code import Axes, Code, Mover, Movers, axes_of, motion_loss
-from experiments.models.latent.compress import CHUNK, HELD_OUT, encode_shard, train
+from experiments.models.latent.code_run import (
+    Step,
+    define_shared_flags,
+    encode_shard,
+    errors,
+    train,
+    write,
+    write_report,
+)
 from experiments.models.latent.model import LatentModel
-from experiments.models.latent.networks import rollout
-from experiments.models.latent.run import say, wait_for
+from experiments.models.latent.run import wait_for
 from experiments.models.load import load_model
 from experiments.models.plans import read_plans
 from experiments.models.runs import Stage, TrainingRun, parse_stage
 
-Step = Callable[[Array, Array], Array]
+_TOLD = ("start", "trajectories", "movers", "axes", "floor", "stages", "fresh", "action_limit")
+_TOLD += ("plans", "share", "seed")
 
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    flags.DEFINE_string("start", "pusht_code", "The checkpoint of the code and its first motion.")
+    define_shared_flags("pusht_code", "data/pusht100", 100000)
     flags.DEFINE_string("vector", "pusht_vector", "The checkpoint that encodes frames.")
-    flags.DEFINE_string("data", "data/pusht100", "Folder of the collector's shards.")
-    flags.DEFINE_integer("trajectories", 100000, "How many of them.", lower_bound=4)
     flags.DEFINE_integer("movers", 2, "Motions in the mean.", lower_bound=1)
-    flags.DEFINE_integer("axes", 64, "Principal axes on which errors count.", lower_bound=1)
-    flags.DEFINE_float("floor", 0.01, "Variance below which an axis matters less.")
     flags.DEFINE_list(
         "stages", "10:256:16000:2e-3", "Of motions that the checkpoint has, see `compress`."
     )
@@ -57,11 +61,6 @@ def define_flags() -> None:
     flags.DEFINE_float("share", 0.25, "Of a batch that is of executed plans.", 0.0, 1.0)
     flags.DEFINE_float("action_limit", 0.0, "Of planning actions; 0 for the environment's alone.")
     flags.DEFINE_integer("only", None, "Train this motion, from 0, and write no checkpoint.")
-    flags.DEFINE_integer("seed", 0, "Seed of weights and batches.")
-    flags.DEFINE_integer("goals", 300, "Goals of the report, per horizon.", lower_bound=1)
-    flags.DEFINE_float("seconds", None, "Stop after so long, with a snapshot; by default never.")
-    flags.DEFINE_string("work", "data/pusht_code", "Folder of vectors and snapshots.")
-    flags.DEFINE_string("output", str(checkpoint.checkpoint_path("pusht_code")), "Checkpoint.")
 
 
 class Videos(NamedTuple):
@@ -76,6 +75,21 @@ class Videos(NamedTuple):
     codes: Array
     vectors: Array
     actions: Array
+
+    @staticmethod
+    def of(code: Code, vectors: list[np.ndarray], actions: list[np.ndarray]) -> "Videos":
+        """Of videos' frames on scaled axes and planning actions, one part after the other."""
+        rows, size = jnp.asarray(np.concatenate(vectors)), 500
+        codes = [code.down(rows[i : i + size]) for i in range(0, len(rows), size)]
+        return Videos(jnp.concatenate(codes), rows, jnp.asarray(np.concatenate(actions)))
+
+    def part(self, rows: slice) -> "Videos":
+        """Some of the videos."""
+        return Videos(*(x[rows] for x in self))
+
+    def error(self, code: Code, step: Step) -> float:
+        """Mean squared error on scaled axes after the last of ten model steps."""
+        return round(float(errors(code, step, self.vectors, self.actions)[-1]), 4)
 
     def draw(self, key: Array, count: int, steps: int) -> tuple[Array, Array, Array]:
         """Windows: two codes, the `steps` vectors after them, the actions from the first on."""
@@ -124,14 +138,15 @@ def learn(index: int, start: LatentModel, code: Code, sets: list[Videos], until:
 
         return loss
 
-    held = jax.tree.map(lambda x: x[:HELD_OUT], sets[0])
+    videos, *plans = sets
+    held = videos.part(slice(code_run.HELD_OUT))
 
     def look(mover: Mover) -> str:
-        return f"held out: {_errors(mover, code, held)[-1]:.4f} after ten steps"
+        return f"held out: {held.error(code, mover)} after ten steps"
 
-    stages = tuple(parse_stage(text, CHUNK) for text in texts)
+    stages = tuple(parse_stage(text, code_run.CHUNK) for text in texts)
     run = TrainingRun(pathlib.Path(values.work) / f"mover_{index}", "snapshot")
-    seen = [jax.tree.map(lambda x: x[HELD_OUT:], sets[0]), *sets[1:]]
+    seen = [videos.part(slice(code_run.HELD_OUT, None)), *plans]
     return train(first, (code, seen), stages, loss_of, run, key, until, look)
 
 
@@ -141,27 +156,9 @@ def _movers_of(model: LatentModel) -> list[Mover]:
     return [found] if isinstance(found, Mover) else found.movers
 
 
-@jax.jit
-def _errors(step: Step, code: Code, videos: Videos) -> Array:
-    """Mean squared errors on scaled axes after 1 to 10 model steps."""
-    found = code.up(rollout(step, videos.codes[:, :2], videos.actions[:, :11]))
-    return jnp.mean((found - videos.vectors[:, 2 : 2 + found.shape[1]]) ** 2, axis=(0, 2))
-
-
-class Encoded(NamedTuple):
-    """Videos that were encoded: their frames' vectors on scaled axes, and planning actions."""
-
-    vectors: np.ndarray
-    actions: np.ndarray
-
-    def videos(self, code: Code) -> Videos:
-        """With their codes."""
-        vectors, size = jnp.asarray(self.vectors), 500
-        codes = [code.down(vectors[i : i + size]) for i in range(0, len(vectors), size)]
-        return Videos(jnp.concatenate(codes), vectors, jnp.asarray(self.actions))
-
-
-def _encoded(vector: LatentModel, paths: list[pathlib.Path], axes: Axes, until: float) -> Encoded:
+def _collected(
+    vector: LatentModel, code: Code, paths: list[pathlib.Path], axes: Axes, until: float
+) -> Videos:
     """The collector's shards, those that are missing encoded."""
     scaled, taken = [], []
     for path in paths:
@@ -170,17 +167,18 @@ def _encoded(vector: LatentModel, paths: list[pathlib.Path], axes: Axes, until: 
         taken.append(vector.from_environment(load_shards([path])[1]))
         if time.time() > until:
             raise SystemExit("encoded a part of the data; run the same command to go on")
-    return Encoded(np.concatenate(scaled), np.concatenate(taken))
+    return Videos.of(code, scaled, taken)
 
 
-def _executed(vector: LatentModel, axes: Axes) -> list[Encoded]:
+def _executed(vector: LatentModel, code: Code, axes: Axes) -> Videos:
     """The executed plans of all folders, one after the other."""
-    found = []
+    scaled, taken = [], []
     for folder in flags.FLAGS.plans:
         states, actions = read_plans(folder, "pusht")
         rows = report.encode_many(vector, states[:, :: vector.frameskip])
-        found.append(Encoded((rows - axes.mean) @ axes.down, vector.from_environment(actions)))
-    return [Encoded(*map(np.concatenate, zip(*found, strict=True)))] if found else []
+        scaled.append((rows - axes.mean) @ axes.down)
+        taken.append(vector.from_environment(actions))
+    return Videos.of(code, scaled, taken)
 
 
 def _folder() -> pathlib.Path:
@@ -192,7 +190,7 @@ def _folder() -> pathlib.Path:
 def _axes(vector: LatentModel, paths: list[pathlib.Path]) -> Axes:
     """Scaled axes from the first videos that are trained on."""
     first = [encode_shard(vector, path, _folder()).astype(np.float32) for path in paths[:9]]
-    rows = np.concatenate(first)[HELD_OUT:][:4000]
+    rows = np.concatenate(first)[code_run.HELD_OUT :][:4000]
     return axes_of(rows.reshape(-1, rows.shape[-1]), flags.FLAGS.axes, flags.FLAGS.floor)
 
 
@@ -209,8 +207,9 @@ def main(argv: list[str]) -> None:
     paths = wait_for(pathlib.Path(values.data), values.trajectories, 0.0)
     axes = _axes(vector, paths)
     code = start.code.on(axes)
-    encoded = [_encoded(vector, paths, axes, until), *_executed(vector, axes)]
-    sets = [part.videos(code) for part in encoded]
+    sets = [_collected(vector, code, paths, axes, until)]
+    if values.plans:
+        sets.append(_executed(vector, code, axes))
     which = range(values.movers) if values.only is None else [values.only]
     movers = [learn(index, start, code, sets, until) for index in which]
     if values.only is not None:
@@ -220,61 +219,26 @@ def main(argv: list[str]) -> None:
     predictor = Movers(movers) if len(movers) > 1 else movers[0]
     model = dataclasses.replace(start, predictor=predictor, config=config)
     model = checkpoint.rounded(model)
-    own = {"code": model.code, "predictor": model.predictor, "probe": model.probe}
-    checkpoint.write(output, own, dataclasses.asdict(config), half=("",))
-    say(f"wrote {output}")
-    states, actions = load_shards(paths[:1])
-    found = report.measure(model, states[:HELD_OUT], actions[:HELD_OUT], values.goals)
+    write(output, model)
+    held, again = slice(code_run.HELD_OUT), slice(code_run.HELD_OUT, 2 * code_run.HELD_OUT)
+    states, actions = (x[held] for x in load_shards(paths[:1]))
+    found = report.measure(model, states, actions, values.goals)
     steps: dict[str, Step] = {"mean": predictor}
     steps |= {str(index): mover for index, mover in enumerate(movers)}
-    shown = {
-        "held_out": jax.tree.map(lambda x: x[:HELD_OUT], sets[0]),
-        "trained_on": jax.tree.map(lambda x: x[HELD_OUT : 2 * HELD_OUT], sets[0]),
-        **({"executed_plans": sets[1]} if len(sets) > 1 else {}),
-    }
+    videos, *plans = sets
+    shown = {"held_out": videos.part(held), "trained_on": videos.part(again)}
+    if plans:
+        shown["executed_plans"] = plans[0]
     found["errors_on_scaled_axes_after_ten_steps"] = {
-        name: {label: round(float(_errors(step, code, x)[-1]), 4) for label, x in shown.items()}
+        name: {label: part.error(code, step) for label, part in shown.items()}
         for name, step in steps.items()
     }
-    _write_report(output, found, [len(part.codes) for part in sets], model)
-
-
-def _write_report(
-    output: pathlib.Path, found: dict[str, Any], rows: list[int], model: LatentModel
-) -> None:
-    """The report beside the checkpoint, after what is known of its code."""
-    values = flags.FLAGS
+    print(json.dumps(found))
     before = checkpoint.locate(values.start).with_suffix(".json")
-    told = ("start", "trajectories", "movers", "axes", "floor", "stages", "fresh", "action_limit")
-    told += ("plans", "share", "seed")
-    text = [f"--{name}={_text(values[name].value)}" for name in told]
-    about = {
-        "command": " ".join(["python -m experiments.models.latent.movers", *text]),
-        "device": str(jax.devices()[0].device_kind),
-        "data": f"{rows[0] - HELD_OUT} trajectories for training, {HELD_OUT} held out, "
-        f"{sum(rows[1:])} executed plans",
-        "parameters": {
-            name: sum(x.size for x in jax.tree.leaves(getattr(model, name)))
-            for name in ("encoder", "code", "predictor", "decoder", "probe")
-        },
-    }
-    curves = {
-        f"mover_{index}": [
-            json.loads(line)
-            for line in (pathlib.Path(values.work) / f"mover_{index}" / "curve.jsonl")
-            .read_text()
-            .splitlines()
-        ]
-        for index in range(values.movers)
-    }
-    code = json.loads(before.read_text()) if before.exists() else {}
-    whole = {**about, **found, "curves": curves, "code": code.get("code", code)}
-    output.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
-    print(json.dumps(found, indent=None))
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    found["code"] = json.loads(before.read_text()) if before.exists() else {}
+    data = f"{code_run.split(len(videos.codes))}, {sum(len(x.codes) for x in plans)} executed plans"
+    parts = [f"mover_{index}" for index in range(values.movers)]
+    write_report(output, "experiments.models.latent.movers", _TOLD, data, model, found, parts)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments.models import checkpoint, load
-from experiments.models.latent import code, compress, losses, movers, report
+from experiments.models.latent import code, code_run, compress, losses, movers, report
 from experiments.models.latent.model import LatentModel
 from experiments.models.lewm.networks import Dense, Perceptron
 from tests.experiments.models.latents import VECTOR, model_of, videos
@@ -110,8 +110,8 @@ def test_a_code_is_learned_in_parts_that_resume(
     actions = np.concatenate([np.asarray(videos().actions)] * 2)
     np.savez(data / "shard_00000.npz", states=states, actions=actions, seed=0)
     checkpoint.write(start, model_of(VECTOR), dataclasses.asdict(VECTOR))
-    monkeypatch.setattr(compress, "HELD_OUT", 2)
-    monkeypatch.setattr(compress, "CHUNK", 2)
+    monkeypatch.setattr(code_run, "HELD_OUT", 2)
+    monkeypatch.setattr(code_run, "CHUNK", 2)
     output = tmp_path / "code.safetensors"
     words = {
         "start": start, "data": data, "trajectories": 6, "code": 3, "axes": 5, "width": 8,
@@ -138,18 +138,13 @@ def test_a_code_is_learned_in_parts_that_resume(
     assert model.decode(latents).shape == (2, 64, 64, 3)
     with pytest.raises(ValueError, match="metric must be latent or free or kept, got temporal"):
         load.load_model(f"{output}@temporal")
-    _learn_more_motions(output, start, words, monkeypatch)
+    _learn_more_motions(output, start, words)
 
 
 def _learn_more_motions(
-    first: pathlib.Path,
-    vector: pathlib.Path,
-    words: dict[str, object],
-    monkeypatch: pytest.MonkeyPatch,
+    first: pathlib.Path, vector: pathlib.Path, words: dict[str, object]
 ) -> None:
     """One of two by itself; then the other and the checkpoint, the first is not learned again."""
-    monkeypatch.setattr(movers, "HELD_OUT", 2)
-    monkeypatch.setattr(movers, "CHUNK", 2)
     output = first.with_name("movers.safetensors")
     given = {name: words[name] for name in ("data", "trajectories", "axes", "goals", "work")}
     given |= {"start": first, "vector": vector, "output": output, "action_limit": 2.0}
