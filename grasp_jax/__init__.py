@@ -13,7 +13,8 @@ from grasp_jax.arguments import make_problem
 from grasp_jax.compiled_plan import CompiledPlan, compile_plan
 from grasp_jax.goals import AnyGoal, Reached
 from grasp_jax.init_states import BrownianBridge, GivenPath, Rollout, StraightLine, ViaPoints
-from grasp_jax.mpc import MPC, MPCInfo, MPCState
+from grasp_jax.mpc import MPC
+from grasp_jax.mpc_state import MPCInfo, MPCState
 from grasp_jax.noise import AR1, Colored, White
 from grasp_jax.objectives import (
     Objective,

@@ -18,7 +18,7 @@ from grasp_jax._compile import array, on_device, usual_promotion
 from grasp_jax._frozen import require_hashable
 from grasp_jax._tree import PyTree, describe, is_array, is_number
 from grasp_jax._weights import with_visible_weights
-from grasp_jax.objectives import Objective, mean_squared_distance, squared_distance
+from grasp_jax.objectives import Objective, compares_leaves
 from grasp_jax.problem import PER_GOAL, Context, Problem
 
 AXES = ("goals", "time", "samples")
@@ -269,8 +269,8 @@ def _broadcast_shared(problem: Problem) -> Problem:
 
 def _check_states(problem: Problem) -> None:
     """Raises ValueError where one state is given for many goals, the commonest wrong batch."""
-    state, goal = problem.state, problem.goal
-    if not compares_leaves(problem) or jax.tree.structure(state) != jax.tree.structure(goal):
+    state, goal, cost = problem.state, problem.goal, problem.objective.terminal_cost
+    if not compares_leaves(cost) or jax.tree.structure(state) != jax.tree.structure(goal):
         return
     pairs = list(zip(jax.tree.leaves(state), jax.tree.leaves(goal), strict=True))
     if pairs and all(s.shape == g.shape[1:] and g.ndim == s.ndim + 1 for s, g in pairs):
@@ -280,11 +280,6 @@ def _check_states(problem: Problem) -> None:
             f"{goals}. To start all of them from one state pass jax.tree.map(lambda x: "
             f"jnp.broadcast_to(x, ({goals}, *x.shape)), state)."
         )
-
-
-def compares_leaves(problem: Problem) -> bool:
-    """Whether the terminal cost is one of ours, which want a goal that looks like a state."""
-    return problem.objective.terminal_cost in (squared_distance, mean_squared_distance)
 
 
 def check_batch(

@@ -13,8 +13,7 @@ import numpy as np
 
 from grasp_jax import _tree, prepared
 from grasp_jax._tree import PyTree, describe, signature
-from grasp_jax.arguments import compares_leaves
-from grasp_jax.objectives import along
+from grasp_jax.objectives import along, compares_leaves
 from grasp_jax.planner import Planner
 from grasp_jax.prepared import PreparedModel, RolloutModel
 from grasp_jax.problem import Problem
@@ -24,7 +23,7 @@ def check_problem(problem: Problem, planner: Planner) -> None:
     """Raises TypeError or ValueError for a call that cannot work. Reads shapes and dtypes only."""
     _check_actions(problem.init_actions)
     _check_floating(problem.state, "state")
-    if compares_leaves(problem):
+    if compares_leaves(problem.objective.terminal_cost):
         _check_floating(problem.goal, "goal")
     _check_context(problem)
     if problem.given_horizon is not None and problem.given_horizon.ndim:
@@ -193,7 +192,8 @@ def _check_prepared(problem: Problem, states: PyTree) -> None:
 
 
 def _check_objective(problem: Problem) -> None:
-    if compares_leaves(problem) and signature(problem.goal) != signature(problem.state):
+    cost = problem.objective.terminal_cost
+    if compares_leaves(cost) and signature(problem.goal) != signature(problem.state):
         raise ValueError(
             f"goal must look like state: got goal {describe(problem.goal)}, state "
             f"{describe(problem.state)}. For a goal on a part of the state pass "

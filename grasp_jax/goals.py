@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from grasp_jax._tree import PyTree, Record, describe
-from grasp_jax.objectives import DISTANCES, StateCost, squared_distance
+from grasp_jax.objectives import StateCost, compares_leaves, squared_distance
 
 
 @jax.tree_util.register_dataclass
@@ -36,7 +36,7 @@ class AnyGoal(Record):
         Raises:
           ValueError: With a distance of this library, the goal is none of several states.
         """
-        if any(self.distance is known for known in DISTANCES):
+        if compares_leaves(self.distance):
             _check_several(state, goal)
         distances = jax.vmap(lambda one: self.distance(state, one))(goal)
         # Not `min`, whose slope between two equally near goals leads to neither.

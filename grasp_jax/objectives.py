@@ -42,8 +42,9 @@ def mean_squared_distance(state: PyTree, goal: PyTree) -> jax.Array:
     return sum(jax.tree.leaves(terms), start=jnp.zeros(()))
 
 
-DISTANCES = (squared_distance, mean_squared_distance)
-"""Those that need a goal shaped like the state."""
+def compares_leaves(cost: Any) -> bool:
+    """Whether a terminal cost is one of the distances above, which want a goal like a state."""
+    return cost is squared_distance or cost is mean_squared_distance
 
 
 def squares(x: jax.Array) -> jax.Array:

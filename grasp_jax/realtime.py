@@ -30,7 +30,8 @@ from grasp_jax._fields import as_count, require
 from grasp_jax._tree import PyTree, take
 from grasp_jax.anytime import advance, read, start, trajectory
 from grasp_jax.arguments import replace_arrays
-from grasp_jax.mpc import MPC, MPCState, follow
+from grasp_jax.mpc import MPC
+from grasp_jax.mpc_state import MPCState, follow
 from grasp_jax.problem import Context, Problem
 from grasp_jax.results import Plan, Status
 from grasp_jax.search import Search

@@ -25,7 +25,8 @@ from grasp_jax import _tree
 from grasp_jax._compile import usual_promotion
 from grasp_jax._fields import as_count, require
 from grasp_jax._tree import PyTree
-from grasp_jax.mpc import MPC, MPCInfo, MPCState
+from grasp_jax.mpc import MPC
+from grasp_jax.mpc_state import MPCInfo, MPCState
 from grasp_jax.objectives import squared_distance
 from grasp_jax.planner import Planner
 from grasp_jax.problem import Problem

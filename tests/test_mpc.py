@@ -7,15 +7,12 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import hypothesis
-import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import grasp_jax
-from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCInfo, MPCState, Status, mpc
+from grasp_jax import CEM, GD, GRASP, MPC, Context, MPCInfo, MPCState, Status
 from tests.jaxprs import count_primitive
 from tests.matrix import assert_close, stacked
 
@@ -57,40 +54,6 @@ def episode(controller: MPC, steps: int, truth: Any = world) -> tuple[jax.Array,
 
 
 CONTROLLER = MPC(problem(), GD(learning_rate=0.3, iterations=40))
-
-
-def test_shift_drops_the_first_actions():
-    actions = jnp.arange(8.0).reshape(4, 2)
-    assert (mpc.shift(actions) == jnp.concatenate([actions[1:], jnp.zeros((1, 2))])).all()
-    assert (mpc.shift(actions, 3)[0] == actions[3]).all() and not mpc.shift(actions, 3)[1:].any()
-    assert (mpc.shift(actions, 0) == actions).all()
-
-
-ROWS = st.lists(st.integers(-9, 9), min_size=1, max_size=6)
-
-
-@hypothesis.given(ROWS, st.integers(0, 7), st.integers(0, 7))
-def test_shifting_twice_is_shifting_by_the_sum(rows: list[int], one: int, two: int):
-    actions = jnp.asarray(rows, jnp.float32)[:, None]
-    twice = mpc.shift(mpc.shift(actions, min(one, len(rows))), min(two, len(rows)))
-    expected = np.concatenate([actions, np.zeros((20, 1))])[
-        min(one, len(rows)) + min(two, len(rows)) :
-    ]
-    np.testing.assert_array_equal(twice, expected[: len(rows)])
-
-
-@hypothesis.given(st.integers(0, 4), st.integers(1, 6), st.booleans())
-def test_a_context_holds_the_last_frames_that_were_pushed(past: int, steps: int, masked: bool):
-    frames, actions = jnp.zeros((past, 2)), jnp.zeros((past, 1))
-    present = jnp.zeros(past, bool) if masked else None
-    context = Context({"x": frames}, actions, present)
-    for i in range(1, steps + 1):
-        context = mpc.push(context, {"x": jnp.full(2, i)}, jnp.full(1, -i))
-    seen = [max(0, steps - past + 1 + i) for i in range(past)]
-    np.testing.assert_array_equal(context.states["x"][:, 0], seen)
-    np.testing.assert_array_equal(context.actions[:, 0], [-i for i in seen])
-    if masked:
-        np.testing.assert_array_equal(context.present, [i > 0 for i in seen])
 
 
 def test_feedback_beats_a_plan_followed_blindly():

@@ -10,7 +10,7 @@ What is kept: `experiments.planning.collect`.
 import dataclasses
 from typing import Any
 
-from absl import app, flags
+from absl import app
 
 from experiments.harness.flags import begin
 from experiments.latent import planners, study
@@ -33,8 +33,7 @@ def quick() -> dict[str, Any]:
 
 def define_flags() -> None:
     """Defines the flags; apart from the import, so that binaries can share a process."""
-    collect.define_flags(horizon=60)
-    flags.FLAGS["planners"].value = list(quick())
+    collect.define_flags(horizon=60, planners=list(quick()))
 
 
 def main(argv: list[str]) -> None:

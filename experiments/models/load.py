@@ -1,5 +1,6 @@
 """Reads a checkpoint of a visual model, whichever kind it holds."""
 
+import dataclasses
 import functools
 import pathlib
 
@@ -18,6 +19,7 @@ from experiments.models.sprites.scene import Kind
 Model = VisualModel | SmallLeWM | LatentModel
 """What a checkpoint may hold, and the planning binaries take."""
 
+FREE = "free"
 _OF_VECTOR = ("encoder", "decoder", "units")
 """What the checkpoint of a code leaves to that of its vector."""
 
@@ -26,7 +28,8 @@ def load_model(name: str | pathlib.Path) -> Model:
     """Reads a model of any kind: the name of a shipped checkpoint, or a path.
 
     A `LatentModel` takes another goal cost by `@` and its name: `pusht_tokens@temporal`, and for
-    the shipped vector `pusht_vector@scaled` and `pusht_vector@code`.
+    the shipped vector `pusht_vector@scaled` and `pusht_vector@code`. With `@free` it has its own
+    goal cost, and no limit on actions but the environment's.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -44,6 +47,8 @@ def load_model(name: str | pathlib.Path) -> Model:
             shared = read(sizes.start)[1].items()
             tensors |= {k: v for k, v in shared if k.partition(".")[0] in _OF_VECTOR}
         model = fill(functools.partial(LatentModel.random, jax.random.key(0), sizes), path, tensors)
+        if metric == FREE:
+            return dataclasses.replace(model, config=dataclasses.replace(sizes, action_limit=0.0))
         return model.with_metric(metric, _head(model, metric)) if metric else model
     if metric:
         raise ValueError(f"{path} has one goal cost: leave out @{metric}")

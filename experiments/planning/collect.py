@@ -8,7 +8,7 @@ as it is done: the same command continues after a kill, and another one is refus
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,14 @@ from experiments.planning.cells import Cell
 from experiments.planning.tasks import Task
 
 
-def define_flags(horizon: int) -> None:
+def define_flags(
+    horizon: int, planners: Sequence[str] = ("GRASP", "iCEM", "GD-Adam-x8", "MPPI")
+) -> None:
     """Defines the flags that collecting shares, with their defaults."""
     flags.DEFINE_string("checkpoint", None, "The visual model; the environment's own by default.")
     flags.DEFINE_integer("goals", 800, "Goals, shared by the planners.", lower_bound=1)
     flags.DEFINE_integer("horizon", horizon, "Environment steps from start to goal.", lower_bound=5)
-    flags.DEFINE_list("planners", ["GRASP", "iCEM", "GD-Adam-x8", "MPPI"], "Who plans.")
+    flags.DEFINE_list("planners", list(planners), "Who plans.")
     flags.DEFINE_integer(
         "seed", 777, "Seed of goals and searches; 0 is that of the tables.", lower_bound=1
     )

@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 
 from grasp_jax import prepared
 from grasp_jax._tree import PyTree, Record, is_array
-from grasp_jax.objectives import DISTANCES, Objective, StateCost, along, squared_distance
+from grasp_jax.objectives import Objective, StateCost, along, compares_leaves, squared_distance
 from grasp_jax.prepared import PreparedModel
 from grasp_jax.world_models._windows import is_window, row_marker
 
@@ -239,8 +239,8 @@ class _WorstCase(Record):
 
     def __call__(self, state: PyTree, goal: PyTree) -> jax.Array:
         """Leaves `[M, ...]` and a goal `[...]` to `[]`."""
-        ours = any(self.distance is known for known in DISTANCES)
-        if ours and jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, goal):
+        shapes = [jax.tree.map(jnp.shape, x) for x in (state, goal)]
+        if compares_leaves(self.distance) and shapes[0] == shapes[1]:
             raise ValueError(
                 "worst_case: the goal has an axis of members, as the state has. Pass one goal, "
                 "not replicate(goal, ...)."

@@ -19,8 +19,7 @@ from experiments.models.latent.networks import Decoder, Encoder, Predictor
 from experiments.models.lewm.networks import Perceptron
 
 LATENT, TEMPORAL, SCALED, CODE, KEPT = "latent", "temporal", "scaled", "code", "kept"
-FREE = "free"
-METRICS = (LATENT, TEMPORAL, SCALED, CODE, KEPT, FREE)
+METRICS = (LATENT, TEMPORAL, SCALED, CODE, KEPT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +40,7 @@ class Config:
         metric: the goal cost: `latent`, the squared distance, or that of what a head makes of
             latents: `temporal`, trained to tell frames close in time from others, `scaled`,
             principal axes of about equal variance, or `code`, the code's autoencoder. `kept` adds
-            to the squared distance of codes what keeps all of a plan near codes of frames. `free`
-            is the squared distance, too, without `action_limit`.
+            to the squared distance of codes what keeps all of a plan near codes of frames.
         code: `C`, numbers that an autoencoder keeps of the vector, which then are the latent; 0
             for all of it.
         code_width: of that autoencoder.
@@ -176,8 +174,7 @@ class LatentModel(EmbeddingModel):
     def bounds(self) -> tuple[float, float]:
         """Of planning actions: the environment's, and within what the data held."""
         limit = 1 / self.config.action_std
-        if self.config.action_limit and self.config.metric != FREE:
-            limit = min(limit, self.config.action_limit)
+        limit = min(limit, self.config.action_limit or limit)
         return -limit, limit
 
     @property
@@ -196,8 +193,7 @@ class LatentModel(EmbeddingModel):
             ValueError: the model has no such goal cost.
         """
         head = self.time if metric == TEMPORAL else head
-        known = [LATENT, FREE]
-        known += [TEMPORAL] * (self.time is not None) + [KEPT] * (self.code is not None)
+        known = [LATENT] + [TEMPORAL] * (self.time is not None) + [KEPT] * (self.code is not None)
         if metric not in METRICS or (metric not in known and head is None):
             raise ValueError(f"metric must be {' or '.join(known)}, got {metric}")
         config = dataclasses.replace(self.config, metric=metric)

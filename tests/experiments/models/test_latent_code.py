@@ -96,7 +96,8 @@ def test_bounds_are_the_environments_or_what_the_data_held() -> None:
         config = dataclasses.replace(VECTOR, action_limit=limit)
         model = dataclasses.replace(model_of(VECTOR), config=config)
         assert model.bounds == (-want, want)
-        assert model.with_metric("free").bounds == (-5.0, 5.0)
+    bounds = [load.load_model(name).bounds for name in ("pusht_code", "pusht_code@free")]
+    assert bounds == [(-2.0, 2.0), (-5.0, 5.0)]
 
 
 @pytest.mark.slow
@@ -136,7 +137,7 @@ def test_a_code_is_learned_in_parts_that_resume(
     latents = model.encode(losses.frames_of(videos().states[0, :2]))
     assert latents.shape == (2, 3)
     assert model.decode(latents).shape == (2, 64, 64, 3)
-    with pytest.raises(ValueError, match="metric must be latent or free or kept, got temporal"):
+    with pytest.raises(ValueError, match="metric must be latent or kept, got temporal"):
         load.load_model(f"{output}@temporal")
     _learn_more_motions(output, start, words)
 
